@@ -1,0 +1,328 @@
+//! Derivatives of functions: each records a closure and asks its result for the derivative.
+//!
+//! The argument decides what comes back. Numbers and arrays give numbers and arrays, through a tape of their own; a
+//! [`Var`] gives a `Var` on its own tape, so that derivatives nest: the closure gets a fresh alias of it, and a derivative
+//! by that alias is never confused with one by the Var.
+
+use indexmap::IndexMap;
+use ndarray::{Array, ArrayD, Dimension, Ix0};
+
+use crate::program::evaluate;
+use crate::real::Real;
+use crate::tape::{Tape, Var};
+
+/// What a function can be differentiated at: a number, an array, a [`Var`], a named tree of arrays or Vars, or a pair of
+/// such.
+pub trait Arguments: Sized {
+    /// `f64` or `f32`.
+    type Real: Real;
+    /// What the closure is called with.
+    type Vars;
+    /// The argument's structure, filled with derivatives.
+    type Values;
+    /// A result that has no such structure: an array (or a Var).
+    type Tensor;
+    /// A scalar result: a number (or a Var).
+    type Scalar;
+
+    /// Records the argument, on a new tape if it has none.
+    #[doc(hidden)]
+    fn record(&self, tape: &mut Option<Tape<Self::Real>>) -> Self::Vars;
+    /// The recorded variables, in order.
+    #[doc(hidden)]
+    fn leaves(vars: &Self::Vars) -> Vec<Var<Self::Real>>;
+    /// Takes this argument's share of the results.
+    #[doc(hidden)]
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer<Self::Real>>) -> Self::Values;
+    #[doc(hidden)]
+    fn tensor(answer: Answer<Self::Real>) -> Self::Tensor;
+    #[doc(hidden)]
+    fn scalar(answer: Answer<Self::Real>) -> Self::Scalar;
+}
+
+/// A result, and its numbers if the argument was made of numbers.
+#[derive(Debug)]
+pub struct Answer<T: Real> {
+    var: Var<T>,
+    numbers: Option<ArrayD<T>>,
+}
+
+impl<T: Real> Answer<T> {
+    fn numbers(self) -> ArrayD<T> {
+        self.numbers.expect("arguments made of numbers have a tape of their own, and are evaluated")
+    }
+}
+
+/// Evaluates the results, all at once, where the arguments were numbers.
+fn answers<T: Real>(tape: &Option<Tape<T>>, results: Vec<Var<T>>) -> std::vec::IntoIter<Answer<T>> {
+    let numbers: Vec<Option<ArrayD<T>>> = match tape {
+        Some(_) => evaluate(&results).into_iter().map(Some).collect(),
+        None => results.iter().map(|_| None).collect(),
+    };
+    let answers: Vec<_> = results.into_iter().zip(numbers).map(|(var, numbers)| Answer { var, numbers }).collect();
+    answers.into_iter()
+}
+
+impl<T: Real> Arguments for Var<T> {
+    type Real = T;
+    type Vars = Var<T>;
+    type Values = Var<T>;
+    type Tensor = Var<T>;
+    type Scalar = Var<T>;
+
+    fn record(&self, _tape: &mut Option<Tape<T>>) -> Var<T> {
+        self.alias()
+    }
+    fn leaves(vars: &Var<T>) -> Vec<Var<T>> {
+        vec![*vars]
+    }
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Var<T> {
+        results.next().expect("one result for each leaf").var
+    }
+    fn tensor(answer: Answer<T>) -> Var<T> {
+        answer.var
+    }
+    fn scalar(answer: Answer<T>) -> Var<T> {
+        answer.var
+    }
+}
+
+impl<T: Real, D: Dimension> Arguments for &Array<T, D> {
+    type Real = T;
+    type Vars = Var<T>;
+    type Values = Array<T, D>;
+    type Tensor = ArrayD<T>;
+    type Scalar = T;
+
+    fn record(&self, tape: &mut Option<Tape<T>>) -> Var<T> {
+        tape.get_or_insert_default().input("x", *self)
+    }
+    fn leaves(vars: &Var<T>) -> Vec<Var<T>> {
+        vec![*vars]
+    }
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Array<T, D> {
+        let numbers = results.next().expect("one result for each leaf").numbers();
+        numbers.into_dimensionality().expect("a derivative has its variable's shape")
+    }
+    fn tensor(answer: Answer<T>) -> ArrayD<T> {
+        answer.numbers()
+    }
+    fn scalar(answer: Answer<T>) -> T {
+        number(answer.numbers())
+    }
+}
+
+impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
+    type Real = T;
+    type Vars = IndexMap<String, Var<T>>;
+    type Values = IndexMap<String, ArrayD<T>>;
+    type Tensor = ArrayD<T>;
+    type Scalar = T;
+
+    fn record(&self, tape: &mut Option<Tape<T>>) -> Self::Vars {
+        let tape = tape.get_or_insert_default();
+        self.iter().map(|(name, array)| (name.clone(), tape.input(name, array))).collect()
+    }
+    fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
+        vars.values().copied().collect()
+    }
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
+        self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").numbers())).collect()
+    }
+    fn tensor(answer: Answer<T>) -> ArrayD<T> {
+        answer.numbers()
+    }
+    fn scalar(answer: Answer<T>) -> T {
+        number(answer.numbers())
+    }
+}
+
+impl<T: Real> Arguments for &IndexMap<String, Var<T>> {
+    type Real = T;
+    type Vars = IndexMap<String, Var<T>>;
+    type Values = IndexMap<String, Var<T>>;
+    type Tensor = Var<T>;
+    type Scalar = Var<T>;
+
+    fn record(&self, _tape: &mut Option<Tape<T>>) -> Self::Vars {
+        self.iter().map(|(name, var)| (name.clone(), var.alias())).collect()
+    }
+    fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
+        vars.values().copied().collect()
+    }
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
+        self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").var)).collect()
+    }
+    fn tensor(answer: Answer<T>) -> Var<T> {
+        answer.var
+    }
+    fn scalar(answer: Answer<T>) -> Var<T> {
+        answer.var
+    }
+}
+
+impl<A: Arguments, B: Arguments<Real = A::Real>> Arguments for (A, B) {
+    type Real = A::Real;
+    type Vars = (A::Vars, B::Vars);
+    type Values = (A::Values, B::Values);
+    type Tensor = A::Tensor;
+    type Scalar = A::Scalar;
+
+    fn record(&self, tape: &mut Option<Tape<A::Real>>) -> Self::Vars {
+        (self.0.record(tape), self.1.record(tape))
+    }
+    fn leaves(vars: &Self::Vars) -> Vec<Var<A::Real>> {
+        [A::leaves(&vars.0), B::leaves(&vars.1)].concat()
+    }
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer<A::Real>>) -> Self::Values {
+        (self.0.collect(results), self.1.collect(results))
+    }
+    fn tensor(answer: Answer<A::Real>) -> A::Tensor {
+        A::tensor(answer)
+    }
+    fn scalar(answer: Answer<A::Real>) -> A::Scalar {
+        A::scalar(answer)
+    }
+}
+
+macro_rules! number_arguments {
+    ($type:ident) => {
+        impl Arguments for $type {
+            type Real = $type;
+            type Vars = Var<$type>;
+            type Values = $type;
+            type Tensor = ArrayD<$type>;
+            type Scalar = $type;
+
+            fn record(&self, tape: &mut Option<Tape<$type>>) -> Var<$type> {
+                tape.get_or_insert_default().input("x", *self)
+            }
+            fn leaves(vars: &Var<$type>) -> Vec<Var<$type>> {
+                vec![*vars]
+            }
+            fn collect(&self, results: &mut dyn Iterator<Item = Answer<$type>>) -> $type {
+                number(results.next().expect("one result for each leaf").numbers())
+            }
+            fn tensor(answer: Answer<$type>) -> ArrayD<$type> {
+                answer.numbers()
+            }
+            fn scalar(answer: Answer<$type>) -> $type {
+                number(answer.numbers())
+            }
+        }
+    };
+}
+number_arguments!(f64);
+number_arguments!(f32);
+
+fn number<T: Real>(array: ArrayD<T>) -> T {
+    array.into_dimensionality::<Ix0>().expect("a scalar").into_scalar()
+}
+
+/// The gradient of `f` at `x`.
+///
+/// ```
+/// assert_eq!(ad::grad(|x| x * x * x, 2.0), 12.0);
+/// let g = ad::grad(|x| x.sin().sum(), &ndarray::arr1(&[0.0, 1.0]));
+/// assert_eq!(g, ndarray::arr1(&[1.0, 1.0_f64.cos()]));
+/// ```
+///
+/// At a [`Var`] the result is a Var, so that derivatives nest: d/dx \[x · d/dy (x + y)\] is
+///
+/// ```
+/// let d = ad::grad(|x| x * ad::grad(|y| x + y, x * 0.0 + 1.0), 3.0);
+/// assert_eq!(d, 1.0);
+/// ```
+#[track_caller]
+pub fn grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> A::Values {
+    value_and_grad(f, x).1
+}
+
+/// The value of `f` at `x` and its gradient, in one computation.
+#[track_caller]
+pub fn value_and_grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> (A::Scalar, A::Values) {
+    let mut tape = None;
+    let vars = x.record(&mut tape);
+    let leaves = A::leaves(&vars);
+    let loss = f(vars);
+    let gradients = loss.grad(leaves.as_slice());
+    let results = std::iter::once(loss).chain(gradients).collect();
+    let mut answers = answers(&tape, results);
+    let value = A::scalar(answers.next().expect("the value comes first"));
+    (value, x.collect(&mut answers))
+}
+
+/// The cotangents Jᵀ·u of `x`, for a cotangent `u` made from the value of `f` (so that it may be a Var or a constant of
+/// its shape).
+#[track_caller]
+pub fn vjp<A: Arguments>(
+    f: impl FnOnce(A::Vars) -> Var<A::Real>,
+    x: A,
+    cotangent: impl FnOnce(Var<A::Real>) -> Var<A::Real>,
+) -> (A::Tensor, A::Values) {
+    let mut tape = None;
+    let vars = x.record(&mut tape);
+    let leaves = A::leaves(&vars);
+    let output = f(vars);
+    let cotangents = output.vjp(leaves.as_slice(), cotangent(output));
+    let mut answers = answers(&tape, std::iter::once(output).chain(cotangents).collect());
+    let value = A::tensor(answers.next().expect("the value comes first"));
+    (value, x.collect(&mut answers))
+}
+
+/// The value of `f` at `x` and its tangent J·t, for the tangent `t` of `x`. (Forward mode.)
+#[track_caller]
+pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, tangent: A) -> (A::Tensor, A::Tensor) {
+    let mut tape = None;
+    let (vars, tangent) = (x.record(&mut tape), tangent.record(&mut tape));
+    let (leaves, tangents) = (A::leaves(&vars), A::leaves(&tangent));
+    let output = f(vars);
+    let mut answers = answers(&tape, vec![output, output.jvp(leaves.as_slice(), tangents.as_slice())]);
+    let mut next = || A::tensor(answers.next().expect("a value and a tangent"));
+    (next(), next())
+}
+
+/// The Hessian of `f` at `x` times a direction.
+///
+/// ```
+/// let (x, v) = (ndarray::arr1(&[1.0, 2.0]), ndarray::arr1(&[1.0, 0.0]));
+/// assert_eq!(ad::hvp(|x| (x * x * x).sum(), &x, &v), ndarray::arr1(&[6.0, 0.0]));
+/// ```
+#[track_caller]
+pub fn hvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, direction: A) -> A::Values {
+    let mut tape = None;
+    let (vars, direction) = (x.record(&mut tape), direction.record(&mut tape));
+    let (leaves, directions) = (A::leaves(&vars), A::leaves(&direction));
+    let products = f(vars).hvp(leaves.as_slice(), directions.as_slice());
+    x.collect(&mut answers(&tape, products))
+}
+
+/// The derivative of each entry of `f(x)` by each of x: of shape `f(x).shape() + x.shape()`.
+#[track_caller]
+pub fn jacobian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(Var<R>) -> Var<R>, x: A) -> A::Tensor {
+    derivative(f, x, 1)
+}
+
+/// The Hessian of `f` at `x`, of shape `x.shape() + x.shape()`.
+///
+/// ```
+/// let h = ad::hessian(|x| (x * x * x).sum(), &ndarray::arr1(&[1.0, 2.0]));
+/// assert_eq!(h, ndarray::arr2(&[[6.0, 0.0], [0.0, 12.0]]).into_dyn());
+/// ```
+#[track_caller]
+pub fn hessian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(Var<R>) -> Var<R>, x: A) -> A::Tensor {
+    derivative(f, x, 2)
+}
+
+/// The n-th derivative of `f` at `x`, of shape `f(x).shape()` followed by n times `x.shape()`.
+#[track_caller]
+pub fn derivative<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(
+    f: impl FnOnce(Var<R>) -> Var<R>,
+    x: A,
+    order: usize,
+) -> A::Tensor {
+    let mut tape = None;
+    let var = x.record(&mut tape);
+    let result = f(var).derivative(var, order);
+    A::tensor(answers(&tape, vec![result]).next().expect("one result"))
+}

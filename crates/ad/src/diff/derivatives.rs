@@ -1,0 +1,242 @@
+//! Derivatives as users ask for them, on Vars: each is a few lines of [`pullback`](super::pullback),
+//! [`pushforward`](super::pushforward) and [`map`](super::vmap::map).
+
+use super::tree::Tree;
+use super::vmap::map;
+use super::{Path, Through, path, pullback, pushforward};
+use crate::op::leaf::fill;
+use crate::real::Real;
+use crate::tape::{NodeId, Recording, Var, constant};
+use crate::tensor::{Shape, size};
+
+/// What to do about an input that the output does not depend on.
+#[derive(Clone, Copy, PartialEq)]
+enum Unrelated {
+    Panic,
+    Zero,
+}
+
+impl<T: Real> Var<T> {
+    /// The gradient of this scalar with respect to a [`Var`], an array or list of them, or a named tree: in the same
+    /// structure, each of the shape of its variable.
+    ///
+    /// Panics if this is not a scalar, or if it does not depend on a variable (or only through `stop_gradient` or a
+    /// comparison), naming it: a zero would be silent. [`grad_or_zeros`](Self::grad_or_zeros) allows that. Derivatives that
+    /// vanish because of the mathematics, as the second of a linear loss, are exact zeros and no error.
+    #[track_caller]
+    #[must_use]
+    pub fn grad<P: Tree<T>>(self, wrt: P) -> P::Output {
+        self.gradient(wrt, Unrelated::Panic)
+    }
+
+    /// [`grad`](Self::grad) that is zero with respect to what this does not depend on.
+    #[track_caller]
+    #[must_use]
+    pub fn grad_or_zeros<P: Tree<T>>(self, wrt: P) -> P::Output {
+        self.gradient(wrt, Unrelated::Zero)
+    }
+
+    #[track_caller]
+    fn gradient<P: Tree<T>>(self, wrt: P, unrelated: Unrelated) -> P::Output {
+        let shape = self.shape();
+        assert!(
+            shape.is_empty(),
+            "grad: the loss has shape {shape:?}, but only a scalar has a gradient; sum it, or ask for its jacobian or vjp\n  \
+             loss made at {}",
+            self.location()
+        );
+        let one = fill(self.tape, 1.0, &[]);
+        wrt.rebuild(cotangents("grad", &[(self, one)], &wrt.leaves(), unrelated))
+    }
+
+    /// Jᵀ·u: the cotangents of `wrt`, given this array's.
+    #[track_caller]
+    #[must_use]
+    pub fn vjp<P: Tree<T>>(self, wrt: P, cotangent: Self) -> P::Output {
+        self.expect_shape("vjp", "the cotangent", cotangent, &self.shape());
+        wrt.rebuild(cotangents("vjp", &[(self, cotangent)], &wrt.leaves(), Unrelated::Panic))
+    }
+
+    /// J·t: this array's tangent, given those of `wrt`. (Forward mode.)
+    #[track_caller]
+    #[must_use]
+    pub fn jvp<P: Tree<T>>(self, wrt: P, tangent: P) -> Self {
+        let (variables, tangents) = (wrt.leaves(), tangent.leaves());
+        self.expect_tangents("jvp", &variables, &tangents);
+        tangents_of("jvp", &[self], &variables, &tangents)[0]
+    }
+
+    /// The Hessian of this scalar times a direction, forward over reverse: the tangent of its gradient.
+    #[track_caller]
+    #[must_use]
+    pub fn hvp<P: Tree<T>>(self, wrt: P, direction: P) -> P::Output {
+        let (variables, tangents) = (wrt.leaves(), direction.leaves());
+        self.expect_tangents("hvp", &variables, &tangents);
+        let gradients = self.gradient(variables.as_slice(), Unrelated::Panic);
+        wrt.rebuild(tangents_of("hvp", &gradients, &variables, &tangents))
+    }
+
+    /// The Hessian of this scalar, of shape `x.shape() + x.shape()`, as one computation: the Hessian-vector product mapped
+    /// over the unit directions.
+    #[track_caller]
+    #[must_use]
+    pub fn hessian(self, x: Self) -> Self {
+        self.grad(x).jacobian_forward(x)
+    }
+
+    /// The derivative of each entry of this array by each of x, of shape `self.shape() + x.shape()`: mapped over the unit
+    /// (co)tangents of whichever has fewer entries.
+    #[track_caller]
+    #[must_use]
+    pub fn jacobian(self, x: Self) -> Self {
+        if self.size() < x.size() { self.jacobian_reverse(x) } else { self.jacobian_forward(x) }
+    }
+
+    /// [`jacobian`](Self::jacobian) by forward mode.
+    #[track_caller]
+    #[must_use]
+    pub fn jacobian_forward(self, x: Self) -> Self {
+        self.check_same_tape("jacobian", x);
+        let (m, n) = (self.shape(), x.shape());
+        let columns = map(&[unit_directions(x).into()], |direction| {
+            vec![tangents_of("jacobian", &[self], &[x], &[direction[0].var()])[0].into()]
+        })[0]
+            .var();
+        let rows: Self = columns.reshape(&[size(&n), size(&m)]).t();
+        rows.reshape(&[m, n].concat())
+    }
+
+    /// [`jacobian`](Self::jacobian) by reverse mode.
+    #[track_caller]
+    #[must_use]
+    pub fn jacobian_reverse(self, x: Self) -> Self {
+        self.check_same_tape("jacobian", x);
+        let shape = [self.shape(), x.shape()].concat();
+        let rows = map(&[unit_directions(self).into()], |direction| {
+            vec![cotangents("jacobian", &[(self, direction[0].var())], &[x], Unrelated::Panic)[0].into()]
+        });
+        rows[0].var().reshape(&shape)
+    }
+
+    /// The n-th derivative, of shape `self.shape()` followed by n times `x.shape()`. The 0-th is this array itself.
+    #[track_caller]
+    #[must_use]
+    pub fn derivative(self, x: Self, order: usize) -> Self {
+        match order {
+            0 => self,
+            1 => self.jacobian(x),
+            _ => (1..order).fold(self.jacobian(x), |derivative, _| derivative.jacobian_forward(x)),
+        }
+    }
+
+    #[track_caller]
+    fn expect_shape(self, operation: &str, what: &str, var: Self, shape: &Shape) {
+        self.check_same_tape(operation, var);
+        assert_eq!(var.shape(), *shape, "{operation}: {what} has another shape than what it belongs to");
+    }
+
+    #[track_caller]
+    fn expect_tangents(self, operation: &str, variables: &[Self], tangents: &[Self]) {
+        assert_eq!(variables.len(), tangents.len(), "{operation}: as many directions as variables are needed");
+        for (variable, tangent) in variables.iter().zip(tangents) {
+            self.expect_shape(operation, "a direction", *tangent, &variable.shape());
+        }
+    }
+}
+
+/// Pulls back, and replaces what does not flow by zeros or a panic.
+#[track_caller]
+fn cotangents<T: Real>(
+    operation: &str,
+    outputs: &[(Var<T>, Var<T>)],
+    wrt: &[Var<T>],
+    unrelated: Unrelated,
+) -> Vec<Var<T>> {
+    for &(output, _) in outputs {
+        wrt.iter().for_each(|&var| output.check_same_tape(operation, var));
+    }
+    let flowing = pullback(outputs, wrt).unwrap_or_else(|problem| panic!("{problem}"));
+    let of: Vec<NodeId> = outputs.iter().map(|(output, _)| output.node).collect();
+    let mut results = Vec::with_capacity(wrt.len());
+    for (i, (&var, cotangent)) in wrt.iter().zip(flowing).enumerate() {
+        let cotangent = cotangent.unwrap_or_else(|| {
+            if unrelated == Unrelated::Panic {
+                let paths: Vec<Path> =
+                    outputs.iter().map(|&(output, _)| path(output, &[var], Through::Derivatives)).collect();
+                expect_related(operation, &paths, outputs[0].0, var, i);
+            }
+            fill(var.tape, 0.0, &var.shape())
+        });
+        results.push(result(cotangent, &of));
+    }
+    results
+}
+
+/// Pushes forward, and replaces what does not flow by zeros or a panic.
+#[track_caller]
+fn tangents_of<T: Real>(operation: &str, outputs: &[Var<T>], wrt: &[Var<T>], tangents: &[Var<T>]) -> Vec<Var<T>> {
+    let flowing = pushforward(outputs, wrt, tangents).unwrap_or_else(|problem| panic!("{problem}"));
+    let mut results = Vec::with_capacity(outputs.len());
+    for (&output, tangent) in outputs.iter().zip(flowing) {
+        let tangent = tangent.unwrap_or_else(|| {
+            let paths = [path(output, wrt, Through::Derivatives)];
+            expect_related(operation, &paths, output, wrt[0], 0);
+            fill(output.tape, 0.0, &output.shape())
+        });
+        results.push(result(tangent, &[output.node]));
+    }
+    results
+}
+
+/// A derivative as a node of its own, which remembers of what it is one.
+#[track_caller]
+fn result<T: Real>(derivative: Var<T>, of: &[NodeId]) -> Var<T> {
+    let _recording = Recording::<T>::derived_from(derivative.tape, derivative.location(), false);
+    derivative.derivative_of(of)
+}
+
+/// Panics unless some path is open.
+#[track_caller]
+fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var: Var<T>, position: usize) {
+    if paths.iter().any(|path| matches!(path, Path::Open(_))) {
+        return;
+    }
+    let which = format!("variable {position} ({}, made at {})", var.describe(), var.location());
+    let barrier = paths.iter().find_map(|path| if let Path::Blocked(node) = path { Some(*node) } else { None });
+    match barrier {
+        Some(node) => {
+            let barrier = Var::<T>::recorded(var.tape, node);
+            let name = barrier.with_node(|node| node.op.rules().name().to_owned());
+            panic!(
+                "{operation}: what is differentiated (made at {}) depends on {which} only through `{name}` (at {}), which \
+                 lets no derivative pass; if a zero is meant, use grad_or_zeros",
+                output.location(),
+                barrier.location()
+            )
+        }
+        None => panic!(
+            "{operation}: what is differentiated (made at {}) does not depend on {which}; if a zero is meant, use \
+             grad_or_zeros",
+            output.location()
+        ),
+    }
+}
+
+/// The unit arrays of a Var's shape, along a new leading axis.
+#[track_caller]
+fn unit_directions<T: Real>(like: Var<T>) -> Var<T> {
+    let n = like.size();
+    let shape: Shape = std::iter::once(n).chain(like.shape()).collect();
+    let identity = ndarray::Array2::<T>::eye(n).into_shape_with_order(shape.as_slice());
+    constant(like.tape, identity.expect("n² entries"))
+}
+
+impl<T: Real> Var<T> {
+    /// "input `theta` of shape [2]", for messages.
+    #[track_caller]
+    pub(crate) fn describe(self) -> String {
+        self.with_node(|node| {
+            format!("{} {} of shape {:?}", node.op.rules().name(), node.op.rules().parameters(), node.shape)
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! Differentiation: a walk back over the tape that records each operation's derivative rule. Its results are Vars like any
+//! other, so that every order follows.
+//!
+//! This file is the whole mechanism: reverse mode, and forward mode as reverse mode applied twice. It knows no operation.
+//! What users call stands in [`mod@derivatives`] (on Vars), `closures` (on functions) and [`vmap`](mod@vmap).
+
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
+
+use smallvec::SmallVec;
+
+use crate::op::barrier::Barrier;
+use crate::op::{Call, Leaf, Op};
+use crate::real::Real;
+use crate::tape::{Graph, Kind, NodeId, Recording, Var, record, with_graph};
+
+pub mod closures;
+pub mod derivatives;
+pub mod tree;
+pub mod vmap;
+
+/// The cotangent of each of `wrt`, given those of the outputs; `None` where no derivative flows.
+///
+/// The error says which surrogate was differentiated beyond its limit.
+pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) -> Result<Vec<Option<Var<T>>>, String> {
+    let Some(tape) = wrt.first().map(|var| var.tape) else { return Ok(Vec::new()) };
+    let order = with_graph::<T, _>(tape, |graph| active(graph, outputs.iter().map(|(output, _)| output.node), wrt));
+    let active: HashSet<NodeId> = order.iter().copied().collect();
+
+    let mut cotangents: HashMap<NodeId, Var<T>> = HashMap::with_capacity(order.len());
+    let accumulate = |cotangents: &mut HashMap<NodeId, Var<T>>, node: NodeId, cotangent: Var<T>| {
+        cotangents.entry(node).and_modify(|sum| *sum = *sum + cotangent).or_insert(cotangent);
+    };
+    for &(output, cotangent) in outputs.iter().filter(|(output, _)| active.contains(&output.node)) {
+        let _recording = Recording::<T>::derived_from(tape, output.location(), true);
+        accumulate(&mut cotangents, output.node, cotangent);
+    }
+    for &node in order.iter().rev() {
+        let Some(&cotangent) = cotangents.get(&node) else { continue };
+        let (op, operands, location) = with_graph::<T, _>(tape, |graph| {
+            let node = &graph.nodes[node as usize];
+            (node.op.clone(), node.operands.clone(), node.location)
+        });
+        let needed: SmallVec<[bool; 3]> = operands
+            .iter()
+            .enumerate()
+            .map(|(i, operand)| active.contains(operand) && op.rules().differentiable(i))
+            .collect();
+        if !needed.contains(&true) {
+            continue;
+        }
+        if let Op::Barrier(Barrier::Limit(limit)) = &op
+            && let Some(violation) = limit.violation(cotangent)
+        {
+            return Err(format!("{violation}\n  surrogate recorded at {location}"));
+        }
+        // A user's rule may take derivatives of its own, for which no node may stand for two.
+        let reuse = !matches!(op, Op::Custom(_));
+        let call = Call { tape, operands: operands.clone(), output: node, needed, number: PhantomData };
+        let flowing = {
+            let _recording = Recording::<T>::derived_from(tape, location, reuse);
+            op.rules().vjp(&call, cotangent)
+        };
+        let _recording = Recording::<T>::derived_from(tape, location, true);
+        for ((operand, cotangent), needed) in operands.iter().zip(flowing).zip(&call.needed) {
+            if let (Some(cotangent), true) = (cotangent, needed) {
+                accumulate(&mut cotangents, *operand, cotangent);
+            }
+        }
+    }
+    Ok(wrt.iter().map(|var| cotangents.get(&var.node).copied()).collect())
+}
+
+/// The tangent of each output, given those of `wrt`; `None` where no derivative flows.
+///
+/// The cotangents of `wrt` are a linear function of the outputs' cotangents, u ↦ Jᵀu; its transpose is t ↦ J·t. So this is
+/// the pullback of the pullback, and needs no rules of its own.
+pub(crate) fn pushforward<T: Real>(
+    outputs: &[Var<T>],
+    wrt: &[Var<T>],
+    tangents: &[Var<T>],
+) -> Result<Vec<Option<Var<T>>>, String> {
+    let seeds: Vec<(Var<T>, Var<T>)> = outputs.iter().map(|&output| (output, placeholder(output))).collect();
+    let cotangents = pullback(&seeds, wrt)?;
+    let flowing: Vec<(Var<T>, Var<T>)> = cotangents
+        .into_iter()
+        .zip(tangents)
+        .filter_map(|(cotangent, &tangent)| cotangent.map(|cotangent| (cotangent, tangent)))
+        .collect();
+    let placeholders: Vec<Var<T>> = seeds.iter().map(|&(_, seed)| seed).collect();
+    let results = pullback(&flowing, &placeholders)?;
+    for result in results.iter().flatten() {
+        let remaining = path(*result, &placeholders, Through::Everything);
+        if let Path::Open(node) = remaining {
+            let at = Var::<T>::recorded(result.tape, node).location();
+            panic!(
+                "forward mode: the derivative rule of the operation recorded at {at} is not linear in its cotangent"
+            );
+        }
+    }
+    Ok(results)
+}
+
+/// A node of the output's shape that stands for a cotangent and never gets a number.
+fn placeholder<T: Real>(like: Var<T>) -> Var<T> {
+    let leaf = Leaf::Placeholder { kind: Kind::Real, shape: like.shape() };
+    let _recording = Recording::<T>::fresh(like.tape);
+    Var::recorded(like.tape, record::<T>(like.tape, Op::Leaf(leaf), &[]))
+}
+
+/// The nodes through which a derivative flows from the outputs to `wrt`, in the order of the tape.
+fn active<T: Real>(graph: &Graph<T>, outputs: impl Iterator<Item = NodeId>, wrt: &[Var<T>]) -> Vec<NodeId> {
+    let targets: HashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
+    let first = targets.iter().copied().min().unwrap_or(0);
+    let mut stack: Vec<NodeId> = outputs.filter(|&output| output >= first).collect();
+    let mut ancestors: HashSet<NodeId> = stack.iter().copied().collect();
+    while let Some(node) = stack.pop() {
+        let node = &graph.nodes[node as usize];
+        for (i, &operand) in node.operands.iter().enumerate() {
+            if operand >= first && node.op.rules().differentiable(i) && ancestors.insert(operand) {
+                stack.push(operand);
+            }
+        }
+    }
+    let mut order: Vec<NodeId> = ancestors.into_iter().collect();
+    order.sort_unstable();
+    let mut reaching = HashSet::with_capacity(order.len());
+    order.retain(|&id| {
+        let node = &graph.nodes[id as usize];
+        let reaches = targets.contains(&id)
+            || node
+                .operands
+                .iter()
+                .enumerate()
+                .any(|(i, operand)| reaching.contains(operand) && node.op.rules().differentiable(i));
+        if reaches {
+            reaching.insert(id);
+        }
+        reaches
+    });
+    order
+}
+
+/// What a search for a path may pass.
+#[derive(Clone, Copy, PartialEq)]
+enum Through {
+    /// Every operand.
+    Everything,
+    /// Operands that a derivative flows to; and from a derivative also to what it is a derivative of, and from the
+    /// argument of a mapped function to the array it was mapped over.
+    Derivatives,
+}
+
+/// How an output depends on a Var.
+enum Path {
+    /// Freely; the node is the first on the way that uses the Var.
+    Open(NodeId),
+    /// Only through a node that lets no derivative pass.
+    Blocked(NodeId),
+    /// Not at all.
+    None,
+}
+
+/// How `output` depends on any of `wrt`.
+fn path<T: Real>(output: Var<T>, wrt: &[Var<T>], through: Through) -> Path {
+    let targets: HashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
+    with_graph::<T, _>(output.tape, |graph| {
+        // Twice: first where derivatives flow, then anywhere, remembering the last barrier passed.
+        let first = targets.iter().copied().min().unwrap_or(0);
+        let mut seen = HashSet::from([output.node]);
+        let mut stack = vec![(output.node, output.node)];
+        let mut barriers = Vec::new();
+        while let Some((id, user)) = stack.pop() {
+            if targets.contains(&id) {
+                return Path::Open(user);
+            }
+            let node = &graph.nodes[id as usize];
+            for (i, &operand) in node.operands.iter().enumerate().filter(|&(_, &operand)| operand >= first) {
+                if through == Through::Derivatives && !node.op.rules().differentiable(i) {
+                    barriers.push((operand, id));
+                } else if seen.insert(operand) {
+                    stack.push((operand, id));
+                }
+            }
+            if through == Through::Derivatives {
+                let related = match &node.op {
+                    Op::Barrier(Barrier::Alias { of }) => of.as_slice(),
+                    Op::Leaf(Leaf::Placeholder { .. }) => graph.stands_for(id),
+                    _ => &[],
+                };
+                stack.extend(related.iter().filter(|&&other| seen.insert(other)).map(|&other| (other, id)));
+            }
+        }
+        while let Some((id, barrier)) = barriers.pop() {
+            if targets.contains(&id) {
+                return Path::Blocked(barrier);
+            }
+            if seen.insert(id) {
+                barriers.extend(graph.nodes[id as usize].operands.iter().map(|&operand| (operand, barrier)));
+            }
+        }
+        Path::None
+    })
+}

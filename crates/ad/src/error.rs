@@ -1,0 +1,94 @@
+//! What can go wrong with data that comes from outside. (Misuse of the tape is a bug in the caller's code and panics.)
+
+use std::panic::Location;
+
+use crate::tensor::Shape;
+
+/// Why a [`Program`](crate::Program) could not be run on the values it was given.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Fewer values than inputs.
+    #[error("missing input: {missing} has no value; the program takes {expected} inputs and was given {given}")]
+    MissingInput {
+        /// The inputs without a value, by name.
+        missing: String,
+        /// How many the program takes.
+        expected: usize,
+        /// How many it was given.
+        given: usize,
+    },
+    /// More values than inputs.
+    #[error("too many values: the program takes {expected} inputs and was given {given}")]
+    TooManyValues {
+        /// How many the program takes.
+        expected: usize,
+        /// How many it was given.
+        given: usize,
+    },
+    /// A value of another shape than the one recorded.
+    #[error(
+        "input `{input}` has shape {given:?}, but {expected:?} was recorded; a program replays fixed shapes, so record \
+         and compile again for new ones"
+    )]
+    Shape {
+        /// The input's name.
+        input: String,
+        /// The shape recorded.
+        expected: Shape,
+        /// The shape given.
+        given: Shape,
+    },
+    /// A value of another type than the one recorded.
+    #[error("input `{input}` has elements of type {given}, but {expected} was recorded")]
+    Dtype {
+        /// The input's name.
+        input: String,
+        /// The type recorded.
+        expected: &'static str,
+        /// The type given.
+        given: &'static str,
+    },
+    /// An integer index that points outside the array it indexes.
+    #[error("{operation} at {location}: index {index} at position {position} is outside an axis of length {length}")]
+    IndexOutOfRange {
+        /// `gather` or `scatter_add`.
+        operation: &'static str,
+        /// Where the user's code recorded it.
+        location: &'static Location<'static>,
+        /// The offending index.
+        index: i32,
+        /// Its position in the (flattened) index array.
+        position: usize,
+        /// The axis' length.
+        length: usize,
+    },
+    /// A linear system without a unique solution.
+    #[error("solve at {location}: matrix {matrix} of the batch is singular")]
+    Singular {
+        /// Where the user's code recorded it.
+        location: &'static Location<'static>,
+        /// Which matrix of the batch.
+        matrix: usize,
+    },
+    /// A value asked of a Var that depends on the argument of a `vmap` or a tangent that has no number.
+    #[error("the value depends on a placeholder made at {location}, which stands for an argument and has no number")]
+    Placeholder {
+        /// Where the placeholder was made.
+        location: &'static Location<'static>,
+    },
+    /// See [`Program::check_finite`](crate::Program::check_finite).
+    #[error("{operation} at {location} gave {value} at entry {entry} of {shape:?}, from finite operands")]
+    NotFinite {
+        /// The operation that made it (or `input`, where it came from outside).
+        operation: String,
+        /// Where the user's code recorded it.
+        location: &'static Location<'static>,
+        /// NaN or an infinity.
+        value: f64,
+        /// The entry, flat.
+        entry: usize,
+        /// The shape of the operation's result.
+        shape: Shape,
+    },
+}

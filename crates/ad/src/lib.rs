@@ -1,0 +1,49 @@
+//! Derivatives of any order, of a loss written once.
+//!
+//! ```
+//! use ad::Tape;
+//! let tape = Tape::<f64>::new();
+//! let theta = tape.input("theta", &ndarray::arr1(&[0.5, -1.0, 2.0]));
+//! let loss = (theta.sin().exp() * theta).sum();          // recorded; nothing is computed
+//! let gradient = loss.grad(theta);                       // a Var like any other: differentiate it again
+//! let product = loss.hvp(theta, gradient);               // the Hessian times the gradient
+//! let step = tape.compile([theta], [loss, gradient, product]);
+//! let results = step.run(&ad::values![ndarray::arr1(&[0.0, 0.0, 0.0])])?;
+//! assert_eq!(results[1], ndarray::arr1(&[1.0, 1.0, 1.0]).into_dyn());
+//! # Ok::<(), ad::Error>(())
+//! ```
+//!
+//! The story, in the order of the modules: operations are **recorded** on a [`Tape`] as [`Var`]s (shapes are checked, no
+//! number is computed); **differentiated**, which records more operations; **compiled** to a [`Program`]; and **run**.
+//!
+//! - Derivatives of Vars are methods: [`Var::grad`], [`Var::hvp`], [`Var::hessian`], [`Var::jacobian`], [`Var::jvp`],
+//!   [`Var::vjp`], [`Var::derivative`]. Of functions: [`grad`], [`value_and_grad`], [`hvp`], [`hessian`] …
+//! - [`vmap`] turns a function of one example into one of a batch.
+//! - [`Var::stop_gradient`], [`Var::magic_box`] and [`DerivativeLimit`] say what differentiation may see.
+//! - [`check_gradients`] compares a function's derivatives with finite differences.
+//!
+//! Misuse of a tape panics, naming the operation, the shapes and the places in the caller's code. What depends on data
+//! from outside (running a program) returns a `Result`.
+
+mod check;
+mod diff;
+mod error;
+mod kernel;
+mod op;
+mod program;
+mod real;
+mod tape;
+mod tensor;
+
+pub use check::{Modes, check_gradients};
+pub use diff::closures::{Arguments, derivative, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp};
+pub use diff::tree::Tree;
+pub use diff::vmap::{vmap, vmap_many};
+pub use error::Error;
+pub use op::barrier::DerivativeLimit;
+pub use op::custom::{CustomOperation, custom};
+pub use op::elementwise::Term;
+pub use program::{Cost, Program, evaluate};
+pub use real::Real;
+pub use tape::{Handle, Index, Tape, Var};
+pub use tensor::{IntoArray, Shape, Value};

@@ -1,0 +1,178 @@
+//! Operations of a user's own: a forward kernel, and a derivative written in tape operations. Higher orders, forward mode
+//! and batching follow from these two.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use ndarray::{ArrayViewD, ArrayViewMutD};
+
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use crate::diff::vmap::map;
+use crate::real::Real;
+use crate::tape::{Handle, Var};
+use crate::tensor::{Shape, size};
+
+/// An operation on real arrays that the crate does not have.
+///
+/// ```
+/// use ad::{CustomOperation, Tape, Var, custom};
+/// use ndarray::{ArrayViewD, ArrayViewMutD};
+///
+/// /// x³, as if the crate had no powers.
+/// struct Cube;
+/// impl CustomOperation<f64> for Cube {
+///     fn name(&self) -> &str { "cube" }
+///     fn shape(&self, operands: &[&[usize]]) -> Result<ad::Shape, String> { Ok(operands[0].into()) }
+///     fn forward(&self, operands: &[ArrayViewD<'_, f64>], mut out: ArrayViewMutD<'_, f64>) {
+///         out.zip_mut_with(&operands[0], |out, x| *out = x * x * x);
+///     }
+///     fn vjp(&self, operands: &[Var], _output: Var, cotangent: Var) -> Vec<Option<Var>> {
+///         vec![Some(cotangent * operands[0] * operands[0] * 3.0)]
+///     }
+/// }
+/// let tape = Tape::<f64>::new();
+/// let x = tape.input("x", 2.0);
+/// let y = custom(Cube, &[x]);
+/// assert_eq!(y.grad(x).grad(x).item(), 12.0);
+/// ```
+pub trait CustomOperation<T: Real>: Send + Sync + 'static {
+    /// Its name, in messages and printed programs.
+    fn name(&self) -> &str;
+
+    /// The shape of the result. An error says what is wrong with the operands' shapes.
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String>;
+
+    /// Writes the result.
+    fn forward(&self, operands: &[ArrayViewD<'_, T>], out: ArrayViewMutD<'_, T>);
+
+    /// The cotangent of each operand (`None` where no derivative flows) from that of the result, in tape operations and
+    /// linear in the cotangent.
+    fn vjp(&self, operands: &[Var<T>], output: Var<T>, cotangent: Var<T>) -> Vec<Option<Var<T>>>;
+}
+
+/// A custom operation, perhaps over new leading axes.
+#[derive(Clone)]
+pub struct Custom<T: Real> {
+    op: Arc<dyn CustomOperation<T>>,
+    /// The lengths of the leading axes that all operands have, outermost first.
+    leading: Shape,
+}
+
+impl<T: Real> std::fmt::Debug for Custom<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Custom({:?}, over {:?})", self.op.name(), self.leading)
+    }
+}
+
+impl<T: Real> PartialEq for Custom<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.op, &other.op) && self.leading == other.leading
+    }
+}
+
+impl<T: Real> Eq for Custom<T> {}
+
+impl<T: Real> Hash for Custom<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (Arc::as_ptr(&self.op).cast::<()>() as usize).hash(state);
+        self.leading.hash(state);
+    }
+}
+
+impl<T: Real> Rules<T> for Custom<T> {
+    fn name(&self) -> &str {
+        self.op.name()
+    }
+
+    fn parameters(&self) -> String {
+        if self.leading.is_empty() { String::new() } else { format!("over {:?}", self.leading.as_slice()) }
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        let inner: Vec<&[usize]> = operands.iter().map(|shape| &shape[self.leading.len()..]).collect();
+        let shape = self.op.shape(&inner)?;
+        Ok(self.leading.iter().copied().chain(shape).collect())
+    }
+
+    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+        let operands: Vec<Var<T>> = (0..call.operands.len()).map(|operand| call.var(operand)).collect();
+        self.cotangents(&operands, call.output(), g).into()
+    }
+
+    fn batched(&self, size: usize) -> Op<T> {
+        let leading = std::iter::once(size).chain(self.leading.iter().copied()).collect();
+        Op::Custom(Custom { op: Arc::clone(&self.op), leading })
+    }
+
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+        let (rank, out) = (self.leading.len(), out.real());
+        let result = size(&shape[rank..]);
+        for i in 0..size(&self.leading) {
+            let views: Vec<_> = operands
+                .iter()
+                .map(|operand| {
+                    let inner = &operand.shape[rank..];
+                    let entries = &operand.real()[i * size(inner)..][..size(inner)];
+                    ArrayViewD::from_shape(inner, entries).expect("sizes are checked when an operation is recorded")
+                })
+                .collect();
+            let out = &mut out[i * result..][..result];
+            let out = ArrayViewMutD::from_shape(&shape[rank..], out).expect("the result has the recorded shape");
+            self.op.forward(&views, out);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Real> Custom<T> {
+    fn cotangents(&self, operands: &[Var<T>], output: Var<T>, g: Var<T>) -> Vec<Option<Var<T>>> {
+        let Some((_, inner)) = self.leading.split_first() else {
+            let cotangents = self.op.vjp(operands, output, g);
+            let count = (cotangents.len(), operands.len());
+            assert_eq!(
+                count.0,
+                count.1,
+                "{}: its vjp gave {} cotangents for {} operands",
+                self.op.name(),
+                count.0,
+                count.1
+            );
+            for (cotangent, operand) in cotangents.iter().zip(operands) {
+                let Some(cotangent) = cotangent else { continue };
+                let (given, wanted) = (cotangent.shape(), operand.shape());
+                assert_eq!(
+                    given,
+                    wanted,
+                    "{}: its vjp gave a cotangent of another shape than its operand",
+                    self.op.name()
+                );
+            }
+            return cotangents;
+        };
+        // One leading axis less, mapped over that axis.
+        let inner = Custom { op: Arc::clone(&self.op), leading: inner.into() };
+        let arguments: Vec<Handle<T>> = operands.iter().chain([&output, &g]).map(|&var| var.into()).collect();
+        let mut flows = Vec::new();
+        let mapped = map(&arguments, |arguments| {
+            let vars: Vec<Var<T>> = arguments.iter().map(|handle| handle.var()).collect();
+            let (g, rest) = vars.split_last().expect("operands, output and cotangent");
+            let (output, operands) = rest.split_last().expect("operands and output");
+            let cotangents = inner.cotangents(operands, *output, *g);
+            flows = cotangents.iter().map(Option::is_some).collect();
+            cotangents.into_iter().flatten().map(Handle::from).collect()
+        });
+        let mut mapped = mapped.into_iter().map(Handle::var);
+        flows.into_iter().map(|flows| flows.then(|| mapped.next()).flatten()).collect()
+    }
+}
+
+/// Records an operation of the user's own.
+#[track_caller]
+pub fn custom<T: Real>(op: impl CustomOperation<T>, operands: &[Var<T>]) -> Var<T> {
+    let (first, rest) = operands.split_first().expect("custom: an operation needs an operand");
+    first.check_alive();
+    rest.iter().for_each(|&other| first.check_same_tape(op.name(), other));
+    let nodes: Vec<_> = operands.iter().map(|operand| operand.node).collect();
+    let op = Custom { op: Arc::new(op), leading: Shape::new() };
+    apply(first.tape, Op::Custom(op), &nodes)
+}

@@ -1,0 +1,311 @@
+//! Reading and accumulating at integer indices, which are data: they can be replaced when a program is replayed.
+//!
+//! `gather` and `scatter_add` are each other's transposes. Both index a block of neighbouring axes, starting at `axis`, by
+//! as many index arrays (of one shape) as the block has axes; axes in front and behind are carried along:
+//! `gather: before × dims × behind → before × index shape × behind`, and `scatter_add` the other way.
+
+use std::ops::Not;
+
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use crate::real::Real;
+use crate::tape::{Handle, Index, Kind, NodeId, Operands, Var, constant_index, record};
+use crate::tensor::{Axes, Shape, size, strides};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Indexing {
+    /// (table, indices …)
+    Gather { axis: usize },
+    /// (entries, indices …), added into zeros of lengths `dims` at `axis`.
+    ScatterAdd { axis: usize, dims: Shape },
+    /// Integers as numbers.
+    ToReal,
+}
+
+impl<T: Real> Rules<T> for Indexing {
+    fn name(&self) -> &str {
+        match self {
+            Indexing::Gather { .. } => "gather",
+            Indexing::ScatterAdd { .. } => "scatter_add",
+            Indexing::ToReal => "to_real",
+        }
+    }
+
+    fn parameters(&self) -> String {
+        match self {
+            Indexing::Gather { axis } => format!("axis={axis}"),
+            Indexing::ScatterAdd { axis, dims } => format!("axis={axis} into={:?}", dims.as_slice()),
+            Indexing::ToReal => String::new(),
+        }
+    }
+
+    fn kind(&self, _first: Kind) -> Kind {
+        Kind::Real
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        let (source, indices) = (operands[0], &operands[1..]);
+        if let Some(other) = indices.iter().find(|&&shape| shape != indices[0]) {
+            return Err(format!("index arrays of different shapes, {:?} and {other:?}", indices[0]));
+        }
+        match self {
+            Indexing::ToReal => Ok(source.into()),
+            Indexing::Gather { axis } => {
+                let end = axis + indices.len();
+                if indices.is_empty() || end > source.len() {
+                    return Err(format!(
+                        "{} index arrays for the axes from {axis} on of a table of shape {source:?}",
+                        indices.len()
+                    ));
+                }
+                Ok([&source[..*axis], indices[0], &source[end..]].concat().into())
+            }
+            Indexing::ScatterAdd { axis, dims } => {
+                let end = axis + indices.first().map_or(0, |shape| shape.len());
+                if dims.len() != indices.len() || end > source.len() || source[*axis..end] != *indices[0] {
+                    return Err(format!(
+                        "entries of shape {source:?} with {} index arrays of shape {:?} at axis {axis} do not fit into {dims:?}",
+                        indices.len(),
+                        indices.first().unwrap_or(&&[][..]),
+                    ));
+                }
+                Ok([&source[..*axis], dims, &source[end..]].concat().into())
+            }
+        }
+    }
+
+    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+        let indices = || (1..call.operands.len()).map(|i| call.index(i)).collect::<Vec<_>>();
+        let mut cotangents = call.one(|| match self {
+            Indexing::Gather { axis } => {
+                let dims = &call.var(0).shape()[*axis..*axis + call.operands.len() - 1];
+                scatter_add_at(g, *axis, &indices(), dims)
+            }
+            Indexing::ScatterAdd { axis, .. } => gather_at(g, *axis, &indices()),
+            Indexing::ToReal => unreachable!("integers have no derivative"),
+        });
+        cotangents.resize(call.operands.len(), None);
+        cotangents
+    }
+
+    fn batched(&self, _size: usize) -> Op<T> {
+        unreachable!("whether the indices are batched decides; see `batch`")
+    }
+
+    fn batch(&self, batch: &super::Batch<T>) -> NodeId {
+        let indices_batched = (1..batch.operands.len()).any(|operand| batch.is_batched(operand));
+        let axis = match self {
+            Indexing::ToReal => {
+                return record::<T>(batch.tape, Op::Indexing(Indexing::ToReal), &[batch.batched(0).node()]);
+            }
+            Indexing::Gather { axis } | Indexing::ScatterAdd { axis, .. } => *axis,
+        };
+        if !indices_batched {
+            // The new axis is one more that is carried along in front.
+            let operands: Operands = batch.operands.iter().map(|(handle, _)| handle.node()).collect();
+            return record::<T>(batch.tape, Op::Indexing(self.at(axis + 1)), &operands);
+        }
+        let mut indices: Vec<Index<T>> =
+            (1..batch.operands.len()).map(|operand| batch.batched(operand).index()).collect();
+        let source_batched = batch.is_batched(0);
+        if let (Indexing::Gather { .. }, false) = (self, source_batched) {
+            // The new axis is one more of the indices; in the result it stands at `axis`.
+            let gathered = gather_at(batch.operands[0].0.var(), axis, &indices);
+            return move_axis(gathered, axis, 0).node;
+        }
+        // Both have the new axis: it becomes one more axis that is indexed, by 0, 1, 2, …
+        let shape = indices[0].shape();
+        let counting = ndarray::ArrayD::from_shape_fn(shape.as_slice(), |position| position[0] as i32);
+        indices.insert(0, constant_index(batch.tape, counting));
+        let source = move_axis(batch.batched(0).var(), 0, axis);
+        let result = match self {
+            Indexing::ScatterAdd { dims, .. } => {
+                let dims: Shape = std::iter::once(batch.size).chain(dims.iter().copied()).collect();
+                scatter_add_at(source, axis, &indices, &dims)
+            }
+            _ => gather_at(source, axis, &indices),
+        };
+        move_axis(result, axis, 0).node
+    }
+
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+        let out = out.real();
+        match self {
+            Indexing::ToReal => {
+                out.iter_mut().zip(operands[0].index()).for_each(|(out, &i)| *out = T::of(f64::from(i)));
+            }
+            Indexing::Gather { axis } => {
+                let table = operands[0];
+                let dims = &table.shape[*axis..*axis + operands.len() - 1];
+                let behind = size(&table.shape[axis + dims.len()..]);
+                let x = table.real();
+                let visit = |from: usize, to: usize| match behind {
+                    1 => out[to] = x[from],
+                    _ => out[to * behind..][..behind].copy_from_slice(&x[from * behind..][..behind]),
+                };
+                each_index(&operands[1..], size(&table.shape[..*axis]), dims, visit)?;
+            }
+            Indexing::ScatterAdd { axis, dims } => {
+                let x = operands[0].real();
+                let behind = size(&shape[axis + dims.len()..]);
+                out.fill(T::zero());
+                let visit = |to: usize, from: usize| match behind {
+                    1 => out[to] += x[from],
+                    _ => {
+                        let x = &x[from * behind..][..behind];
+                        out[to * behind..][..behind].iter_mut().zip(x).for_each(|(out, &x)| *out += x);
+                    }
+                };
+                each_index(&operands[1..], size(&shape[..*axis]), dims, visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flops(&self, operands: &[&[usize]], _shape: &[usize]) -> usize {
+        match self {
+            Indexing::ScatterAdd { .. } => size(operands[0]),
+            _ => 0,
+        }
+    }
+}
+
+impl Indexing {
+    fn at(&self, axis: usize) -> Self {
+        match self {
+            Indexing::Gather { .. } => Indexing::Gather { axis },
+            Indexing::ScatterAdd { dims, .. } => Indexing::ScatterAdd { axis, dims: dims.clone() },
+            Indexing::ToReal => Indexing::ToReal,
+        }
+    }
+}
+
+/// Calls `visit(row of the table, row of the entries)` for each block in front and each position of the index arrays.
+fn each_index<T: Real>(
+    indices: &[Operand<'_, T>],
+    before: usize,
+    dims: &[usize],
+    mut visit: impl FnMut(usize, usize),
+) -> Result<(), Failure> {
+    for (operand, &length) in indices.iter().zip(dims) {
+        let outside = operand.index().iter().position(|&i| usize::try_from(i).is_ok_and(|i| i < length).not());
+        if let Some(position) = outside {
+            return Err(Failure::IndexOutOfRange { index: operand.index()[position], position, length });
+        }
+    }
+    let (rows, steps, count) = (size(dims), strides(dims), size(indices[0].shape));
+    for block in 0..before {
+        let mut visit = |n: usize, row: usize| visit(block * rows + row, block * count + n);
+        match indices {
+            [i] => i.index().iter().enumerate().for_each(|(n, &i)| visit(n, i as usize)),
+            [i, j] => {
+                let pairs = i.index().iter().zip(j.index());
+                pairs.enumerate().for_each(|(n, (&i, &j))| visit(n, i as usize * steps[0] + j as usize));
+            }
+            _ => (0..count).for_each(|n| {
+                visit(n, indices.iter().zip(&steps).map(|(i, step)| i.index()[n] as usize * step).sum());
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn move_axis<T: Real>(x: Var<T>, from: usize, to: usize) -> Var<T> {
+    let mut axes: Axes = (0..x.shape().len()).collect();
+    let axis = axes.remove(from);
+    axes.insert(to, axis);
+    x.transpose(&axes)
+}
+
+#[track_caller]
+fn gather_at<T: Real>(table: Var<T>, axis: usize, indices: &[Index<T>]) -> Var<T> {
+    apply(table.tape, Op::Indexing(Indexing::Gather { axis }), &with_indices(table, indices))
+}
+
+#[track_caller]
+fn scatter_add_at<T: Real>(entries: Var<T>, axis: usize, indices: &[Index<T>], dims: &[usize]) -> Var<T> {
+    let op = Indexing::ScatterAdd { axis, dims: dims.into() };
+    apply(entries.tape, Op::Indexing(op), &with_indices(entries, indices))
+}
+
+fn with_indices<T: Real>(source: Var<T>, indices: &[Index<T>]) -> Operands {
+    std::iter::once(source.node).chain(indices.iter().map(|index| index.node)).collect()
+}
+
+impl<T: Real> Var<T> {
+    /// The entries of a table at integer indices, one index array for each of its leading axes (all of one shape):
+    /// `log_probabilities.gather(&[states, actions])` is `log_probabilities[states[n,t], actions[n,t]]`. Trailing axes that
+    /// are not indexed are kept, behind.
+    ///
+    /// An index out of range panics here if the index array has values that never change, and is an
+    /// [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange) when a program runs.
+    #[track_caller]
+    #[must_use]
+    pub fn gather(self, indices: &[Index<T>]) -> Self {
+        indices.iter().for_each(|&index| self.check_same_tape("gather", Handle::from(index)));
+        let shape = self.shape();
+        indices.iter().zip(&shape).for_each(|(index, &length)| index.check_range("gather", length));
+        gather_at(self, 0, indices)
+    }
+
+    /// Zeros of lengths `dims` (and this array's trailing axes), with each entry added at its index: the transpose of
+    /// [`gather`](Self::gather). Repeated indices accumulate.
+    #[track_caller]
+    #[must_use]
+    pub fn scatter_add(self, indices: &[Index<T>], dims: &[usize]) -> Self {
+        indices.iter().for_each(|&index| self.check_same_tape("scatter_add", Handle::from(index)));
+        indices.iter().zip(dims).for_each(|(index, &length)| index.check_range("scatter_add", length));
+        scatter_add_at(self, 0, indices, dims)
+    }
+
+    /// For each row the entry that `index` chooses along the last axis: of log-probabilities `[N, A]` and actions `[N]`,
+    /// those of the actions taken.
+    #[track_caller]
+    #[must_use]
+    pub fn pick(self, index: Index<T>) -> Self {
+        let (shape, rows) = (self.shape(), index.shape());
+        assert!(
+            shape.len() == rows.len() + 1 && shape[..rows.len()] == *rows,
+            "pick: an array of shape {shape:?} needs an index array of shape {:?}, got {rows:?}",
+            &shape[..shape.len().saturating_sub(1)]
+        );
+        let count = size(&rows);
+        let counting = ndarray::Array1::from_iter(0..count as i32).into_dyn();
+        let row = constant_index(self.tape, counting);
+        self.reshape(&[count, shape[rows.len()]]).gather(&[row, index.reshape(&[count])]).reshape(&rows)
+    }
+}
+
+impl<T: Real> Index<T> {
+    /// The integers as numbers. No derivative flows through it.
+    #[track_caller]
+    #[must_use]
+    pub fn to_real(self) -> Var<T> {
+        self.check_alive();
+        apply(self.tape, Op::Indexing(Indexing::ToReal), &[self.node])
+    }
+
+    /// 1 where the integer is `i`, else 0.
+    #[track_caller]
+    #[must_use]
+    pub fn equal(self, i: i32) -> Var<T> {
+        self.to_real().equal(T::of(f64::from(i)))
+    }
+
+    /// Panics if it was recorded with values and one of them is out of range.
+    #[track_caller]
+    fn check_range(self, operation: &str, length: usize) {
+        use super::{Data, Leaf};
+        let outside = self.with_node(|node| match &node.op {
+            Op::Leaf(Leaf::Input { value: Data::Index(array), .. } | Leaf::Constant(Data::Index(array))) => {
+                array.iter().copied().enumerate().find(|&(_, i)| usize::try_from(i).is_ok_and(|i| i < length).not())
+            }
+            _ => None,
+        });
+        if let Some((position, i)) = outside {
+            panic!(
+                "{operation}: index {i} at position {position} is outside an axis of length {length}\n  index array made at {}",
+                self.location()
+            );
+        }
+    }
+}

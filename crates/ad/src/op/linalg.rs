@@ -1,0 +1,244 @@
+//! Matrix products and linear systems, over stacks of matrices: leading axes are equal and carried along.
+//!
+//! Both operations take their matrices transposed by flags, which differentiation flips: no transpose is ever recorded.
+
+use super::{Batch, Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use crate::kernel;
+use crate::real::Real;
+use crate::tape::{NodeId, Var, record};
+use crate::tensor::{Shape, broadcast_shape, size};
+
+/// (A, B) ↦ op(A)·op(B), where op transposes if the flag is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MatMul {
+    pub transpose_a: bool,
+    pub transpose_b: bool,
+}
+
+/// (A, B) ↦ A⁻¹·B, or (Aᵀ)⁻¹·B if `transposed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Solve {
+    pub transposed: bool,
+}
+
+/// The last two axes, exchanged if `transposed`.
+fn matrix(shape: &[usize], transposed: bool) -> (usize, usize) {
+    let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+    if transposed { (columns, rows) } else { (rows, columns) }
+}
+
+fn stack(shape: &[usize]) -> &[usize] {
+    &shape[..shape.len() - 2]
+}
+
+impl<T: Real> Rules<T> for MatMul {
+    fn name(&self) -> &str {
+        "matmul"
+    }
+
+    fn parameters(&self) -> String {
+        match (self.transpose_a, self.transpose_b) {
+            (false, false) => "",
+            (true, false) => "A^T",
+            (false, true) => "B^T",
+            (true, true) => "A^T B^T",
+        }
+        .to_owned()
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        let (a, b) = (operands[0], operands[1]);
+        if a.len() < 2 || b.len() < 2 {
+            return Err(format!("needs matrices, got shapes {a:?} and {b:?}"));
+        }
+        let ((m, k), (other, n)) = (matrix(a, self.transpose_a), matrix(b, self.transpose_b));
+        if k != other || stack(a) != stack(b) {
+            return Err(format!("shapes {a:?} and {b:?} do not fit: {m}×{k} times {other}×{n}"));
+        }
+        Ok([stack(a), &[m, n]].concat().into())
+    }
+
+    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+        let (a, b) = (call.var(0), call.var(1));
+        let &MatMul { transpose_a: ta, transpose_b: tb } = self;
+        call.two(
+            // For C = A·B: Ā = C̄·Bᵀ and B̄ = Aᵀ·C̄; for a transposed operand, the transpose of that.
+            || if ta { product(b, g, tb, true) } else { product(g, b, false, !tb) },
+            || if tb { product(g, a, true, ta) } else { product(a, g, !ta, false) },
+        )
+    }
+
+    fn batched(&self, _size: usize) -> Op<T> {
+        Op::MatMul(*self)
+    }
+
+    fn batch(&self, batch: &Batch<T>) -> NodeId {
+        let (a, b) = (batch.operands[0].0.var(), batch.operands[1].0.var());
+        // One B for all: the stack of A is one tall matrix.
+        if batch.is_batched(0) && !batch.is_batched(1) && !self.transpose_a && b.shape().len() == 2 {
+            let shape = a.shape();
+            let tall = a.reshape(&[shape[0] * shape[1], shape[2]]);
+            let result = product(tall, b, false, self.transpose_b);
+            return result.reshape(&[shape[0], shape[1], result.shape()[1]]).node;
+        }
+        let operands = [batch.batched(0).node(), batch.batched(1).node()];
+        record::<T>(batch.tape, Op::MatMul(*self), &operands)
+    }
+
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+        let (a, b, out) = (operands[0], operands[1], out.real());
+        let (m, k) = matrix(a.shape, self.transpose_a);
+        let n = shape[shape.len() - 1];
+        for i in 0..size(stack(shape)) {
+            let a = kernel::Matrix::new(&a.real()[i * m * k..][..m * k], m, k, self.transpose_a);
+            let b = kernel::Matrix::new(&b.real()[i * k * n..][..k * n], k, n, self.transpose_b);
+            T::matmul(&mut out[i * m * n..][..m * n], a, b);
+        }
+        Ok(())
+    }
+
+    fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
+        2 * size(shape) * matrix(operands[0], self.transpose_a).1
+    }
+}
+
+impl<T: Real> Rules<T> for Solve {
+    fn name(&self) -> &str {
+        "solve"
+    }
+
+    fn parameters(&self) -> String {
+        if self.transposed { "A^T".to_owned() } else { String::new() }
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        let (a, b) = (operands[0], operands[1]);
+        if a.len() < 2 || b.len() < 2 {
+            return Err(format!("needs matrices, got shapes {a:?} and {b:?}"));
+        }
+        let ((n, columns), (rows, _)) = (matrix(a, false), matrix(b, false));
+        if n != columns || n != rows || stack(a) != stack(b) {
+            return Err(format!("shapes {a:?} and {b:?} do not fit: needs A of n×n and B of n×m"));
+        }
+        Ok(b.into())
+    }
+
+    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+        let (a, x) = (call.var(0), call.output());
+        let flipped = Solve { transposed: !self.transposed };
+        let b_bar = apply(call.tape, Op::Solve(flipped), &[a.node, g.node]);
+        call.two(
+            || -(if self.transposed { product(x, b_bar, false, true) } else { product(b_bar, x, false, true) }),
+            || b_bar,
+        )
+    }
+
+    fn batched(&self, _size: usize) -> Op<T> {
+        Op::Solve(*self)
+    }
+
+    fn batch(&self, batch: &Batch<T>) -> NodeId {
+        let (a, b) = (batch.operands[0].0.var(), batch.operands[1].0.var());
+        // One A for all: one factorisation, and the right-hand sides side by side.
+        if !batch.is_batched(0) && a.shape().len() == 2 {
+            let (n, m) = (b.shape()[1], b.shape()[2]);
+            let wide = b.transpose(&[1, 0, 2]).reshape(&[n, batch.size * m]);
+            let x = apply::<T>(batch.tape, Op::Solve(*self), &[a.node, wide.node]);
+            return x.reshape(&[n, batch.size, m]).transpose(&[1, 0, 2]).node;
+        }
+        record::<T>(batch.tape, Op::Solve(*self), &[batch.batched(0).node(), batch.batched(1).node()])
+    }
+
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+        let (a, b, out) = (operands[0], operands[1], out.real());
+        let (n, m) = matrix(shape, false);
+        for i in 0..size(stack(shape)) {
+            let a = kernel::Matrix::new(&a.real()[i * n * n..][..n * n], n, n, self.transposed);
+            let out = &mut out[i * n * m..][..n * m];
+            out.copy_from_slice(&b.real()[i * n * m..][..n * m]);
+            kernel::solve(a, out, m).map_err(|kernel::Singular| Failure::Singular { matrix: i })?;
+        }
+        Ok(())
+    }
+
+    fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
+        let n = matrix(operands[0], false).0;
+        2 * n * n * n * size(stack(shape)) / 3 + 2 * n * size(shape)
+    }
+}
+
+#[track_caller]
+fn product<T: Real>(a: Var<T>, b: Var<T>, transpose_a: bool, transpose_b: bool) -> Var<T> {
+    apply(a.tape, Op::MatMul(MatMul { transpose_a, transpose_b }), &[a.node, b.node])
+}
+
+impl<T: Real> Var<T> {
+    /// The matrix product, by NumPy's rules: of vectors the inner product, and stacks of matrices broadcast.
+    #[track_caller]
+    #[must_use]
+    pub fn matmul(self, other: Self) -> Self {
+        self.check_same_tape("matmul", other);
+        let (a, b) = (self.shape(), other.shape());
+        let fits = match (a.as_slice(), b.as_slice()) {
+            ([], _) | (_, []) => false,
+            (a, [k]) => a[a.len() - 1] == *k,
+            ([k], b) => b[b.len() - 2] == *k,
+            (a, b) => a[a.len() - 1] == b[b.len() - 2] && broadcast_shape(stack(a), stack(b)).is_some(),
+        };
+        if !fits {
+            panic!(
+                "matmul: shapes {a:?} and {b:?} do not fit (the last axis of the first and the last but one of the second \
+                 must be equal)\n  operand made at {}\n  operand made at {}",
+                self.location(),
+                other.location()
+            );
+        }
+        let left = if a.len() == 1 { self.insert_axis(0) } else { self };
+        let right = if b.len() == 1 { other.insert_axis(1) } else { other };
+        let (left, right) = left.stacked_with(right);
+        let mut shape = left.shape();
+        shape.pop();
+        shape.push(right.shape()[right.shape().len() - 1]);
+        let result = product(left, right, false, false);
+        if b.len() == 1 {
+            shape.pop();
+        }
+        if a.len() == 1 {
+            shape.remove(shape.len() - usize::from(b.len() != 1) - 1);
+        }
+        result.reshape(&shape)
+    }
+
+    /// The inner product of two arrays of one shape: Σ a·b.
+    #[track_caller]
+    #[must_use]
+    pub fn dot(self, other: Self) -> Self {
+        (self * other).sum()
+    }
+
+    /// The solution x of A·x = b, where A is this square matrix (or a stack of them) and b a vector or a matrix, by LU
+    /// factorisation with partial pivoting. A singular A is an [`Error::Singular`](crate::Error::Singular) when it runs.
+    #[track_caller]
+    #[must_use]
+    pub fn solve(self, b: Self) -> Self {
+        self.check_same_tape("solve", b);
+        let (a, shape) = (self.shape(), b.shape());
+        let vector = shape.len() + 1 == a.len();
+        let right = if vector { b.insert_axis(shape.len()) } else { b };
+        if a.len() < 2 || right.shape().len() < 2 {
+            panic!("solve: needs a square matrix and a right-hand side, got shapes {a:?} and {shape:?}");
+        }
+        let (left, right) = self.stacked_with(right);
+        let x = apply(self.tape, Op::Solve(Solve { transposed: false }), &[left.node, right.node]);
+        if vector { x.reshape(&shape) } else { x }
+    }
+
+    /// Both, with their stacks broadcast.
+    #[track_caller]
+    fn stacked_with(self, other: Self) -> (Self, Self) {
+        let (a, b) = (self.shape(), other.shape());
+        let Some(both) = broadcast_shape(stack(&a), stack(&b)) else { return (self, other) };
+        let whole = |shape: &[usize]| [&both, &shape[shape.len() - 2..]].concat();
+        (self.broadcast_to(&whole(&a)), other.broadcast_to(&whole(&b)))
+    }
+}

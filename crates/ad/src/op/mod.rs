@@ -1,0 +1,251 @@
+//! The operations. Each family is a file in which its operations' shape rule, derivative, batching rule and kernel stand
+//! together; this file lists the families and the questions that every operation answers.
+//!
+//! To add an operation to a family, add it in the family's file. To add a family, add its file, one variant to [`Op`] and
+//! one line to [`Op::rules`].
+
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use smallvec::SmallVec;
+
+use crate::real::Real;
+use crate::tape::{Handle, Index, Kind, NodeId, Operands, Var, record};
+use crate::tensor::Shape;
+
+pub mod barrier;
+pub mod custom;
+pub mod elementwise;
+pub mod indexing;
+pub mod leaf;
+pub mod linalg;
+pub mod movement;
+pub mod reduce;
+pub mod scan;
+
+pub use leaf::{Data, Leaf};
+
+/// An operation and its parameters. Equal values compute equal results from equal operands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op<T: Real> {
+    Leaf(Leaf<T>),
+    Elementwise(elementwise::Elementwise),
+    Movement(movement::Movement),
+    Reduce(reduce::Reduce),
+    Indexing(indexing::Indexing),
+    MatMul(linalg::MatMul),
+    Solve(linalg::Solve),
+    Scan(scan::Scan),
+    Barrier(barrier::Barrier),
+    Custom(custom::Custom<T>),
+}
+
+impl<T: Real> Eq for Op<T> {}
+
+impl<T: Real> Hash for Op<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Op::Leaf(op) => op.hash(state),
+            Op::Elementwise(op) => op.hash(state),
+            Op::Movement(op) => op.hash(state),
+            Op::Reduce(op) => op.hash(state),
+            Op::Indexing(op) => op.hash(state),
+            Op::MatMul(op) => op.hash(state),
+            Op::Solve(op) => op.hash(state),
+            Op::Scan(op) => op.hash(state),
+            Op::Barrier(op) => op.hash(state),
+            Op::Custom(op) => op.hash(state),
+        }
+    }
+}
+
+impl<T: Real> Op<T> {
+    /// The operation's answers.
+    pub fn rules(&self) -> &dyn Rules<T> {
+        match self {
+            Op::Leaf(op) => op,
+            Op::Elementwise(op) => op,
+            Op::Movement(op) => op,
+            Op::Reduce(op) => op,
+            Op::Indexing(op) => op,
+            Op::MatMul(op) => op,
+            Op::Solve(op) => op,
+            Op::Scan(op) => op,
+            Op::Barrier(op) => op,
+            Op::Custom(op) => op,
+        }
+    }
+}
+
+/// The questions asked of an operation.
+pub trait Rules<T: Real> {
+    /// What is it called, in messages and in printed programs?
+    fn name(&self) -> &str;
+
+    /// What are its parameters, for printing?
+    fn parameters(&self) -> String {
+        String::new()
+    }
+
+    /// What are the entries of its result, given those of its first operand?
+    fn kind(&self, _first: Kind) -> Kind {
+        Kind::Real
+    }
+
+    /// What shape has its result? The error says what is wrong with the operands.
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String>;
+
+    /// Does a derivative flow to this operand at all? (Not through a comparison or a stop-gradient.)
+    fn differentiable(&self, _operand: usize) -> bool {
+        true
+    }
+
+    /// What is the cotangent of each operand that needs one, given that of the result? Written in tape operations, and
+    /// linear in the cotangent, so that derivatives of every order and in both modes follow.
+    fn vjp(&self, call: &Call<T>, cotangent: Var<T>) -> Cotangents<T>;
+
+    /// What is the same operation on operands that all have a new leading axis?
+    fn batched(&self, size: usize) -> Op<T>;
+
+    /// How is it done when some operands have a new leading axis of length `size` and others do not? The default gives
+    /// one to all.
+    fn batch(&self, batch: &Batch<T>) -> NodeId {
+        let operands: Operands = (0..batch.operands.len()).map(|operand| batch.batched(operand).node()).collect();
+        record(batch.tape, self.batched(batch.size), &operands)
+    }
+
+    /// What are its numbers?
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure>;
+
+    /// How many floating-point operations is that? (A transcendental function counts as one.)
+    fn flops(&self, _operands: &[&[usize]], _shape: &[usize]) -> usize {
+        0
+    }
+}
+
+/// The cotangents of an operation's operands, `None` where none is needed or none flows.
+pub type Cotangents<T> = SmallVec<[Option<Var<T>>; 3]>;
+
+/// An operation as a derivative rule sees it: its operands and its result on the tape.
+pub struct Call<T: Real> {
+    pub tape: u32,
+    pub operands: Operands,
+    pub output: NodeId,
+    /// Which operands need a cotangent.
+    pub needed: SmallVec<[bool; 3]>,
+    pub number: PhantomData<T>,
+}
+
+impl<T: Real> Call<T> {
+    #[track_caller]
+    pub fn var(&self, operand: usize) -> Var<T> {
+        Var::recorded(self.tape, self.operands[operand])
+    }
+
+    #[track_caller]
+    pub fn index(&self, operand: usize) -> Index<T> {
+        Index::recorded(self.tape, self.operands[operand])
+    }
+
+    #[track_caller]
+    pub fn output(&self) -> Var<T> {
+        Var::recorded(self.tape, self.output)
+    }
+
+    /// The list of one operand's cotangent.
+    pub fn one(&self, cotangent: impl FnOnce() -> Var<T>) -> Cotangents<T> {
+        smallvec::smallvec![self.needed[0].then(cotangent)]
+    }
+
+    /// The list of two operands' cotangents, each only recorded if needed.
+    pub fn two(&self, first: impl FnOnce() -> Var<T>, second: impl FnOnce() -> Var<T>) -> Cotangents<T> {
+        smallvec::smallvec![self.needed[0].then(first), self.needed[1].then(second)]
+    }
+}
+
+/// An operation as a batching rule sees it: operands, and whether each has the new leading axis.
+pub struct Batch<T: Real> {
+    pub tape: u32,
+    pub size: usize,
+    pub operands: SmallVec<[(Handle<T>, bool); 3]>,
+}
+
+impl<T: Real> Batch<T> {
+    /// The operand with a leading axis, repeated along it if it had none.
+    pub fn batched(&self, operand: usize) -> Handle<T> {
+        let (handle, batched) = self.operands[operand];
+        if batched {
+            return handle;
+        }
+        let mut shape = handle.shape();
+        shape.insert(0, self.size);
+        match handle {
+            Handle::Var(var) => var.broadcast_to(&shape).into(),
+            Handle::Index(index) => index.broadcast_to(&shape).into(),
+        }
+    }
+
+    pub fn is_batched(&self, operand: usize) -> bool {
+        self.operands[operand].1
+    }
+}
+
+/// A kernel's operand.
+#[derive(Clone, Copy)]
+pub struct Operand<'a, T> {
+    pub data: Slice<'a, T>,
+    pub shape: &'a [usize],
+}
+
+/// Dense, row-major entries of either kind.
+#[derive(Clone, Copy)]
+pub enum Slice<'a, T> {
+    Real(&'a [T]),
+    Index(&'a [i32]),
+}
+
+/// Where a kernel writes its result.
+pub enum Out<'a, T> {
+    Real(&'a mut [T]),
+    Index(&'a mut [i32]),
+}
+
+impl<'a, T> Operand<'a, T> {
+    pub fn real(&self) -> &'a [T] {
+        match self.data {
+            Slice::Real(data) => data,
+            Slice::Index(_) => unreachable!("kinds are checked when an operation is recorded"),
+        }
+    }
+
+    pub fn index(&self) -> &'a [i32] {
+        match self.data {
+            Slice::Index(data) => data,
+            Slice::Real(_) => unreachable!("kinds are checked when an operation is recorded"),
+        }
+    }
+}
+
+impl<'a, T> Out<'a, T> {
+    pub fn real(self) -> &'a mut [T] {
+        match self {
+            Out::Real(data) => data,
+            Out::Index(_) => unreachable!("kinds are checked when an operation is recorded"),
+        }
+    }
+}
+
+/// What a kernel can find wrong with its operands' values.
+#[derive(Clone, Copy, Debug)]
+pub enum Failure {
+    IndexOutOfRange { index: i32, position: usize, length: usize },
+    Singular { matrix: usize },
+}
+
+/// Records an operation on a Var's tape.
+#[track_caller]
+pub(crate) fn apply<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> Var<T> {
+    Var::recorded(tape, record(tape, op, operands))
+}

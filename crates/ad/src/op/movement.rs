@@ -1,0 +1,365 @@
+//! Operations that move entries and compute nothing: each is the transpose of another one here or of a sum.
+
+use std::ops::Range;
+
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use crate::real::Real;
+use crate::tape::{Handle, Index, Kind, Var, record};
+use crate::tensor::{Axes, Shape, around, broadcast_shape, size, strides};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Movement {
+    /// To `shape`; the operand's axis i becomes axis `axes[i]` (increasing), and all others repeat it.
+    Broadcast { shape: Shape, axes: Axes },
+    /// The same entries in the same order.
+    Reshape(Shape),
+    /// Axis i of the result is axis `axes[i]` of the operand.
+    Transpose(Axes),
+    /// Entries `start..end` along an axis.
+    Slice { axis: usize, start: usize, end: usize },
+    /// Zeros in front and behind along an axis.
+    Pad { axis: usize, before: usize, after: usize },
+    /// One behind another along an axis.
+    Concat { axis: usize },
+}
+
+impl<T: Real> Rules<T> for Movement {
+    fn name(&self) -> &str {
+        match self {
+            Movement::Broadcast { .. } => "broadcast",
+            Movement::Reshape(_) => "reshape",
+            Movement::Transpose(_) => "transpose",
+            Movement::Slice { .. } => "slice",
+            Movement::Pad { .. } => "pad",
+            Movement::Concat { .. } => "concat",
+        }
+    }
+
+    fn parameters(&self) -> String {
+        match self {
+            Movement::Broadcast { axes, .. } => format!("axes={axes:?}"),
+            Movement::Reshape(_) => String::new(),
+            Movement::Transpose(axes) => format!("axes={axes:?}"),
+            Movement::Slice { axis, start, end } => format!("axis={axis} {start}..{end}"),
+            Movement::Pad { axis, before, after } => format!("axis={axis} before={before} after={after}"),
+            Movement::Concat { axis } => format!("axis={axis}"),
+        }
+    }
+
+    fn kind(&self, first: Kind) -> Kind {
+        first
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        let operand = operands[0];
+        let has_axis = |axis: usize| {
+            if axis < operand.len() {
+                Ok(())
+            } else {
+                Err(format!("axis {axis} of shape {operand:?}, which has {}", operand.len()))
+            }
+        };
+        match self {
+            Movement::Broadcast { shape, .. } => Ok(shape.clone()),
+            Movement::Reshape(shape) if size(shape) == size(operand) => Ok(shape.clone()),
+            Movement::Reshape(shape) => {
+                Err(format!("shape {operand:?} has {} entries, but {shape:?} has {}", size(operand), size(shape)))
+            }
+            Movement::Transpose(axes) => {
+                let mut sorted = axes.clone();
+                sorted.sort_unstable();
+                if sorted.iter().copied().eq(0..operand.len()) {
+                    Ok(axes.iter().map(|&axis| operand[axis]).collect())
+                } else {
+                    Err(format!("axes {axes:?} are no permutation of the axes of shape {operand:?}"))
+                }
+            }
+            Movement::Slice { axis, start, end } => {
+                has_axis(*axis)?;
+                if start > end || *end > operand[*axis] {
+                    return Err(format!("range {start}..{end} along axis {axis} of shape {operand:?}"));
+                }
+                let mut shape = Shape::from_slice(operand);
+                shape[*axis] = end - start;
+                Ok(shape)
+            }
+            Movement::Pad { axis, before, after } => {
+                has_axis(*axis)?;
+                let mut shape = Shape::from_slice(operand);
+                shape[*axis] += before + after;
+                Ok(shape)
+            }
+            Movement::Concat { axis } => {
+                has_axis(*axis)?;
+                let mut shape = Shape::from_slice(operand);
+                for other in &operands[1..] {
+                    let others = |shape: &[usize]| {
+                        shape.iter().enumerate().filter(|&(i, _)| i != *axis).map(|(_, &n)| n).collect::<Shape>()
+                    };
+                    if other.len() != shape.len() || others(other) != others(&shape) {
+                        return Err(format!("shapes {operand:?} and {other:?} differ beside axis {axis}"));
+                    }
+                    shape[*axis] += other[*axis];
+                }
+                Ok(shape)
+            }
+        }
+    }
+
+    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+        match self {
+            Movement::Broadcast { shape, axes } => call.one(|| {
+                let repeated: Axes = (0..shape.len()).filter(|axis| !axes.contains(axis)).collect();
+                g.sum_axes(&repeated)
+            }),
+            Movement::Reshape(_) => call.one(|| g.reshape(&call.var(0).shape())),
+            Movement::Transpose(axes) => call.one(|| {
+                let mut inverse = axes.clone();
+                axes.iter().enumerate().for_each(|(i, &axis)| inverse[axis] = i);
+                g.transpose(&inverse)
+            }),
+            Movement::Slice { axis, start, end } => call.one(|| g.pad(*axis, *start, call.var(0).shape()[*axis] - end)),
+            Movement::Pad { axis, before, .. } => {
+                call.one(|| g.slice(*axis, *before..before + call.var(0).shape()[*axis]))
+            }
+            Movement::Concat { axis } => {
+                let mut start = 0;
+                let mut cotangent = |operand: usize| {
+                    let range = start..start + call.var(operand).shape()[*axis];
+                    start = range.end;
+                    call.needed[operand].then(|| g.slice(*axis, range))
+                };
+                (0..call.operands.len()).map(&mut cotangent).collect()
+            }
+        }
+    }
+
+    fn batched(&self, size: usize) -> Op<T> {
+        let behind = |axes: &Axes| std::iter::once(0).chain(axes.iter().map(|axis| axis + 1)).collect();
+        let longer = |shape: &Shape| std::iter::once(size).chain(shape.iter().copied()).collect();
+        Op::Movement(match self {
+            Movement::Broadcast { shape, axes } => Movement::Broadcast { shape: longer(shape), axes: behind(axes) },
+            Movement::Reshape(shape) => Movement::Reshape(longer(shape)),
+            Movement::Transpose(axes) => Movement::Transpose(behind(axes)),
+            &Movement::Slice { axis, start, end } => Movement::Slice { axis: axis + 1, start, end },
+            &Movement::Pad { axis, before, after } => Movement::Pad { axis: axis + 1, before, after },
+            &Movement::Concat { axis } => Movement::Concat { axis: axis + 1 },
+        })
+    }
+
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+        match out {
+            Out::Real(out) => self.copy(operands, Operand::real, shape, T::zero(), out),
+            Out::Index(out) => self.copy(operands, Operand::index, shape, 0, out),
+        }
+        Ok(())
+    }
+}
+
+impl Movement {
+    fn copy<'a, T: Real, E: Copy + 'a>(
+        &self,
+        operands: &[Operand<'a, T>],
+        entries: impl Fn(&Operand<'a, T>) -> &'a [E],
+        shape: &[usize],
+        zero: E,
+        out: &mut [E],
+    ) {
+        let (x, from) = (entries(&operands[0]), operands[0].shape);
+        match self {
+            Movement::Reshape(_) => out.copy_from_slice(x),
+            Movement::Broadcast { axes, .. } => {
+                let inner = strides(from);
+                let mut steps: Shape = smallvec::smallvec![0; shape.len()];
+                axes.iter().zip(&inner).for_each(|(&axis, &step)| steps[axis] = step);
+                copy_strided(x, shape, &steps, out);
+            }
+            Movement::Transpose(axes) => {
+                let inner = strides(from);
+                let steps: Shape = axes.iter().map(|&axis| inner[axis]).collect();
+                copy_strided(x, shape, &steps, out);
+            }
+            &Movement::Slice { axis, start, end } => {
+                let (_, length, behind) = around(from, axis);
+                let row = (end - start) * behind;
+                if row > 0 {
+                    for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(length * behind)) {
+                        out.copy_from_slice(&x[start * behind..end * behind]);
+                    }
+                }
+            }
+            &Movement::Pad { axis, before, .. } => {
+                let (_, length, behind) = around(from, axis);
+                let row = shape[axis] * behind;
+                out.fill(zero);
+                if length * behind > 0 {
+                    for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(length * behind)) {
+                        out[before * behind..(before + length) * behind].copy_from_slice(x);
+                    }
+                }
+            }
+            &Movement::Concat { axis } => {
+                let (_, length, behind) = around(shape, axis);
+                let mut start = 0;
+                for operand in operands {
+                    let row = operand.shape[axis] * behind;
+                    if row > 0 {
+                        let rows = out.chunks_exact_mut(length * behind).zip(entries(operand).chunks_exact(row));
+                        rows.for_each(|(out, x)| out[start..start + row].copy_from_slice(x));
+                    }
+                    start += row;
+                }
+            }
+        }
+    }
+}
+
+/// out[i, j, …] = x[i·steps[0] + j·steps[1] + …]
+fn copy_strided<E: Copy>(x: &[E], shape: &[usize], steps: &[usize], out: &mut [E]) {
+    let Some((&length, outer)) = shape.split_last() else {
+        return out.copy_from_slice(&x[..1]);
+    };
+    if out.is_empty() {
+        return;
+    }
+    let step = steps[outer.len()];
+    let mut position: Shape = smallvec::smallvec![0; outer.len()];
+    let mut start = 0;
+    for out in out.chunks_exact_mut(length) {
+        match step {
+            0 => out.fill(x[start]),
+            1 => out.copy_from_slice(&x[start..start + length]),
+            _ => out.iter_mut().zip(x[start..].iter().step_by(step)).for_each(|(out, &x)| *out = x),
+        }
+        for axis in (0..outer.len()).rev() {
+            position[axis] += 1;
+            start += steps[axis];
+            if position[axis] < outer[axis] {
+                break;
+            }
+            start -= steps[axis] * outer[axis];
+            position[axis] = 0;
+        }
+    }
+}
+
+/// The shape without the axes of length 1 that `to` stretches, and where the remaining ones go.
+fn broadcast_axes(from: &[usize], to: &[usize]) -> (Shape, Axes) {
+    let front = to.len() - from.len();
+    (0..from.len()).filter(|&axis| from[axis] == to[front + axis]).map(|axis| (from[axis], front + axis)).unzip()
+}
+
+macro_rules! movements {
+    ($handle:ident) => {
+        impl<T: Real> $handle<T> {
+            #[track_caller]
+            fn moved(self, movement: Movement) -> Self {
+                self.check_alive();
+                Self::recorded(self.tape, record::<T>(self.tape, Op::Movement(movement), &[self.node]))
+            }
+
+            /// Repeats it to `shape`, by NumPy's rule: aligned at the last axis, lengths of 1 stretched.
+            #[track_caller]
+            #[must_use]
+            pub fn broadcast_to(self, shape: &[usize]) -> Self {
+                let from = self.shape();
+                if from.as_slice() == shape {
+                    return self;
+                }
+                if broadcast_shape(&from, shape).is_none_or(|both| both.as_slice() != shape) {
+                    panic!(
+                        "broadcast_to: shape {from:?} cannot be repeated to {shape:?}\n  operand made at {}",
+                        self.location()
+                    );
+                }
+                let (kept, axes) = broadcast_axes(&from, shape);
+                self.reshape(&kept).moved(Movement::Broadcast { shape: shape.into(), axes })
+            }
+
+            /// The same entries, row-major, in another shape.
+            #[track_caller]
+            #[must_use]
+            pub fn reshape(self, shape: &[usize]) -> Self {
+                if self.shape().as_slice() == shape { self } else { self.moved(Movement::Reshape(shape.into())) }
+            }
+
+            /// Axis i of the result is axis `axes[i]`.
+            #[track_caller]
+            #[must_use]
+            pub fn transpose(self, axes: &[usize]) -> Self {
+                if axes.iter().copied().eq(0..self.shape().len()) {
+                    return self;
+                }
+                self.moved(Movement::Transpose(axes.into()))
+            }
+
+            /// The entries `range` along an axis.
+            #[track_caller]
+            #[must_use]
+            pub fn slice(self, axis: usize, range: Range<usize>) -> Self {
+                let Range { start, end } = range;
+                self.moved(Movement::Slice { axis, start, end })
+            }
+
+            /// Entry `i` along an axis, which disappears.
+            #[track_caller]
+            #[must_use]
+            pub fn at(self, axis: usize, i: usize) -> Self {
+                let entry = self.slice(axis, i..i + 1);
+                let mut shape = entry.shape();
+                shape.remove(axis);
+                entry.reshape(&shape)
+            }
+
+            /// Zeros in front and behind along an axis.
+            #[track_caller]
+            #[must_use]
+            pub fn pad(self, axis: usize, before: usize, after: usize) -> Self {
+                self.moved(Movement::Pad { axis, before, after })
+            }
+
+            /// A new axis of length 1 in front of axis `axis`.
+            #[track_caller]
+            #[must_use]
+            pub fn insert_axis(self, axis: usize) -> Self {
+                let mut shape = self.shape();
+                assert!(axis <= shape.len(), "insert_axis: axis {axis} of shape {shape:?}");
+                shape.insert(axis, 1);
+                self.reshape(&shape)
+            }
+        }
+    };
+}
+movements!(Var);
+movements!(Index);
+
+impl<T: Real> Var<T> {
+    /// The matrix (or stack of matrices) with its last two axes exchanged.
+    #[track_caller]
+    #[must_use]
+    pub fn t(self) -> Self {
+        let rank = self.shape().len();
+        assert!(rank >= 2, "t: shape {:?} has no two last axes to exchange", self.shape());
+        let mut axes: Axes = (0..rank).collect();
+        axes.swap(rank - 2, rank - 1);
+        self.transpose(&axes)
+    }
+
+    /// One behind another along an axis.
+    #[track_caller]
+    #[must_use]
+    pub fn concat(parts: &[Self], axis: usize) -> Self {
+        let (first, rest) = parts.split_first().expect("concat: no arrays to put together");
+        rest.iter().for_each(|&part| first.check_same_tape("concat", Handle::from(part)));
+        let nodes: Vec<_> = parts.iter().map(|part| part.node).collect();
+        apply(first.tape, Op::Movement(Movement::Concat { axis }), &nodes)
+    }
+
+    /// One beside another along a new axis.
+    #[track_caller]
+    #[must_use]
+    pub fn stack(parts: &[Self], axis: usize) -> Self {
+        let parts: Vec<_> = parts.iter().map(|part| part.insert_axis(axis)).collect();
+        Self::concat(&parts, axis)
+    }
+}

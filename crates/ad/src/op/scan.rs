@@ -1,0 +1,188 @@
+//! The first-order linear recurrence along an axis, y_t = a_t + b_t·y_{t−1}, which most of reinforcement learning is made
+//! of: cumulative sums, discounted returns, GAE(λ), V-trace, the doubly robust recursion.
+//!
+//! Two flags: the direction, and whether b is shifted by one. Transposition flips both, so that the operation is closed
+//! under differentiation:
+//!
+//! |                    | not shifted               | shifted                     |
+//! |--------------------|---------------------------|-----------------------------|
+//! | forward            | y_t = a_t + b_t·y_{t−1}   | y_t = a_t + b_{t−1}·y_{t−1} |
+//! | reverse            | y_t = a_t + b_t·y_{t+1}   | y_t = a_t + b_{t+1}·y_{t+1} |
+//!
+//! Outside the axis y is 0.
+
+use super::leaf::fill;
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use crate::real::Real;
+use crate::tape::Var;
+use crate::tensor::{Shape, around, size};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scan {
+    pub axis: usize,
+    pub reverse: bool,
+    pub shifted: bool,
+}
+
+impl<T: Real> Rules<T> for Scan {
+    fn name(&self) -> &str {
+        "scan"
+    }
+
+    fn parameters(&self) -> String {
+        let direction = if self.reverse { "reverse" } else { "forward" };
+        format!("axis={} {direction}{}", self.axis, if self.shifted { " shifted" } else { "" })
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        if self.axis >= operands[0].len() {
+            return Err(format!("axis {} of shape {:?}, which has {}", self.axis, operands[0], operands[0].len()));
+        }
+        Ok(operands[0].into())
+    }
+
+    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+        let (b, y) = (call.var(1), call.output());
+        let transposed = Scan { axis: self.axis, reverse: !self.reverse, shifted: !self.shifted };
+        let adjoint = apply(call.tape, Op::Scan(transposed), &[g.node, b.node]);
+        // b_t multiplies y_{t∓1} into y_t; shifted, y_t into y_{t±1}.
+        let forward = !self.reverse;
+        call.two(
+            || adjoint,
+            || {
+                if self.shifted {
+                    adjoint.shift(self.axis, !forward) * y
+                } else {
+                    adjoint * y.shift(self.axis, forward)
+                }
+            },
+        )
+    }
+
+    fn batched(&self, _size: usize) -> Op<T> {
+        Op::Scan(Scan { axis: self.axis + 1, ..*self })
+    }
+
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+        let (a, b, out) = (operands[0].real(), operands[1].real(), out.real());
+        let (before, length, behind) = around(shape, self.axis);
+        for block in 0..before {
+            let start = |t: usize| (block * length + t) * behind;
+            let mut previous: Option<usize> = None;
+            for step in 0..length {
+                let t = if self.reverse { length - 1 - step } else { step };
+                let (here, a) = (start(t), &a[start(t)..][..behind]);
+                match previous {
+                    None => out[here..][..behind].copy_from_slice(a),
+                    Some(last) => {
+                        let b = &b[if self.shifted { last } else { here }..][..behind];
+                        for i in 0..behind {
+                            out[here + i] = a[i] + b[i] * out[last + i];
+                        }
+                    }
+                }
+                previous = Some(here);
+            }
+        }
+        Ok(())
+    }
+
+    fn flops(&self, _operands: &[&[usize]], shape: &[usize]) -> usize {
+        2 * size(shape)
+    }
+}
+
+impl<T: Real> Var<T> {
+    /// Moved by one along an axis, towards its end if `later`, with a 0 coming in.
+    #[track_caller]
+    pub(crate) fn shift(self, axis: usize, later: bool) -> Self {
+        let length = self.shape()[axis];
+        match (length, later) {
+            (0, _) => self,
+            (_, true) => self.slice(axis, 0..length - 1).pad(axis, 1, 0),
+            (_, false) => self.slice(axis, 1..length).pad(axis, 0, 1),
+        }
+    }
+
+    /// y_t = a_t + b_t·y_{t−1} along an axis, where a is this array and y_{−1} = 0. b broadcasts.
+    #[track_caller]
+    #[must_use]
+    pub fn scan(self, b: impl Into<super::elementwise::Term<T>>, axis: usize) -> Self {
+        self.scanned(b.into(), axis, false)
+    }
+
+    /// y_t = a_t + b_t·y_{t+1} along an axis, where a is this array and nothing comes after the last. b broadcasts.
+    ///
+    /// With b = γ and rewards for a it is the return-to-go; with b = γλ and temporal differences, GAE(λ).
+    #[track_caller]
+    #[must_use]
+    pub fn scan_reverse(self, b: impl Into<super::elementwise::Term<T>>, axis: usize) -> Self {
+        self.scanned(b.into(), axis, true)
+    }
+
+    /// [`scan`](Self::scan) that starts from y_{−1} = `start` (this array's shape without the axis, or a scalar).
+    #[track_caller]
+    #[must_use]
+    pub fn scan_from(self, b: impl Into<super::elementwise::Term<T>>, start: Self, axis: usize) -> Self {
+        self.scanned_from(b.into(), start, axis, false)
+    }
+
+    /// [`scan_reverse`](Self::scan_reverse) that starts from y_T = `end` (this array's shape without the axis, or a
+    /// scalar), where T is the axis' length.
+    #[track_caller]
+    #[must_use]
+    pub fn scan_reverse_from(self, b: impl Into<super::elementwise::Term<T>>, end: Self, axis: usize) -> Self {
+        self.scanned_from(b.into(), end, axis, true)
+    }
+
+    #[track_caller]
+    fn scanned(self, b: super::elementwise::Term<T>, axis: usize, reverse: bool) -> Self {
+        let b = self.factor(b);
+        apply(self.tape, Op::Scan(Scan { axis, reverse, shifted: false }), &[self.node, b.node])
+    }
+
+    #[track_caller]
+    fn scanned_from(self, b: super::elementwise::Term<T>, start: Self, axis: usize, reverse: bool) -> Self {
+        let (b, shape) = (self.factor(b), self.shape());
+        assert!(axis < shape.len(), "scan: axis {axis} of shape {shape:?}, which has {}", shape.len());
+        let length = shape[axis];
+        if length == 0 {
+            return self;
+        }
+        // The start enters as an addend of the first step.
+        let first = if reverse { length - 1 } else { 0 };
+        let entering = b.at(axis, first) * start;
+        let entering = entering.insert_axis(axis).pad(axis, first, length - 1 - first);
+        apply(self.tape, Op::Scan(Scan { axis, reverse, shifted: false }), &[(self + entering).node, b.node])
+    }
+
+    #[track_caller]
+    fn factor(self, b: super::elementwise::Term<T>) -> Self {
+        self.term("scan", b).broadcast_to(&self.shape())
+    }
+
+    /// The cumulative sum along an axis: entry t is the sum up to and including t.
+    #[track_caller]
+    #[must_use]
+    pub fn cumsum(self, axis: usize) -> Self {
+        self.scan(fill(self.tape, 1.0, &self.shape()), axis)
+    }
+
+    /// The sum of everything before, along an axis: entry t excludes t, and entry 0 is 0.
+    #[track_caller]
+    #[must_use]
+    pub fn cumsum_exclusive(self, axis: usize) -> Self {
+        self.cumsum(axis).shift(axis, true)
+    }
+
+    /// The cumulative product along an axis, well-defined (with all its derivatives) where entries are 0.
+    #[track_caller]
+    #[must_use]
+    pub fn cumprod(self, axis: usize) -> Self {
+        let zero = fill(self.tape, 0.0, &self.shape());
+        let mut start = self.shape();
+        assert!(axis < start.len(), "cumprod: axis {axis} of shape {start:?}, which has {}", start.len());
+        start.remove(axis);
+        zero.scan_from(self, fill(self.tape, 1.0, &start), axis)
+    }
+}

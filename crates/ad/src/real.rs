@@ -1,0 +1,80 @@
+//! The two number types, and the little that the rest of the crate needs to know about them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::{Debug, Display, LowerExp};
+
+use crate::kernel::Matrix;
+use crate::tape::Graph;
+
+/// A floating-point type a tape can be made of: `f64` (the default everywhere) or `f32`.
+///
+/// The trait is sealed: its methods beyond [`num_traits`]' are the crate's own business.
+pub trait Real:
+    num_traits::Float
+    + num_traits::NumAssign
+    + Default
+    + Debug
+    + Display
+    + LowerExp
+    + Send
+    + Sync
+    + std::iter::Sum
+    + 'static
+    + Sealed
+{
+    /// `f64` or `f32`, as printed in messages and programs.
+    const NAME: &'static str;
+    /// The nearest number of this type.
+    fn of(x: f64) -> Self;
+    /// This number as an `f64`, exactly.
+    fn as_f64(self) -> f64;
+}
+
+/// What only this crate may implement: the registry of this thread's tapes, one for each number type.
+pub trait Sealed: Sized {
+    /// Runs `f` on the registry of this thread; `None` where the thread is ending and has dropped it.
+    #[doc(hidden)]
+    fn try_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> Option<R>
+    where
+        Self: Real;
+    /// out = a·b, row-major.
+    #[doc(hidden)]
+    fn matmul(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>);
+    /// The array of a value of this type.
+    #[doc(hidden)]
+    fn borrow<'v, 'a>(value: &'v crate::Value<'a>) -> Option<&'v ndarray::CowArray<'a, Self, ndarray::IxDyn>>;
+}
+
+/// The tapes of one thread, by number.
+pub type Registry<T> = HashMap<u32, Graph<T>>;
+
+macro_rules! real {
+    ($type:ident, $variant:ident) => {
+        impl Real for $type {
+            const NAME: &'static str = stringify!($type);
+            fn of(x: f64) -> Self {
+                x as $type
+            }
+            fn as_f64(self) -> f64 {
+                self as f64
+            }
+        }
+        impl Sealed for $type {
+            fn try_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> Option<R> {
+                thread_local!(static REGISTRY: RefCell<Registry<$type>> = RefCell::default());
+                REGISTRY.try_with(f).ok()
+            }
+            fn matmul(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>) {
+                crate::kernel::matmul(out, a, b);
+            }
+            fn borrow<'v, 'a>(
+                value: &'v crate::Value<'a>,
+            ) -> Option<&'v ndarray::CowArray<'a, Self, ndarray::IxDyn>> {
+                if let crate::Value::$variant(array) = value { Some(array) } else { None }
+            }
+        }
+    };
+}
+real!(f64, F64);
+real!(f32, F32);

@@ -1,0 +1,415 @@
+//! The tape: a list of operations in the order they were recorded, and nothing else. No number is computed here.
+//!
+//! Handles ([`Var`], [`Index`]) are a tape's number and a node's number, so that they are `Copy` and have no lifetime;
+//! a registry per thread finds the tape. This file knows nothing of derivatives and nothing of running.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ndarray::ArrayD;
+use smallvec::SmallVec;
+
+use crate::op::{Data, Leaf, Op};
+use crate::real::{Real, Registry};
+use crate::tensor::{IntoArray, Shape};
+
+/// A node's number on its tape. Operands always have smaller numbers than the node that uses them.
+pub type NodeId = u32;
+
+/// The operands of a node: two or fewer in almost every case.
+pub type Operands = SmallVec<[NodeId; 3]>;
+
+/// What an array's entries are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Numbers of the tape's type.
+    Real,
+    /// `i32` indices.
+    Index,
+}
+
+/// One recorded operation.
+#[derive(Clone, Debug)]
+pub struct Node<T: Real> {
+    pub op: Op<T>,
+    pub operands: Operands,
+    pub shape: Shape,
+    pub kind: Kind,
+    /// Where in the user's code it was recorded; for nodes of a derivative, where the operation they come from was.
+    pub location: &'static Location<'static>,
+}
+
+/// A tape's contents.
+#[derive(Debug)]
+pub struct Graph<T: Real> {
+    pub nodes: Vec<Node<T>>,
+    scope: Scope,
+    /// Nodes made by derivative passes, so that a pass makes none twice. Users hold no handle to them (what they get
+    /// is an alias), so that merging them cannot change what a derivative is taken with respect to.
+    derived: HashMap<(Op<T>, Operands), NodeId>,
+    /// What the placeholder of a mapped function's argument stands for.
+    substitutes: HashMap<NodeId, NodeId>,
+}
+
+impl<T: Real> Graph<T> {
+    pub(crate) fn substitute(&mut self, placeholder: NodeId, batch: NodeId) {
+        self.substitutes.insert(placeholder, batch);
+    }
+
+    pub(crate) fn stands_for(&self, placeholder: NodeId) -> &[NodeId] {
+        self.substitutes.get(&placeholder).map_or(&[], std::slice::from_ref)
+    }
+}
+
+/// How nodes are recorded at the moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Scope {
+    /// Overrides the caller's location.
+    location: Option<&'static Location<'static>>,
+    /// Whether equal nodes are one.
+    reuse: bool,
+}
+
+/// Where operations are recorded. Dropping it frees them; a [`Var`] used after that panics.
+///
+/// ```
+/// use ad::Tape;
+/// let tape = Tape::<f64>::new();
+/// let x = tape.input("x", &ndarray::arr1(&[1.0, 2.0, 3.0]));
+/// let loss = (x.sin().exp() * x).sum();
+/// let gradient = loss.grad(x);                 // a Var like any other
+/// let hessian = loss.hessian(x);
+/// println!("{} {} {}", loss.value(), gradient.value(), hessian.value());
+/// ```
+#[derive(Debug)]
+pub struct Tape<T: Real = f64> {
+    id: u32,
+    /// Handles look their tape up in the registry of the thread that made it.
+    not_send: PhantomData<*const T>,
+}
+
+/// An array on a tape: a number, vector, matrix … that has been recorded, not computed.
+///
+/// `Copy`, without a lifetime, and bound to the thread of its tape. Arithmetic broadcasts as in NumPy.
+pub struct Var<T: Real = f64> {
+    pub(crate) tape: u32,
+    pub(crate) node: NodeId,
+    made: &'static Location<'static>,
+    not_send: PhantomData<*const T>,
+}
+
+/// An array of integers on a tape: states, actions, masks. It has no derivative; [`Var::gather`] and friends use it.
+pub struct Index<T: Real = f64> {
+    pub(crate) tape: u32,
+    pub(crate) node: NodeId,
+    made: &'static Location<'static>,
+    not_send: PhantomData<*const T>,
+}
+
+/// Either kind of handle: what [`Tape::compile`] takes as inputs and [`vmap`](crate::vmap) maps over.
+#[derive(Clone, Copy, Debug)]
+pub enum Handle<T: Real = f64> {
+    /// Numbers.
+    Var(Var<T>),
+    /// Integers.
+    Index(Index<T>),
+}
+
+impl<T: Real> Default for Tape<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Real> Drop for Tape<T> {
+    fn drop(&mut self) {
+        // The graph is dropped outside the borrow: it may own a user's custom operations.
+        let graph = T::try_registry(|registry| registry.borrow_mut().remove(&self.id));
+        drop(graph);
+    }
+}
+
+impl<T: Real> Tape<T> {
+    /// An empty tape.
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let graph =
+            Graph { nodes: Vec::new(), scope: Scope::default(), derived: HashMap::new(), substitutes: HashMap::new() };
+        with_registry::<T, _>(|registry| registry.borrow_mut().insert(id, graph));
+        Self { id, not_send: PhantomData }
+    }
+
+    /// An array that a [`Program`](crate::Program) can be run with other values of (of the same shape).
+    #[track_caller]
+    pub fn input(&self, name: &str, value: impl IntoArray<T>) -> Var<T> {
+        let value = Data::Real(Arc::new(value.into_array()));
+        Var::recorded(self.id, record::<T>(self.id, Op::Leaf(Leaf::input(name, value)), &[]))
+    }
+
+    /// An array of integers that a [`Program`](crate::Program) can be run with other values of (of the same shape).
+    #[track_caller]
+    pub fn index(&self, name: &str, value: impl IntoArray<i32>) -> Index<T> {
+        let value = Data::Index(Arc::new(value.into_array()));
+        Index::recorded(self.id, record::<T>(self.id, Op::Leaf(Leaf::input(name, value)), &[]))
+    }
+
+    /// An array that never changes.
+    #[track_caller]
+    pub fn constant(&self, value: impl IntoArray<T>) -> Var<T> {
+        constant(self.id, value.into_array())
+    }
+
+    /// The number of nodes recorded so far, derivatives included.
+    pub fn len(&self) -> usize {
+        with_graph::<T, _>(self.id, |graph| graph.nodes.len())
+    }
+
+    /// Whether nothing has been recorded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+macro_rules! handle {
+    ($name:ident, $variant:ident) => {
+        impl<T: Real> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+        impl<T: Real> Copy for $name<T> {}
+        impl<T: Real> From<$name<T>> for Handle<T> {
+            fn from(handle: $name<T>) -> Self {
+                Handle::$variant(handle)
+            }
+        }
+        impl<T: Real> std::fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}(%{} of tape {}, made at {})", stringify!($name), self.node, self.tape, self.made)
+            }
+        }
+        impl<T: Real> $name<T> {
+            #[track_caller]
+            pub(crate) fn recorded(tape: u32, node: NodeId) -> Self {
+                Self { tape, node, made: Location::caller(), not_send: PhantomData }
+            }
+
+            /// The lengths of its axes.
+            #[track_caller]
+            pub fn shape(self) -> Shape {
+                self.with_node(|node| node.shape.clone())
+            }
+
+            /// The number of its entries.
+            #[track_caller]
+            pub fn size(self) -> usize {
+                self.with_node(|node| crate::tensor::size(&node.shape))
+            }
+
+            /// Where in the user's code it was made. For a derivative, where the operation it comes from was.
+            #[track_caller]
+            pub fn location(self) -> &'static Location<'static> {
+                self.with_node(|node| node.location)
+            }
+
+            #[track_caller]
+            pub(crate) fn with_node<R>(self, f: impl FnOnce(&Node<T>) -> R) -> R {
+                self.check_alive();
+                with_graph::<T, _>(self.tape, |graph| f(&graph.nodes[self.node as usize]))
+            }
+
+            #[track_caller]
+            pub(crate) fn check_alive(self) {
+                if !with_registry::<T, _>(|registry| registry.borrow().contains_key(&self.tape)) {
+                    panic!(
+                        "this {}, made at {}, belongs to a tape that has been dropped; keep the Tape alive for as long \
+                         as its handles are used",
+                        stringify!($name),
+                        self.made
+                    );
+                }
+            }
+        }
+    };
+}
+handle!(Var, Var);
+handle!(Index, Index);
+
+impl<T: Real> Var<T> {
+    #[track_caller]
+    pub(crate) fn check_same_tape(self, operation: &str, other: impl Into<Handle<T>>) {
+        let other = other.into();
+        self.check_alive();
+        if self.tape != other.tape() {
+            panic!(
+                "{operation}: operands of two tapes: one was made at {}, the other at {}; record both on one \
+                 tape, or bring a number over with `constant`",
+                self.made,
+                other.made()
+            );
+        }
+    }
+}
+
+impl<T: Real> Handle<T> {
+    pub(crate) fn node(self) -> NodeId {
+        match self {
+            Handle::Var(var) => var.node,
+            Handle::Index(index) => index.node,
+        }
+    }
+
+    pub(crate) fn tape(self) -> u32 {
+        match self {
+            Handle::Var(var) => var.tape,
+            Handle::Index(index) => index.tape,
+        }
+    }
+
+    pub(crate) fn made(self) -> &'static Location<'static> {
+        match self {
+            Handle::Var(var) => var.made,
+            Handle::Index(index) => index.made,
+        }
+    }
+
+    /// The lengths of its axes.
+    #[track_caller]
+    pub fn shape(self) -> Shape {
+        match self {
+            Handle::Var(var) => var.shape(),
+            Handle::Index(index) => index.shape(),
+        }
+    }
+
+    /// The numbers. Panics on an [`Index`].
+    #[track_caller]
+    pub fn var(self) -> Var<T> {
+        match self {
+            Handle::Var(var) => var,
+            Handle::Index(index) => panic!("expected a Var, got {index:?}"),
+        }
+    }
+
+    /// The integers. Panics on a [`Var`].
+    #[track_caller]
+    pub fn index(self) -> Index<T> {
+        match self {
+            Handle::Index(index) => index,
+            Handle::Var(var) => panic!("expected an Index, got {var:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn recorded(tape: u32, node: NodeId) -> Self {
+        match with_graph::<T, _>(tape, |graph| graph.nodes[node as usize].kind) {
+            Kind::Real => Var::recorded(tape, node).into(),
+            Kind::Index => Index::recorded(tape, node).into(),
+        }
+    }
+}
+
+fn with_registry<T: Real, R>(f: impl FnOnce(&RefCell<Registry<T>>) -> R) -> R {
+    T::try_registry(f).expect("no tape can be used while its thread is ending")
+}
+
+/// Runs `f` on a tape's contents. Nothing of the user's runs inside `f`.
+pub(crate) fn with_graph<T: Real, R>(tape: u32, f: impl FnOnce(&mut Graph<T>) -> R) -> R {
+    with_registry::<T, _>(|registry| {
+        let mut registry = registry.borrow_mut();
+        f(registry.get_mut(&tape).expect("the caller has checked that the tape is alive"))
+    })
+}
+
+/// Appends an operation, after asking it for its result's shape. Panics where the operands do not suit it.
+#[track_caller]
+pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> NodeId {
+    let caller = Location::caller();
+    let result = with_graph::<T, _>(tape, |graph| {
+        let location = graph.scope.location.unwrap_or(caller);
+        let shape = {
+            let shapes: SmallVec<[&[usize]; 3]> =
+                operands.iter().map(|&operand| graph.nodes[operand as usize].shape.as_slice()).collect();
+            op.rules().shape(&shapes)
+        };
+        let shape = match shape {
+            Ok(shape) => shape,
+            Err(problem) => {
+                let origins = operands.iter().map(|&operand| graph.nodes[operand as usize].location);
+                return Err((op.rules().name().to_owned(), problem, origins.collect::<Vec<_>>()));
+            }
+        };
+        let key = graph.scope.reuse.then(|| (op.clone(), Operands::from_slice(operands)));
+        if let Some(&node) = key.as_ref().and_then(|key| graph.derived.get(key)) {
+            return Ok(node);
+        }
+        let first = operands.first().map_or(Kind::Real, |&operand| graph.nodes[operand as usize].kind);
+        let kind = op.rules().kind(first);
+        let node = NodeId::try_from(graph.nodes.len()).expect("a tape has at most 2^32 nodes");
+        graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, kind, location });
+        if let Some(key) = key {
+            graph.derived.insert(key, node);
+        }
+        Ok(node)
+    });
+    result.unwrap_or_else(|(name, problem, origins)| {
+        let origins = origins.iter().map(|at| format!("\n  operand made at {at}")).collect::<String>();
+        panic!("{name}: {problem}{origins}")
+    })
+}
+
+#[track_caller]
+pub(crate) fn constant<T: Real>(tape: u32, value: ArrayD<T>) -> Var<T> {
+    let leaf = Leaf::constant(Data::Real(Arc::new(value)));
+    Var::recorded(tape, record::<T>(tape, Op::Leaf(leaf), &[]))
+}
+
+#[track_caller]
+pub(crate) fn constant_index<T: Real>(tape: u32, value: ArrayD<i32>) -> Index<T> {
+    let leaf = Leaf::constant(Data::Index(Arc::new(value)));
+    Index::recorded(tape, record::<T>(tape, Op::Leaf(leaf), &[]))
+}
+
+/// While it lives, nodes are recorded as coming from `location`, and equal ones are one if `reuse`.
+pub(crate) struct Recording<T: Real> {
+    tape: u32,
+    before: Scope,
+    number: PhantomData<T>,
+}
+
+impl<T: Real> Recording<T> {
+    pub(crate) fn derived_from(tape: u32, location: &'static Location<'static>, reuse: bool) -> Self {
+        let scope = Scope { location: Some(location), reuse };
+        Self::start(tape, scope)
+    }
+
+    /// As if a user recorded it: for the results of a pass, which must be nodes of their own.
+    pub(crate) fn fresh(tape: u32) -> Self {
+        Self::start(tape, Scope::default())
+    }
+
+    fn start(tape: u32, scope: Scope) -> Self {
+        let before = with_graph::<T, _>(tape, |graph| std::mem::replace(&mut graph.scope, scope));
+        Self { tape, before, number: PhantomData }
+    }
+}
+
+impl<T: Real> Drop for Recording<T> {
+    fn drop(&mut self) {
+        let before = self.before;
+        with_registry::<T, _>(|registry| {
+            if let Some(graph) = registry.borrow_mut().get_mut(&self.tape) {
+                graph.scope = before;
+            }
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! What can be wrong with data that comes from outside: files, rollouts, decision processes, settings.
+//!
+//! A message says what is wrong, where, and what to do. Add a variant here when no existing one says it; misuse that
+//! only a bug in the caller's code can cause panics instead.
+
+use std::path::PathBuf;
+
+/// The result of everything in this crate that meets outside data.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What is wrong with data from outside.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An array of another shape than the others ask for.
+    #[error("{what} has shape {found:?}, but must have shape {expected:?}")]
+    Shape {
+        /// Which array.
+        what: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it must have.
+        expected: Vec<usize>,
+    },
+
+    /// Nothing where at least one is needed: a batch without trajectories, a horizon of 0, a process without states.
+    #[error("no {what}: give at least one")]
+    Empty {
+        /// What there must be at least one of, in the plural.
+        what: &'static str,
+    },
+
+    /// A number that is not a probability.
+    #[error("{what} = {value} is not a probability; it must lie in [0, 1]")]
+    Probability {
+        /// Which entry, such as `transition[s = 2, a = 0, s' = 1]`.
+        what: String,
+        /// The number found.
+        value: f64,
+    },
+
+    /// Probabilities that do not sum to 1.
+    #[error("{what} sums to {sum}, but must sum to 1 within 1e-9; divide it by its sum")]
+    ProbabilitySum {
+        /// Which distribution, such as `transition[s = 2, a = 0]`.
+        what: String,
+        /// The sum found.
+        sum: f64,
+    },
+
+    /// A number that must be finite and is not.
+    #[error("{what} = {value} must be finite")]
+    NotFinite {
+        /// Which entry, such as `reward[s = 2, a = 0]`.
+        what: String,
+        /// The number found.
+        value: f64,
+    },
+
+    /// A Dirichlet concentration that is not positive and finite.
+    #[error(
+        "the concentration of a Dirichlet distribution is {0}, but must be positive and finite"
+    )]
+    Concentration(f64),
+
+    /// An episode that is not between one step and the horizon long.
+    #[error(
+        "trajectory {trajectory} has length {length}, but an episode has between 1 and {horizon} steps (the horizon)"
+    )]
+    Length {
+        /// Which trajectory.
+        trajectory: usize,
+        /// Its length, as found.
+        length: i64,
+        /// The horizon H.
+        horizon: usize,
+    },
+
+    /// An entry inside an episode that cannot be what it stands for.
+    #[error("trajectory {trajectory}, step {step}: {what}")]
+    Step {
+        /// Which trajectory.
+        trajectory: usize,
+        /// Which step.
+        step: usize,
+        /// The entry, its value, and what it must be.
+        what: String,
+    },
+
+    /// A state or an action that the table to be indexed does not have.
+    #[error(
+        "trajectory {trajectory}, step {step}: {what} {index} is out of range, there are {size} (0 to {size} - 1)"
+    )]
+    IndexOutOfRange {
+        /// Which trajectory.
+        trajectory: usize,
+        /// Which step.
+        step: usize,
+        /// `state` or `action`.
+        what: &'static str,
+        /// The index found.
+        index: i32,
+        /// How many states or actions there are.
+        size: usize,
+    },
+
+    /// A file that could not be read or written, or whose contents are wrong.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file, or the folder if several files contradict each other.
+        path: PathBuf,
+        /// Why not. (Already part of the message, and so not its `source`.)
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// Too many trajectories to list.
+    #[error(
+        "{count:.3e} trajectories have positive probability, but at most {limit} are enumerated; \
+         use a shorter horizon or a smaller decision process, or sample"
+    )]
+    TooManyTrajectories {
+        /// How many there are (exact below 2^53).
+        count: f64,
+        /// How many are allowed.
+        limit: usize,
+    },
+
+    /// A discount that is not between 0 and 1.
+    #[error("the discount is {0}, but must lie in [0, 1]")]
+    Discount(f64),
+
+    /// A sum of rewards that need not exist: discount 1, no horizon, and episodes that may go on for ever.
+    #[error(
+        "with discount 1 and no horizon the value exists only if every episode ends with certainty, and here one may \
+         not; use a discount below 1, a finite horizon, or a termination probability on every path"
+    )]
+    UndiscountedWithoutTermination,
+}
