@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ndarray::ArrayD;
 use smallvec::SmallVec;
 
+use crate::op::barrier::{self, Line};
 use crate::op::{Data, Leaf, Op};
 use crate::real::{Real, Registry};
 use crate::tensor::{IntoArray, Shape};
@@ -41,6 +42,10 @@ pub struct Node<T: Real> {
     pub kind: Kind,
     /// Where in the user's code it was recorded; for nodes of a derivative, where the operation they come from was.
     pub location: &'static Location<'static>,
+    /// The derivative pass that recorded it; 0 for what no pass recorded.
+    pub pass: u32,
+    /// Of which limited surrogates' derivatives it is a part (see [`DerivativeLimit`](crate::DerivativeLimit)).
+    pub lines: Vec<Line>,
 }
 
 /// A tape's contents.
@@ -53,11 +58,18 @@ pub struct Graph<T: Real> {
     derived: HashMap<(Op<T>, Operands), NodeId>,
     /// What the placeholder of a mapped function's argument stands for.
     substitutes: HashMap<NodeId, NodeId>,
+    /// The number of derivative passes so far.
+    passes: u32,
 }
 
 impl<T: Real> Graph<T> {
     pub(crate) fn substitute(&mut self, placeholder: NodeId, batch: NodeId) {
         self.substitutes.insert(placeholder, batch);
+    }
+
+    pub(crate) fn new_pass(&mut self) -> u32 {
+        self.passes += 1;
+        self.passes
     }
 
     pub(crate) fn stands_for(&self, placeholder: NodeId) -> &[NodeId] {
@@ -72,6 +84,8 @@ struct Scope {
     location: Option<&'static Location<'static>>,
     /// Whether equal nodes are one.
     reuse: bool,
+    /// The derivative pass that records, or 0.
+    pass: u32,
 }
 
 /// Where operations are recorded. Dropping it frees them; a [`Var`] used after that panics.
@@ -138,8 +152,13 @@ impl<T: Real> Tape<T> {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let graph =
-            Graph { nodes: Vec::new(), scope: Scope::default(), derived: HashMap::new(), substitutes: HashMap::new() };
+        let graph = Graph {
+            nodes: Vec::new(),
+            scope: Scope::default(),
+            derived: HashMap::new(),
+            substitutes: HashMap::new(),
+            passes: 0,
+        };
         with_registry::<T, _>(|registry| registry.borrow_mut().insert(id, graph));
         Self { id, not_send: PhantomData }
     }
@@ -334,37 +353,43 @@ pub(crate) fn with_graph<T: Real, R>(tape: u32, f: impl FnOnce(&mut Graph<T>) ->
 #[track_caller]
 pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> NodeId {
     let caller = Location::caller();
-    let result = with_graph::<T, _>(tape, |graph| {
+    // A shape rule may be a user's: it runs outside the borrow.
+    let shapes: SmallVec<[Shape; 3]> = with_graph::<T, _>(tape, |graph| {
+        operands.iter().map(|&operand| graph.nodes[operand as usize].shape.clone()).collect()
+    });
+    let shapes: SmallVec<[&[usize]; 3]> = shapes.iter().map(|shape| shape.as_slice()).collect();
+    let shape = match op.rules().shape(&shapes) {
+        Ok(shape) => shape,
+        Err(problem) => {
+            let origins: String = with_graph::<T, _>(tape, |graph| {
+                let locations = operands.iter().map(|&operand| graph.nodes[operand as usize].location);
+                locations.map(|at| format!("\n  operand made at {at}")).collect()
+            });
+            panic!("{}: {problem}{origins}", op.rules().name())
+        }
+    };
+    with_graph::<T, _>(tape, |graph| {
         let location = graph.scope.location.unwrap_or(caller);
-        let shape = {
-            let shapes: SmallVec<[&[usize]; 3]> =
-                operands.iter().map(|&operand| graph.nodes[operand as usize].shape.as_slice()).collect();
-            op.rules().shape(&shapes)
-        };
-        let shape = match shape {
-            Ok(shape) => shape,
-            Err(problem) => {
-                let origins = operands.iter().map(|&operand| graph.nodes[operand as usize].location);
-                return Err((op.rules().name().to_owned(), problem, origins.collect::<Vec<_>>()));
-            }
-        };
         let key = graph.scope.reuse.then(|| (op.clone(), Operands::from_slice(operands)));
         if let Some(&node) = key.as_ref().and_then(|key| graph.derived.get(key)) {
-            return Ok(node);
+            return node;
         }
         let first = operands.first().map_or(Kind::Real, |&operand| graph.nodes[operand as usize].kind);
         let kind = op.rules().kind(first);
+        let lines = barrier::lines(&op, operands.iter().map(|&operand| graph.nodes[operand as usize].lines.as_slice()));
+        let pass = graph.scope.pass;
         let node = NodeId::try_from(graph.nodes.len()).expect("a tape has at most 2^32 nodes");
-        graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, kind, location });
+        graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, kind, location, pass, lines });
         if let Some(key) = key {
             graph.derived.insert(key, node);
         }
-        Ok(node)
-    });
-    result.unwrap_or_else(|(name, problem, origins)| {
-        let origins = origins.iter().map(|at| format!("\n  operand made at {at}")).collect::<String>();
-        panic!("{name}: {problem}{origins}")
+        node
     })
+}
+
+/// Whether equal nodes are one at the moment: in a derivative pass, which hands out none of them.
+pub(crate) fn is_reusing<T: Real>(tape: u32) -> bool {
+    with_graph::<T, _>(tape, |graph| graph.scope.reuse)
 }
 
 #[track_caller]
@@ -379,7 +404,7 @@ pub(crate) fn constant_index<T: Real>(tape: u32, value: ArrayD<i32>) -> Index<T>
     Index::recorded(tape, record::<T>(tape, Op::Leaf(leaf), &[]))
 }
 
-/// While it lives, nodes are recorded as coming from `location`, and equal ones are one if `reuse`.
+/// While it lives, nodes are recorded as coming from elsewhere than the caller, and equal ones may be one.
 pub(crate) struct Recording<T: Real> {
     tape: u32,
     before: Scope,
@@ -387,14 +412,21 @@ pub(crate) struct Recording<T: Real> {
 }
 
 impl<T: Real> Recording<T> {
-    pub(crate) fn derived_from(tape: u32, location: &'static Location<'static>, reuse: bool) -> Self {
-        let scope = Scope { location: Some(location), reuse };
-        Self::start(tape, scope)
+    /// By derivative pass number `pass`, for the sake of an operation recorded at `location`.
+    pub(crate) fn derivative(tape: u32, location: &'static Location<'static>, pass: u32, reuse: bool) -> Self {
+        Self::start(tape, Scope { location: Some(location), reuse, pass })
     }
 
-    /// As if a user recorded it: for the results of a pass, which must be nodes of their own.
+    /// In the place of a node recorded at `location` by pass number `pass`.
+    pub(crate) fn in_place_of(tape: u32, location: &'static Location<'static>, pass: u32) -> Self {
+        Self::start(tape, Scope { location: Some(location), reuse: false, pass })
+    }
+
+    /// As if the caller recorded it, a user or a derivative rule: for placeholders, which must be nodes of their own.
+    #[track_caller]
     pub(crate) fn fresh(tape: u32) -> Self {
-        Self::start(tape, Scope::default())
+        let location = with_graph::<T, _>(tape, |graph| graph.scope.location).unwrap_or(Location::caller());
+        Self::derived_from(tape, location, false)
     }
 
     fn start(tape: u32, scope: Scope) -> Self {

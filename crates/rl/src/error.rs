@@ -58,9 +58,7 @@ pub enum Error {
     },
 
     /// A Dirichlet concentration that is not positive and finite.
-    #[error(
-        "the concentration of a Dirichlet distribution is {0}, but must be positive and finite"
-    )]
+    #[error("the concentration of a Dirichlet distribution is {0}, but must be positive and finite")]
     Concentration(f64),
 
     /// An episode that is not between one step and the horizon long.
@@ -88,9 +86,7 @@ pub enum Error {
     },
 
     /// A state or an action that the table to be indexed does not have.
-    #[error(
-        "trajectory {trajectory}, step {step}: {what} {index} is out of range, there are {size} (0 to {size} - 1)"
-    )]
+    #[error("trajectory {trajectory}, step {step}: {what} {index} is out of range, there are {size} (0 to {size} - 1)")]
     IndexOutOfRange {
         /// Which trajectory.
         trajectory: usize,

@@ -1,1 +1,41 @@
-//! stub
+//! Monte-Carlo objectives of reinforcement learning whose derivatives are right to the order they claim, and the exact
+//! truth to prove it.
+//!
+//! The idea: an objective is an off-policy estimate of a value. Every estimator here is a function of the likelihood
+//! ratios ρ_t = π_θ(a_t|s_t) / μ(a_t|s_t), the rewards, and perhaps a critic; its derivatives estimate the value's
+//! derivatives. On policy the ratio is `magic_box(log π_θ)`: 1, with the derivatives of the ratio.
+//!
+//! ```
+//! use rand::SeedableRng;
+//! use rl::{batch::Batch, mdp::TabularMdp, objective::{Estimator, ImportanceSampling}, policy};
+//!
+//! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+//! let mdp = TabularMdp::random(5, 3, 1.0, &mut rng)?;
+//! let logits = ndarray::Array2::zeros((5, 3));
+//! let rollout = mdp.sample(&policy::softmax(&logits), 20, 100, 0)?;
+//!
+//! let tape = ad::Tape::<f64>::new();
+//! let theta = tape.input("theta", &logits);
+//! let episodes = rollout.record(&tape);
+//! let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);
+//! let surrogate = ImportanceSampling.surrogate(&batch);           // DiCE
+//! let (gradient, hessian) = (surrogate.grad(theta), surrogate.hessian(theta));
+//! assert_eq!(hessian.value().shape(), [5, 3, 5, 3]);
+//! # let _ = gradient;
+//! # Ok::<(), rl::error::Error>(())
+//! ```
+//!
+//! - [`rollout`], [`mdp`], [`stream`]: data, where it comes from, and its random streams.
+//! - [`policy`]: distributions on the tape.
+//! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
+//! - [`objective`]: the estimators, one file a family, each with the orders it claims.
+//! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
+
+pub mod batch;
+pub mod error;
+pub mod mdp;
+pub mod objective;
+pub mod policy;
+pub mod rollout;
+pub mod stream;
+pub mod truth;

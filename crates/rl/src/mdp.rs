@@ -70,24 +70,14 @@ impl TabularMdp {
         check_size(states, actions)?;
         check_shape("transition", transition.shape(), &[states, actions, states])?;
         for ((s, a), &value) in reward.indexed_iter() {
-            check_distribution(&transition.slice(s![s, a, ..]), || {
-                format!("transition[s = {s}, a = {a}]")
-            })?;
+            check_distribution(&transition.slice(s![s, a, ..]), || format!("transition[s = {s}, a = {a}]"))?;
             if !value.is_finite() {
-                return Err(Error::NotFinite {
-                    what: format!("reward[s = {s}, a = {a}]"),
-                    value,
-                });
+                return Err(Error::NotFinite { what: format!("reward[s = {s}, a = {a}]"), value });
             }
         }
         let mut start = Array1::zeros(states);
         start[0] = 1.0;
-        Ok(Self {
-            transition,
-            reward,
-            start,
-            termination: Array1::zeros(states),
-        })
+        Ok(Self { transition, reward, start, termination: Array1::zeros(states) })
     }
 
     /// The same process, starting in s_0 ~ `start`, `[S]`.
@@ -108,19 +98,10 @@ impl TabularMdp {
     /// [`Error::Shape`], or [`Error::Probability`] for an entry outside [0, 1].
     pub fn with_termination(self, termination: Array1<f64>) -> Result<Self> {
         check_shape("termination", termination.shape(), &[self.states()])?;
-        if let Some((s, &value)) = termination
-            .indexed_iter()
-            .find(|(_, p)| !(0.0..=1.0).contains(*p))
-        {
-            return Err(Error::Probability {
-                what: format!("termination[s = {s}]"),
-                value,
-            });
+        if let Some((s, &value)) = termination.indexed_iter().find(|(_, p)| !(0.0..=1.0).contains(*p)) {
+            return Err(Error::Probability { what: format!("termination[s = {s}]"), value });
         }
-        Ok(Self {
-            termination,
-            ..self
-        })
+        Ok(Self { termination, ..self })
     }
 
     /// A random process: every row P(· | s, a) ~ Dirichlet(`concentration`, …, `concentration`), every reward
@@ -132,12 +113,7 @@ impl TabularMdp {
     /// # Errors
     ///
     /// [`Error::Empty`] without states or actions; [`Error::Concentration`] unless it is positive and finite.
-    pub fn random(
-        states: usize,
-        actions: usize,
-        concentration: f64,
-        rng: &mut impl Rng,
-    ) -> Result<Self> {
+    pub fn random(states: usize, actions: usize, concentration: f64, rng: &mut impl Rng) -> Result<Self> {
         check_size(states, actions)?;
         let bad = || Error::Concentration(concentration);
         if !(concentration >= f64::MIN_POSITIVE && concentration.is_finite()) {
@@ -211,25 +187,13 @@ impl TabularMdp {
     /// # Errors
     ///
     /// Those of [`check_policy`](Self::check_policy); [`Error::Empty`] if `horizon` or `trajectories` is 0.
-    pub fn sample(
-        &self,
-        policy: &Array2<f64>,
-        horizon: usize,
-        trajectories: usize,
-        seed: u64,
-    ) -> Result<Rollout> {
+    pub fn sample(&self, policy: &Array2<f64>, horizon: usize, trajectories: usize, seed: u64) -> Result<Rollout> {
         self.check_policy(policy)?;
         check_batch(horizon, trajectories)?;
         let mut rows = Rows::new(horizon, trajectories);
         let states = rows.states.par_chunks_mut(horizon + 1);
-        let steps = rows
-            .actions
-            .par_chunks_mut(horizon)
-            .zip(rows.rewards.par_chunks_mut(horizon));
-        let ends = rows
-            .lengths
-            .par_iter_mut()
-            .zip(rows.terminated.par_iter_mut());
+        let steps = rows.actions.par_chunks_mut(horizon).zip(rows.rewards.par_chunks_mut(horizon));
+        let ends = rows.lengths.par_iter_mut().zip(rows.terminated.par_iter_mut());
         (states, steps, ends).into_par_iter().enumerate().for_each(
             |(trajectory, (states, (actions, rewards), (length, terminated)))| {
                 let rng = &mut stream(seed, trajectory as u64);
@@ -264,10 +228,7 @@ impl TabularMdp {
         check_batch(horizon, 1)?;
         let count = self.count_trajectories(policy, horizon);
         if count > ENUMERATION_LIMIT as f64 {
-            return Err(Error::TooManyTrajectories {
-                count,
-                limit: ENUMERATION_LIMIT,
-            });
+            return Err(Error::TooManyTrajectories { count, limit: ENUMERATION_LIMIT });
         }
 
         // The tree of all beginnings of trajectories, level by level; its leaves are the trajectories.
@@ -294,13 +255,7 @@ impl TabularMdp {
         while next < tree.len() {
             let parent = next;
             next += 1;
-            let Node {
-                state,
-                steps,
-                terminated,
-                probability,
-                ..
-            } = tree[parent];
+            let Node { state, steps, terminated, probability, .. } = tree[parent];
             if terminated || steps == horizon {
                 leaves.push(parent);
                 continue;
@@ -311,14 +266,7 @@ impl TabularMdp {
                     for (terminated, ended) in [(true, end), (false, 1.0 - end)] {
                         if ended > 0.0 {
                             let probability = probability * chosen * moved * ended;
-                            tree.push(Node {
-                                parent,
-                                action,
-                                state,
-                                steps: steps + 1,
-                                terminated,
-                                probability,
-                            });
+                            tree.push(Node { parent, action, state, steps: steps + 1, terminated, probability });
                         }
                     }
                 }
@@ -341,10 +289,7 @@ impl TabularMdp {
                 node = parent;
             }
         }
-        Ok(Enumeration {
-            rollout: rows.into_rollout(horizon)?,
-            probabilities,
-        })
+        Ok(Enumeration { rollout: rows.into_rollout(horizon)?, probabilities })
     }
 
     /// Whether every episode under `policy` π(a | s), `[S, A]`, ends with probability 1: from every state it can reach,
@@ -357,9 +302,7 @@ impl TabularMdp {
         let states = self.states();
         let successors: Vec<Vec<usize>> = (0..states)
             .map(|s| {
-                let arrives = |&next: &usize| {
-                    positive(policy.row(s)).any(|(a, _)| self.transition[[s, a, next]] > 0.0)
-                };
+                let arrives = |&next: &usize| positive(policy.row(s)).any(|(a, _)| self.transition[[s, a, next]] > 0.0);
                 (0..states).filter(arrives).collect()
             })
             .collect();
@@ -461,25 +404,15 @@ fn check_size(states: usize, actions: usize) -> Result<()> {
 
 fn check_batch(horizon: usize, trajectories: usize) -> Result<()> {
     match (horizon, trajectories) {
-        (0, _) => Err(Error::Empty {
-            what: "steps (the horizon is 0)",
-        }),
-        (_, 0) => Err(Error::Empty {
-            what: "trajectories",
-        }),
+        (0, _) => Err(Error::Empty { what: "steps (the horizon is 0)" }),
+        (_, 0) => Err(Error::Empty { what: "trajectories" }),
         _ => Ok(()),
     }
 }
 
 fn check_distribution(row: &ArrayView1<f64>, name: impl Fn() -> String) -> Result<()> {
-    if let Some((i, &value)) = row
-        .indexed_iter()
-        .find(|(_, p)| !(**p >= 0.0 && p.is_finite()))
-    {
-        return Err(Error::Probability {
-            what: format!("{}, entry {i}", name()),
-            value,
-        });
+    if let Some((i, &value)) = row.indexed_iter().find(|(_, p)| !(**p >= 0.0 && p.is_finite())) {
+        return Err(Error::Probability { what: format!("{}, entry {i}", name()), value });
     }
     let sum = row.sum();
     if (sum - 1.0).abs() > SUM_TOLERANCE {
@@ -489,14 +422,8 @@ fn check_distribution(row: &ArrayView1<f64>, name: impl Fn() -> String) -> Resul
 }
 
 /// The entries of positive probability, with their indices.
-fn positive<'a>(
-    probabilities: impl IntoIterator<Item = &'a f64>,
-) -> impl Iterator<Item = (usize, f64)> {
-    probabilities
-        .into_iter()
-        .copied()
-        .enumerate()
-        .filter(|&(_, p)| p > 0.0)
+fn positive<'a>(probabilities: impl IntoIterator<Item = &'a f64>) -> impl Iterator<Item = (usize, f64)> {
+    probabilities.into_iter().copied().enumerate().filter(|&(_, p)| p > 0.0)
 }
 
 /// An index drawn with these probabilities; never one of probability 0, whatever the rounding.
@@ -542,46 +469,27 @@ mod tests {
 
     /// Trajectory n as something that can be compared and hashed.
     fn key(rollout: &Rollout, n: usize) -> (Vec<i32>, Vec<i32>, usize, bool) {
-        let (states, actions) = (
-            rollout.states().row(n).to_vec(),
-            rollout.actions().row(n).to_vec(),
-        );
-        (
-            states,
-            actions,
-            rollout.lengths()[n],
-            rollout.terminated()[n],
-        )
+        let (states, actions) = (rollout.states().row(n).to_vec(), rollout.actions().row(n).to_vec());
+        (states, actions, rollout.lengths()[n], rollout.terminated()[n])
     }
 
     #[test]
     fn enumerated_probabilities_sum_to_one_and_no_trajectory_comes_twice() {
         for horizon in 1..=5 {
-            let Enumeration {
-                rollout,
-                probabilities,
-            } = mdp().enumerate(&policy(), horizon).unwrap();
+            let Enumeration { rollout, probabilities } = mdp().enumerate(&policy(), horizon).unwrap();
             let sum: f64 = probabilities.iter().sum();
             assert!((sum - 1.0).abs() < 1e-12, "horizon {horizon}: {sum}");
             assert!(probabilities.iter().all(|&p| p > 0.0));
-            let different: HashSet<_> = (0..rollout.trajectories())
-                .map(|n| key(&rollout, n))
-                .collect();
+            let different: HashSet<_> = (0..rollout.trajectories()).map(|n| key(&rollout, n)).collect();
             assert_eq!(different.len(), probabilities.len());
-            assert_eq!(
-                mdp().count_trajectories(&policy(), horizon),
-                probabilities.len() as f64
-            );
+            assert_eq!(mdp().count_trajectories(&policy(), horizon), probabilities.len() as f64);
         }
     }
 
     #[test]
     fn the_probability_of_a_trajectory_is_the_product_of_its_choices() {
         let (mdp, policy) = (mdp(), policy());
-        let Enumeration {
-            rollout,
-            probabilities,
-        } = mdp.enumerate(&policy, 3).unwrap();
+        let Enumeration { rollout, probabilities } = mdp.enumerate(&policy, 3).unwrap();
         for (n, &probability) in probabilities.iter().enumerate() {
             let state = |t: usize| rollout.states()[[n, t]] as usize;
             let mut product = mdp.start()[state(0)];
@@ -589,13 +497,8 @@ mod tests {
                 let action = rollout.actions()[[n, t]] as usize;
                 let last = t + 1 == rollout.lengths()[n];
                 let end = mdp.termination()[state(t + 1)];
-                product *=
-                    policy[[state(t), action]] * mdp.transition()[[state(t), action, state(t + 1)]];
-                product *= if last && rollout.terminated()[n] {
-                    end
-                } else {
-                    1.0 - end
-                };
+                product *= policy[[state(t), action]] * mdp.transition()[[state(t), action, state(t + 1)]];
+                product *= if last && rollout.terminated()[n] { end } else { 1.0 - end };
                 assert_eq!(rollout.rewards()[[n, t]], mdp.reward()[[state(t), action]]);
             }
             assert!((product - probability).abs() < 1e-15);
@@ -606,10 +509,7 @@ mod tests {
     /// Pearson's statistic of counts against the enumeration under `policy`, in standard deviations from what is
     /// expected of a true claim. Trajectories expected fewer than 10 times share one cell.
     fn deviation(sampled: &Rollout, policy: &Array2<f64>) -> f64 {
-        let Enumeration {
-            rollout,
-            probabilities,
-        } = mdp().enumerate(policy, sampled.horizon()).unwrap();
+        let Enumeration { rollout, probabilities } = mdp().enumerate(policy, sampled.horizon()).unwrap();
         let samples = sampled.trajectories() as f64;
         let mut cell = HashMap::new();
         let (mut expected, mut rare) = (vec![0.0], 0.0);
@@ -646,10 +546,7 @@ mod tests {
     #[test]
     fn samples_are_the_same_bits_at_any_number_of_threads_and_in_any_batch() {
         let on = |threads, trajectories| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| mdp().sample(&policy(), 6, trajectories, 3).unwrap())
         };
         let all = on(1, 1000);
@@ -668,12 +565,7 @@ mod tests {
     #[test]
     fn episodes_end_where_termination_is_certain_and_never_where_it_is_impossible() {
         let rollout = mdp().sample(&policy(), 10, 2000, 4).unwrap();
-        for (n, (&length, &terminated)) in rollout
-            .lengths()
-            .iter()
-            .zip(rollout.terminated())
-            .enumerate()
-        {
+        for (n, (&length, &terminated)) in rollout.lengths().iter().zip(rollout.terminated()).enumerate() {
             assert!((1..length).all(|t| rollout.states()[[n, t]] != 2));
             assert!(!(terminated && rollout.states()[[n, length]] == 0));
             assert!(terminated || length == 10);
@@ -702,16 +594,9 @@ mod tests {
 
     #[test]
     fn too_many_trajectories_are_counted_and_not_listed() {
-        let error = TabularMdp::random(5, 5, 1.0, &mut stream(0, 0))
-            .unwrap()
-            .enumerate(&Array2::from_elem((5, 5), 0.2), 5);
-        let Err(Error::TooManyTrajectories {
-            count,
-            limit: 1_000_000,
-        }) = error
-        else {
-            panic!("{error:?}")
-        };
+        let error =
+            TabularMdp::random(5, 5, 1.0, &mut stream(0, 0)).unwrap().enumerate(&Array2::from_elem((5, 5), 0.2), 5);
+        let Err(Error::TooManyTrajectories { count, limit: 1_000_000 }) = error else { panic!("{error:?}") };
         assert_eq!(count, 25_f64.powi(5));
     }
 
@@ -722,19 +607,13 @@ mod tests {
             let mdp = TabularMdp::random(4, 10_000, concentration, &mut stream(5, 0)).unwrap();
             let rows = mdp.transition().to_shape((40_000, 4)).unwrap();
             for (values, mean) in [
-                (
-                    rows.map_axis(Axis(1), |p| p.dot(&p)),
-                    (concentration + 1.0) / (4.0 * concentration + 1.0),
-                ),
+                (rows.map_axis(Axis(1), |p| p.dot(&p)), (concentration + 1.0) / (4.0 * concentration + 1.0)),
                 (rows.column(0).to_owned(), 0.25),
                 (rows.column(3).to_owned(), 0.25),
             ] {
                 let standard_error = values.std(1.0) / 40_000_f64.sqrt();
                 let found = values.sum() / 40_000.0;
-                assert!(
-                    (found - mean).abs() < 5.0 * standard_error,
-                    "{concentration}: {found}, not {mean}"
-                );
+                assert!((found - mean).abs() < 5.0 * standard_error, "{concentration}: {found}, not {mean}");
             }
         }
     }
@@ -746,18 +625,9 @@ mod tests {
         let mdp = TabularMdp::random(2, 50_000, 0.001, &mut stream(6, 0)).unwrap();
         for x in [1e-300_f64, 1e-100, 1e-10] {
             let expected = x.powf(0.001) / 2.0;
-            let found = mdp
-                .transition()
-                .slice(s![.., .., 0])
-                .iter()
-                .filter(|&&p| p < x)
-                .count() as f64
-                / 100_000.0;
+            let found = mdp.transition().slice(s![.., .., 0]).iter().filter(|&&p| p < x).count() as f64 / 100_000.0;
             let standard_error = (expected * (1.0 - expected) / 100_000.0).sqrt();
-            assert!(
-                (found - expected).abs() < 5.0 * standard_error,
-                "{x}: {found}, not {expected}"
-            );
+            assert!((found - expected).abs() < 5.0 * standard_error, "{x}: {found}, not {expected}");
         }
     }
 
@@ -768,10 +638,7 @@ mod tests {
             assert!(random(concentration).is_ok(), "{concentration}");
         }
         for concentration in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-320] {
-            assert!(
-                matches!(random(concentration), Err(Error::Concentration(_))),
-                "{concentration}"
-            );
+            assert!(matches!(random(concentration), Err(Error::Concentration(_))), "{concentration}");
         }
         assert!((0.0..1.0).contains(&random(1.0).unwrap().reward()[[2, 1]]));
     }
@@ -779,25 +646,12 @@ mod tests {
     #[test]
     fn termination_is_sure_if_and_only_if_every_state_reached_can_come_to_an_end() {
         assert!(mdp().terminates_surely(&policy()));
-        assert!(
-            !mdp()
-                .with_termination(Array1::zeros(3))
-                .unwrap()
-                .terminates_surely(&policy())
-        );
+        assert!(!mdp().with_termination(Array1::zeros(3)).unwrap().terminates_surely(&policy()));
 
         // From state 0, action 0 ends in state 1 and action 1 falls into the trap 2.
-        let next = [
-            [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
-            [[0.0, 0.0, 1.0]; 2],
-            [[0.0, 0.0, 1.0]; 2],
-        ];
+        let next = [[[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [[0.0, 0.0, 1.0]; 2], [[0.0, 0.0, 1.0]; 2]];
         let trap = TabularMdp::new(Array3::from(next.to_vec()), Array2::zeros((3, 2))).unwrap();
-        let trap = |end| {
-            trap.clone()
-                .with_termination(array![0.0, end, 0.0])
-                .unwrap()
-        };
+        let trap = |end| trap.clone().with_termination(array![0.0, end, 0.0]).unwrap();
         let choose = |action: usize| Array2::from_shape_fn((3, 2), |(_, a)| f64::from(a == action));
         assert!(trap(1.0).terminates_surely(&choose(0)));
         assert!(!trap(1.0).terminates_surely(&choose(1)));
@@ -823,65 +677,28 @@ mod tests {
             message(|transition, _| transition[[0, 0, 1]] = -0.5),
             "transition[s = 0, a = 0], entry 1 = -0.5 is not a probability; it must lie in [0, 1]"
         );
-        assert!(
-            message(|transition, _| transition[[0, 0, 1]] = f64::NAN)
-                .contains("NaN is not a probability")
-        );
-        assert_eq!(
-            message(|_, reward| reward[[1, 0]] = f64::INFINITY),
-            "reward[s = 1, a = 0] = inf must be finite"
-        );
+        assert!(message(|transition, _| transition[[0, 0, 1]] = f64::NAN).contains("NaN is not a probability"));
+        assert_eq!(message(|_, reward| reward[[1, 0]] = f64::INFINITY), "reward[s = 1, a = 0] = inf must be finite");
         assert_eq!(
             message(|transition, _| *transition = Array3::zeros((2, 1, 3))),
             "transition has shape [2, 1, 3], but must have shape [2, 1, 2]"
         );
         assert_eq!(
-            message(|transition, reward| (*transition, *reward) =
-                (Array3::zeros((0, 0, 0)), Array2::zeros((0, 0)))),
+            message(|transition, reward| (*transition, *reward) = (Array3::zeros((0, 0, 0)), Array2::zeros((0, 0)))),
             "no states: give at least one"
         );
     }
 
     #[test]
     fn bad_starts_terminations_policies_and_batches_are_errors() {
-        assert!(matches!(
-            mdp().with_start(array![1.0]),
-            Err(Error::Shape { what: "start", .. })
-        ));
-        assert!(matches!(
-            mdp().with_start(array![0.5, 0.4, 0.0]),
-            Err(Error::ProbabilitySum { .. })
-        ));
-        assert!(matches!(
-            mdp().with_termination(array![1.0]),
-            Err(Error::Shape {
-                what: "termination",
-                ..
-            })
-        ));
-        assert!(matches!(
-            mdp().with_termination(array![0.0, 1.5, 0.0]),
-            Err(Error::Probability { .. })
-        ));
-        assert!(matches!(
-            mdp().check_policy(&policy().t().to_owned()),
-            Err(Error::Shape { what: "policy", .. })
-        ));
-        assert!(matches!(
-            mdp().check_policy(&(policy() * 2.0)),
-            Err(Error::ProbabilitySum { .. })
-        ));
-        assert!(matches!(
-            mdp().sample(&policy(), 0, 1, 0),
-            Err(Error::Empty { .. })
-        ));
-        assert!(matches!(
-            mdp().sample(&policy(), 1, 0, 0),
-            Err(Error::Empty { .. })
-        ));
-        assert!(matches!(
-            mdp().enumerate(&policy(), 0),
-            Err(Error::Empty { .. })
-        ));
+        assert!(matches!(mdp().with_start(array![1.0]), Err(Error::Shape { what: "start", .. })));
+        assert!(matches!(mdp().with_start(array![0.5, 0.4, 0.0]), Err(Error::ProbabilitySum { .. })));
+        assert!(matches!(mdp().with_termination(array![1.0]), Err(Error::Shape { what: "termination", .. })));
+        assert!(matches!(mdp().with_termination(array![0.0, 1.5, 0.0]), Err(Error::Probability { .. })));
+        assert!(matches!(mdp().check_policy(&policy().t().to_owned()), Err(Error::Shape { what: "policy", .. })));
+        assert!(matches!(mdp().check_policy(&(policy() * 2.0)), Err(Error::ProbabilitySum { .. })));
+        assert!(matches!(mdp().sample(&policy(), 0, 1, 0), Err(Error::Empty { .. })));
+        assert!(matches!(mdp().sample(&policy(), 1, 0, 0), Err(Error::Empty { .. })));
+        assert!(matches!(mdp().enumerate(&policy(), 0), Err(Error::Empty { .. })));
     }
 }

@@ -55,28 +55,18 @@ impl Rollout {
         check_shape("lengths", &[lengths.len()], &[trajectories])?;
         check_shape("terminated", &[terminated.len()], &[trajectories])?;
         if trajectories == 0 {
-            return Err(Error::Empty {
-                what: "trajectories",
-            });
+            return Err(Error::Empty { what: "trajectories" });
         }
         if horizon == 0 {
-            return Err(Error::Empty {
-                what: "steps (the horizon is 0)",
-            });
+            return Err(Error::Empty { what: "steps (the horizon is 0)" });
         }
         for (trajectory, &length) in lengths.iter().enumerate() {
             if length == 0 || length > horizon {
                 let length = i64::try_from(length).unwrap_or(i64::MAX);
-                return Err(Error::Length {
-                    trajectory,
-                    length,
-                    horizon,
-                });
+                return Err(Error::Length { trajectory, length, horizon });
             }
         }
-        let natural = |what: &str, &i: &i32| {
-            (i < 0).then(|| format!("{what} is {i}, but must not be negative"))
-        };
+        let natural = |what: &str, &i: &i32| (i < 0).then(|| format!("{what} is {i}, but must not be negative"));
         Ok(Self {
             states: canonical(states, &lengths, 1, |s| natural("the state", s))?,
             actions: canonical(actions, &lengths, 0, |a| natural("the action", a))?,
@@ -169,28 +159,16 @@ impl Rollout {
             let expected = [rollout.trajectories(), first.horizon()];
             check_shape("actions", rollout.actions.shape(), &expected)?;
         }
-        fn stack<A: Clone>(
-            rollouts: &[&Rollout],
-            part: impl Fn(&Rollout) -> &Array2<A>,
-        ) -> Array2<A> {
-            let parts: Vec<_> = rollouts
-                .iter()
-                .map(|rollout| part(rollout).view())
-                .collect();
+        fn stack<A: Clone>(rollouts: &[&Rollout], part: impl Fn(&Rollout) -> &Array2<A>) -> Array2<A> {
+            let parts: Vec<_> = rollouts.iter().map(|rollout| part(rollout).view()).collect();
             concatenate(Axis(0), &parts).expect("the horizons are equal")
         }
         Ok(Self {
             states: stack(rollouts, Self::states),
             actions: stack(rollouts, Self::actions),
             rewards: stack(rollouts, Self::rewards),
-            lengths: rollouts
-                .iter()
-                .flat_map(|rollout| rollout.lengths.clone())
-                .collect(),
-            terminated: rollouts
-                .iter()
-                .flat_map(|rollout| rollout.terminated.clone())
-                .collect(),
+            lengths: rollouts.iter().flat_map(|rollout| rollout.lengths.clone()).collect(),
+            terminated: rollouts.iter().flat_map(|rollout| rollout.terminated.clone()).collect(),
         })
     }
 
@@ -200,21 +178,10 @@ impl Rollout {
     ///
     /// [`Error::IndexOutOfRange`] names the first state or action that is too large.
     pub fn check_within(&self, states: usize, actions: usize) -> Result<()> {
-        for (what, entries, size) in [
-            ("state", &self.states, states),
-            ("action", &self.actions, actions),
-        ] {
+        for (what, entries, size) in [("state", &self.states, states), ("action", &self.actions, actions)] {
             // Entries are never negative, so the conversion keeps them.
-            if let Some(((trajectory, step), &index)) =
-                entries.indexed_iter().find(|&(_, &i)| i as usize >= size)
-            {
-                return Err(Error::IndexOutOfRange {
-                    trajectory,
-                    step,
-                    what,
-                    index,
-                    size,
-                });
+            if let Some(((trajectory, step), &index)) = entries.indexed_iter().find(|&(_, &i)| i as usize >= size) {
+                return Err(Error::IndexOutOfRange { trajectory, step, what, index, size });
             }
         }
         Ok(())
@@ -248,36 +215,20 @@ impl Rollout {
         let lengths = if exists(&path)? {
             let lengths: Array1<i64> = read_either(&path, |length: i32| i64::from(length))?;
             let natural = |(trajectory, &length)| {
-                usize::try_from(length).map_err(|_| {
-                    file_error(
-                        &path,
-                        Error::Length {
-                            trajectory,
-                            length,
-                            horizon,
-                        },
-                    )
-                })
+                usize::try_from(length).map_err(|_| file_error(&path, Error::Length { trajectory, length, horizon }))
             };
-            lengths
-                .iter()
-                .enumerate()
-                .map(natural)
-                .collect::<Result<_>>()?
+            lengths.iter().enumerate().map(natural).collect::<Result<_>>()?
         } else {
             vec![horizon; trajectories]
         };
 
         let path = dir.join("terminated.npy");
         let terminated = if exists(&path)? {
-            read_npy::<_, Array1<bool>>(&path)
-                .map_err(|cause| file_error(&path, cause))?
-                .to_vec()
+            read_npy::<_, Array1<bool>>(&path).map_err(|cause| file_error(&path, cause))?.to_vec()
         } else {
             vec![false; trajectories]
         };
-        Self::new(states, actions, rewards, lengths, terminated)
-            .map_err(|cause| file_error(dir, cause))
+        Self::new(states, actions, rewards, lengths, terminated).map_err(|cause| file_error(dir, cause))
     }
 
     /// Writes the rollout as [`Rollout::from_npy`] reads it: all five files, int32, float64 and bool. Makes the folder
@@ -293,18 +244,12 @@ impl Rollout {
     pub fn to_npy(&self, dir: impl AsRef<Path>) -> Result<()> {
         let dir = dir.as_ref();
         fs::create_dir_all(dir).map_err(|cause| file_error(dir, cause))?;
-        let lengths = self
-            .lengths
-            .iter()
-            .map(|&length| i32::try_from(length).expect("a horizon below 2^31"));
+        let lengths = self.lengths.iter().map(|&length| i32::try_from(length).expect("a horizon below 2^31"));
         write(&dir.join("states.npy"), &self.states)?;
         write(&dir.join("actions.npy"), &self.actions)?;
         write(&dir.join("rewards.npy"), &self.rewards)?;
         write(&dir.join("lengths.npy"), &lengths.collect::<Array1<i32>>())?;
-        write(
-            &dir.join("terminated.npy"),
-            &Array1::from(self.terminated.clone()),
-        )
+        write(&dir.join("terminated.npy"), &Array1::from(self.terminated.clone()))
     }
 }
 
@@ -313,11 +258,7 @@ pub(crate) fn check_shape(what: &'static str, found: &[usize], expected: &[usize
     if found == expected {
         return Ok(());
     }
-    Err(Error::Shape {
-        what,
-        found: found.to_vec(),
-        expected: expected.to_vec(),
-    })
+    Err(Error::Shape { what, found: found.to_vec(), expected: expected.to_vec() })
 }
 
 /// `array` in row-major order, with row n checked up to its length L + `extra` and 0 from there on. `fault` says what
@@ -334,11 +275,7 @@ fn canonical<A: Copy + Default>(
             if step >= end {
                 *entry = A::default();
             } else if let Some(what) = fault(entry) {
-                return Err(Error::Step {
-                    trajectory,
-                    step,
-                    what,
-                });
+                return Err(Error::Step { trajectory, step, what });
             }
         }
     }
@@ -351,9 +288,7 @@ fn read_either<A: ReadableElement, B: ReadableElement + Clone, D: Dimension>(
     convert: impl Fn(B) -> A,
 ) -> Result<Array<A, D>> {
     match read_npy::<_, Array<A, D>>(path) {
-        Err(ReadNpyError::WrongDescriptor(_)) => {
-            read_npy::<_, Array<B, D>>(path).map(|array| array.mapv(convert))
-        }
+        Err(ReadNpyError::WrongDescriptor(_)) => read_npy::<_, Array<B, D>>(path).map(|array| array.mapv(convert)),
         read => read,
     }
     .map_err(|cause| file_error(path, cause))
@@ -368,10 +303,7 @@ fn exists(path: &Path) -> Result<bool> {
 }
 
 fn file_error(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::File {
-        path: path.to_owned(),
-        cause: cause.into(),
-    }
+    Error::File { path: path.to_owned(), cause: cause.into() }
 }
 
 #[cfg(test)]
@@ -399,8 +331,7 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("rl-rollout-{}-{name}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("rl-rollout-{}-{name}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }
@@ -430,14 +361,8 @@ mod tests {
     #[test]
     fn masks_separate_steps_from_ends_and_truncation_from_termination() {
         let mut rollout = rollout();
-        assert_eq!(
-            rollout.step_mask(),
-            array![[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]
-        );
-        assert_eq!(
-            rollout.value_mask(),
-            array![[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
-        );
+        assert_eq!(rollout.step_mask(), array![[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]);
+        assert_eq!(rollout.value_mask(), array![[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]);
         rollout.terminated[2] = false;
         assert_eq!(rollout.value_mask().row(2), array![1.0, 1.0, 0.0]);
     }
@@ -445,9 +370,7 @@ mod tests {
     #[test]
     fn faults_inside_an_episode_are_errors_that_say_where() {
         let message = |states, actions, rewards, length| {
-            Rollout::new(states, actions, rewards, vec![length], vec![false])
-                .unwrap_err()
-                .to_string()
+            Rollout::new(states, actions, rewards, vec![length], vec![false]).unwrap_err().to_string()
         };
         let (s, a, r) = (array![[0, 1, 2]], array![[0, 1]], array![[0.0, 1.0]]);
         assert_eq!(
@@ -465,25 +388,22 @@ mod tests {
         for length in [0, 3] {
             assert_eq!(
                 message(s.clone(), a.clone(), r.clone(), length),
-                format!(
-                    "trajectory 0 has length {length}, but an episode has between 1 and 2 steps (the horizon)"
-                )
+                format!("trajectory 0 has length {length}, but an episode has between 1 and 2 steps (the horizon)")
             );
         }
     }
 
     #[test]
     fn shapes_that_disagree_and_empty_batches_are_errors() {
-        let new =
-            |states: [usize; 2], actions: [usize; 2], rewards: [usize; 2], lengths, terminated| {
-                Rollout::new(
-                    Array2::zeros(states),
-                    Array2::zeros(actions),
-                    Array2::zeros(rewards),
-                    vec![1; lengths],
-                    vec![true; terminated],
-                )
-            };
+        let new = |states: [usize; 2], actions: [usize; 2], rewards: [usize; 2], lengths, terminated| {
+            Rollout::new(
+                Array2::zeros(states),
+                Array2::zeros(actions),
+                Array2::zeros(rewards),
+                vec![1; lengths],
+                vec![true; terminated],
+            )
+        };
         assert!(new([3, 5], [3, 4], [3, 4], 3, 3).is_ok());
         for (rollout, name) in [
             (new([3, 4], [3, 4], [3, 4], 3, 3), "states"),
@@ -497,30 +417,15 @@ mod tests {
             new([3, 4], [3, 4], [3, 4], 3, 3).unwrap_err().to_string(),
             "states has shape [3, 4], but must have shape [3, 5]"
         );
-        assert!(matches!(
-            new([0, 5], [0, 4], [0, 4], 0, 0),
-            Err(Error::Empty { .. })
-        ));
-        assert!(matches!(
-            new([3, 1], [3, 0], [3, 0], 3, 3),
-            Err(Error::Empty { .. })
-        ));
+        assert!(matches!(new([0, 5], [0, 4], [0, 4], 0, 0), Err(Error::Empty { .. })));
+        assert!(matches!(new([3, 1], [3, 0], [3, 0], 3, 3), Err(Error::Empty { .. })));
     }
 
     #[test]
     fn arrays_in_column_order_are_stored_in_row_order() {
         let states = Array2::from_shape_vec((2, 3).f(), vec![0, 1, 2, 3, 4, 5]).unwrap();
-        let rollout = Rollout::new(
-            states,
-            Array2::zeros((2, 2)),
-            Array2::zeros((2, 2)),
-            vec![2; 2],
-            vec![false; 2],
-        );
-        assert_eq!(
-            rollout.unwrap().states().as_slice(),
-            Some(&[0, 2, 4, 1, 3, 5][..])
-        );
+        let rollout = Rollout::new(states, Array2::zeros((2, 2)), Array2::zeros((2, 2)), vec![2; 2], vec![false; 2]);
+        assert_eq!(rollout.unwrap().states().as_slice(), Some(&[0, 2, 4, 1, 3, 5][..]));
     }
 
     #[test]
@@ -528,32 +433,16 @@ mod tests {
         let rollout = rollout();
         let chosen = rollout.select(&[2, 0, 2]);
         assert_eq!(chosen.states(), array![[1, 3, 0], [0, 1, 2], [1, 3, 0]]);
-        assert_eq!(
-            (chosen.lengths(), chosen.terminated()),
-            (&[1, 2, 1][..], &[true, false, true][..])
-        );
+        assert_eq!((chosen.lengths(), chosen.terminated()), (&[1, 2, 1][..], &[true, false, true][..]));
         let (head, tail) = (rollout.select(&[0]), rollout.select(&[1, 2]));
         assert_eq!(Rollout::concatenate(&[&head, &tail]).unwrap(), rollout);
     }
 
     #[test]
     fn concatenate_refuses_nothing_and_different_horizons() {
-        let short = Rollout::new(
-            array![[0, 0]],
-            array![[0]],
-            array![[0.0]],
-            vec![1],
-            vec![true],
-        )
-        .unwrap();
-        assert!(matches!(
-            Rollout::concatenate(&[]),
-            Err(Error::Empty { .. })
-        ));
-        assert!(matches!(
-            Rollout::concatenate(&[&rollout(), &short]),
-            Err(Error::Shape { .. })
-        ));
+        let short = Rollout::new(array![[0, 0]], array![[0]], array![[0.0]], vec![1], vec![true]).unwrap();
+        assert!(matches!(Rollout::concatenate(&[]), Err(Error::Empty { .. })));
+        assert!(matches!(Rollout::concatenate(&[&rollout(), &short]), Err(Error::Shape { .. })));
     }
 
     #[test]
@@ -572,13 +461,7 @@ mod tests {
         );
         assert!(matches!(
             rollout.check_within(4, 1),
-            Err(Error::IndexOutOfRange {
-                trajectory: 0,
-                step: 0,
-                what: "action",
-                index: 1,
-                size: 1
-            })
+            Err(Error::IndexOutOfRange { trajectory: 0, step: 0, what: "action", index: 1, size: 1 })
         ));
     }
 
@@ -587,10 +470,7 @@ mod tests {
         let folder = Folder::new("round-trip");
         let rollout = rollout();
         rollout.to_npy(folder.0.join("made/on/demand")).unwrap();
-        assert_eq!(
-            Rollout::from_npy(folder.0.join("made/on/demand")).unwrap(),
-            rollout
-        );
+        assert_eq!(Rollout::from_npy(folder.0.join("made/on/demand")).unwrap(), rollout);
     }
 
     #[test]
@@ -610,10 +490,7 @@ mod tests {
         fs::remove_file(file("lengths.npy")).unwrap();
         write_npy(file("rewards.npy"), &array![[0.5, 0.5]]).unwrap();
         let message = Rollout::from_npy(&folder.0).unwrap_err().to_string();
-        assert!(
-            message.ends_with("trajectory 0, step 2: the state is -1, but must not be negative"),
-            "{message}"
-        );
+        assert!(message.ends_with("trajectory 0, step 2: the state is -1, but must not be negative"), "{message}");
     }
 
     #[test]
@@ -623,10 +500,7 @@ mod tests {
         fs::remove_file(folder.0.join("lengths.npy")).unwrap();
         fs::remove_file(folder.0.join("terminated.npy")).unwrap();
         let read = Rollout::from_npy(&folder.0).unwrap();
-        assert_eq!(
-            (read.lengths(), read.terminated()),
-            (&[2; 3][..], &[false; 3][..])
-        );
+        assert_eq!((read.lengths(), read.terminated()), (&[2; 3][..], &[false; 3][..]));
     }
 
     #[test]
@@ -637,18 +511,10 @@ mod tests {
 
         rollout().to_npy(&folder.0).unwrap();
         write_npy(folder.0.join("lengths.npy"), &array![2, -7, 1]).unwrap();
-        assert!(
-            message().contains("lengths.npy: trajectory 1 has length -7"),
-            "{}",
-            message()
-        );
+        assert!(message().contains("lengths.npy: trajectory 1 has length -7"), "{}", message());
 
         write_npy(folder.0.join("lengths.npy"), &array![2, 2]).unwrap();
-        assert!(
-            message().ends_with("errors: lengths has shape [2], but must have shape [3]"),
-            "{}",
-            message()
-        );
+        assert!(message().ends_with("errors: lengths has shape [2], but must have shape [3]"), "{}", message());
 
         write_npy(folder.0.join("actions.npy"), &array![0.0]).unwrap();
         assert!(message().contains("actions.npy"), "{}", message());

@@ -191,7 +191,7 @@ fn tangents_of<T: Real>(operation: &str, outputs: &[Var<T>], wrt: &[Var<T>], tan
 /// A derivative as a node of its own, which remembers of what it is one.
 #[track_caller]
 fn result<T: Real>(derivative: Var<T>, of: &[NodeId]) -> Var<T> {
-    let _recording = Recording::<T>::derived_from(derivative.tape, derivative.location(), false);
+    let _recording = Recording::<T>::in_place_of(derivative.tape, derivative.location(), 0);
     derivative.derivative_of(of)
 }
 

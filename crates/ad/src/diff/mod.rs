@@ -9,10 +9,10 @@ use std::marker::PhantomData;
 
 use smallvec::SmallVec;
 
-use crate::op::barrier::Barrier;
+use crate::op::barrier::{self, Barrier, Line};
 use crate::op::{Call, Leaf, Op};
 use crate::real::Real;
-use crate::tape::{Graph, Kind, NodeId, Recording, Var, record, with_graph};
+use crate::tape::{Graph, Kind, Node, NodeId, Recording, Var, record, with_graph};
 
 pub mod closures;
 pub mod derivatives;
@@ -24,7 +24,9 @@ pub mod vmap;
 /// The error says which surrogate was differentiated beyond its limit.
 pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) -> Result<Vec<Option<Var<T>>>, String> {
     let Some(tape) = wrt.first().map(|var| var.tape) else { return Ok(Vec::new()) };
-    let order = with_graph::<T, _>(tape, |graph| active(graph, outputs.iter().map(|(output, _)| output.node), wrt));
+    let (order, pass) = with_graph::<T, _>(tape, |graph| {
+        (active(graph, outputs.iter().map(|(output, _)| output.node), wrt), graph.new_pass())
+    });
     let active: HashSet<NodeId> = order.iter().copied().collect();
 
     let mut cotangents: HashMap<NodeId, Var<T>> = HashMap::with_capacity(order.len());
@@ -32,44 +34,59 @@ pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) ->
         cotangents.entry(node).and_modify(|sum| *sum = *sum + cotangent).or_insert(cotangent);
     };
     for &(output, cotangent) in outputs.iter().filter(|(output, _)| active.contains(&output.node)) {
-        let _recording = Recording::<T>::derived_from(tape, output.location(), true);
+        let _recording = Recording::<T>::derivative(tape, output.location(), pass, true);
         accumulate(&mut cotangents, output.node, cotangent);
     }
-    for &node in order.iter().rev() {
-        let Some(&cotangent) = cotangents.get(&node) else { continue };
-        let (op, operands, location) = with_graph::<T, _>(tape, |graph| {
-            let node = &graph.nodes[node as usize];
-            (node.op.clone(), node.operands.clone(), node.location)
-        });
-        let needed: SmallVec<[bool; 3]> = operands
-            .iter()
-            .enumerate()
-            .map(|(i, operand)| active.contains(operand) && op.rules().differentiable(i))
+    for &id in order.iter().rev() {
+        let Some(&cotangent) = cotangents.get(&id) else { continue };
+        let node = with_graph::<T, _>(tape, |graph| graph.nodes[id as usize].clone());
+        let rules = node.op.rules();
+        let mut needed: SmallVec<[bool; 3]> = (node.operands.iter().enumerate())
+            .map(|(i, operand)| active.contains(operand) && rules.differentiable(i))
             .collect();
         if !needed.contains(&true) {
             continue;
         }
-        if let Op::Barrier(Barrier::Limit(limit)) = &op
-            && let Some(violation) = limit.violation(cotangent)
-        {
-            return Err(format!("{violation}\n  surrogate recorded at {location}"));
-        }
-        // A user's rule may take derivatives of its own, for which no node may stand for two.
-        let reuse = !matches!(op, Op::Custom(_));
-        let call = Call { tape, operands: operands.clone(), output: node, needed, number: PhantomData };
-        let flowing = {
-            let _recording = Recording::<T>::derived_from(tape, location, reuse);
-            op.rules().vjp(&call, cotangent)
-        };
-        let _recording = Recording::<T>::derived_from(tape, location, true);
-        for ((operand, cotangent), needed) in operands.iter().zip(flowing).zip(&call.needed) {
-            if let (Some(cotangent), true) = (cotangent, needed) {
-                accumulate(&mut cotangents, *operand, cotangent);
+        let _recording = Recording::<T>::derivative(tape, node.location, pass, true);
+        let flowing = arriving(&node, &needed, cotangent, pass)?;
+        // All operands get the same cotangent, but where a limited surrogate is concerned.
+        while let Some(first) = needed.iter().position(|&needed| needed) {
+            let together: SmallVec<[bool; 3]> =
+                needed.iter().zip(&flowing).map(|(&needed, g)| needed && g.node == flowing[first].node).collect();
+            let call =
+                Call { tape, operands: node.operands.clone(), output: id, needed: together, number: PhantomData };
+            let given = {
+                // A user's rule may take derivatives of its own, for which no node may stand for two.
+                let reuse = !matches!(node.op, Op::Custom(_));
+                let _recording = Recording::<T>::derivative(tape, node.location, pass, reuse);
+                rules.vjp(&call, flowing[first])
+            };
+            for (i, cotangent) in given.into_iter().enumerate().filter(|&(i, _)| call.needed[i]) {
+                if let Some(cotangent) = cotangent {
+                    accumulate(&mut cotangents, node.operands[i], cotangent);
+                }
+                needed[i] = false;
             }
         }
     }
     Ok(wrt.iter().map(|var| cotangents.get(&var.node).copied()).collect())
 }
+
+/// The cotangent that arrives at a node, as it is for each operand.
+fn arriving<T: Real>(node: &Node<T>, needed: &[bool], cotangent: Var<T>, pass: u32) -> Result<Arriving<T>, String> {
+    let limited = !node.lines.is_empty() || matches!(node.op, Op::Barrier(Barrier::Limit(_)));
+    if !limited {
+        return Ok(smallvec::smallvec![cotangent; needed.len()]);
+    }
+    let lines: Vec<Vec<Line>> = with_graph::<T, _>(cotangent.tape, |graph| {
+        node.operands.iter().map(|&operand| graph.nodes[operand as usize].lines.clone()).collect()
+    });
+    let lines: Vec<&[Line]> = lines.iter().map(Vec::as_slice).collect();
+    barrier::follow(node, &lines, needed, cotangent, pass)
+        .map_err(|violation| format!("{violation}\n  surrogate recorded at {}", node.location))
+}
+
+type Arriving<T> = SmallVec<[Var<T>; 3]>;
 
 /// The tangent of each output, given those of `wrt`; `None` where no derivative flows.
 ///

@@ -80,20 +80,18 @@ fn rewrite<T: Real>(
     let mut batched: HashMap<NodeId, NodeId> =
         arguments.iter().zip(batch).map(|(argument, batch)| (argument.node(), batch.node())).collect();
     for node in dependent::<T>(tape, arguments, results) {
-        let (op, operands, location) = with_graph::<T, _>(tape, |graph| {
-            let node = &graph.nodes[node as usize];
-            (node.op.clone(), node.operands.clone(), node.location)
-        });
+        let recorded = with_graph::<T, _>(tape, |graph| graph.nodes[node as usize].clone());
         // Nodes that a derivative pass could reuse may not stand for a user's: nothing here is merged.
-        let _recording = Recording::<T>::derived_from(tape, location, false);
-        let operands: SmallVec<[(Handle<T>, bool); 3]> = operands
+        let _recording = Recording::<T>::in_place_of(tape, recorded.location, recorded.pass);
+        let operands: SmallVec<[(Handle<T>, bool); 3]> = recorded
+            .operands
             .iter()
             .map(|operand| match batched.get(operand) {
                 Some(&node) => (Handle::recorded(tape, node), true),
                 None => (Handle::recorded(tape, *operand), false),
             })
             .collect();
-        let result = op.rules().batch(&Batch { tape, size, operands });
+        let result = recorded.op.rules().batch(&Batch { tape, size, operands });
         batched.insert(node, result);
     }
     results

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::elementwise::{Binary, Elementwise};
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
 use crate::real::Real;
-use crate::tape::{Graph, Kind, NodeId, Var, with_graph};
+use crate::tape::{Kind, Node, NodeId, Var};
 use crate::tensor::Shape;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,10 +21,10 @@ pub enum Barrier {
     /// x, as a node of its own. The result of a derivative remembers what it is a derivative `of`, so that a further one
     /// that vanishes can be told from one of something unrelated.
     Alias { of: SmallVec<[NodeId; 1]> },
-    /// x, whose derivatives through here are right up to an order only.
+    /// The value of a surrogate whose derivatives are right up to an order only.
     Limit(DerivativeLimit),
-    /// A cotangent that passed a limit, being part of a derivative of this order.
-    Passed { limit: DerivativeLimit, order: usize },
+    /// x, as a part of a derivative of that order of a limited surrogate, in the line of a pass; order 0 leaves the line.
+    Line(Line),
 }
 
 impl<T: Real> Rules<T> for Barrier {
@@ -33,14 +34,14 @@ impl<T: Real> Rules<T> for Barrier {
             Barrier::MagicBox => "magic_box",
             Barrier::Alias { .. } => "alias",
             Barrier::Limit(_) => "limit_derivatives",
-            Barrier::Passed { .. } => "passed_limit",
+            Barrier::Line(_) => "line",
         }
     }
 
     fn parameters(&self) -> String {
         match self {
             Barrier::Limit(limit) => format!("{} to order {}", limit.name, limit.order),
-            Barrier::Passed { limit, order } => format!("{} at order {order}", limit.name),
+            Barrier::Line(line) => format!("{} at order {}", line.limit.name, line.order),
             _ => String::new(),
         }
     }
@@ -61,12 +62,8 @@ impl<T: Real> Rules<T> for Barrier {
         call.one(|| match self {
             Barrier::StopGradient => unreachable!("no derivative flows here"),
             Barrier::MagicBox => g * call.output(),
-            Barrier::Alias { .. } => g,
-            Barrier::Limit(limit) => {
-                let order = limit.order_of(g) + 1;
-                apply(g.tape, Op::Barrier(Barrier::Passed { limit: limit.clone(), order }), &[g.node])
-            }
-            Barrier::Passed { .. } => apply(g.tape, Op::Barrier(self.clone()), &[g.node]),
+            Barrier::Alias { .. } | Barrier::Limit(_) => g,
+            Barrier::Line(line) => line.left(g),
         })
     }
 
@@ -94,15 +91,14 @@ impl Barrier {
 /// A promise about the derivatives of a surrogate objective: right up to an order, and an error beyond.
 ///
 /// A policy-gradient surrogate has the right gradient and a wrong Hessian, and nothing in its numbers tells. Passing the
-/// surrogate's inputs (its log-probabilities) through a limit makes every derivative that differentiates the surrogate
-/// more often panic with its name, also where the differentiation is nested, as in an inner update that is built on its
-/// gradient and then differentiated.
+/// surrogate through a limit makes every derivative that differentiates it more often panic with its name, also where the
+/// differentiation is nested, as in an inner update that is built on its gradient and then differentiated.
 ///
 /// ```should_panic
 /// let tape = ad::Tape::<f64>::new();
 /// let theta = tape.input("theta", &ndarray::arr1(&[0.3, -0.2]));
 /// let limit = ad::DerivativeLimit::new("my surrogate", 1, "use a surrogate that claims order 2");
-/// let surrogate = limit.apply(theta).log_softmax().at(0, 0) * 2.0;
+/// let surrogate = limit.apply(theta.log_softmax().at(0, 0) * 2.0);
 /// let gradient = surrogate.grad(theta);             // fine
 /// let adapted = theta + gradient * 0.1;
 /// adapted.exp().sum().grad(theta);                  // panics: this differentiates the surrogate twice
@@ -136,44 +132,106 @@ impl DerivativeLimit {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), name: name.into(), order, advice: advice.into() }
     }
 
-    /// The same numbers, differentiated under this limit. All inputs of one surrogate share one limit.
+    /// The surrogate, differentiated under this limit.
     #[track_caller]
     #[must_use]
-    pub fn apply<T: Real>(&self, x: Var<T>) -> Var<T> {
-        x.check_alive();
-        apply(x.tape, Op::Barrier(Barrier::Limit(self.clone())), &[x.node])
+    pub fn apply<T: Real>(&self, surrogate: Var<T>) -> Var<T> {
+        surrogate.check_alive();
+        apply(surrogate.tape, Op::Barrier(Barrier::Limit(self.clone())), &[surrogate.node])
     }
 
-    /// What is wrong with a derivative that brings this cotangent through the limit, if anything is.
-    pub(crate) fn violation<T: Real>(&self, cotangent: Var<T>) -> Option<String> {
-        let order = self.order_of(cotangent) + 1;
-        (order > self.order).then(|| {
-            format!(
-                "{}: a derivative of order {order} was asked for, but its derivatives are right only up to order {}; {}",
-                self.name, self.order, self.advice
-            )
-        })
+    fn check(&self, order: usize) -> Result<(), String> {
+        if order <= self.order {
+            return Ok(());
+        }
+        let Self { name, order: last, advice, .. } = self;
+        Err(format!(
+            "{name}: a derivative of order {order} was asked for, but its derivatives are right only up to order {last}; \
+             {advice}"
+        ))
+    }
+}
+
+/// Being part of a derivative of a limited surrogate, in what one pass recorded.
+///
+/// A pass records the derivative of each operation between the surrogate and the variables; all of it is linear in the
+/// cotangent that entered at the surrogate, and depends on it: that is the line. An operand of a node of the line is in the
+/// line, too, or it is a coefficient, computed from the surrogate's own nodes. Differentiating the coefficient is
+/// differentiating the surrogate once more; going along the line is not (it is what forward mode does).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Line {
+    limit: DerivativeLimit,
+    order: usize,
+    pass: u32,
+}
+
+impl Line {
+    fn mark<T: Real>(self, cotangent: Var<T>) -> Var<T> {
+        apply(cotangent.tape, Op::Barrier(Barrier::Line(self)), &[cotangent.node])
     }
 
-    /// The highest order of a derivative through this limit that the cotangent is already part of.
-    fn order_of<T: Real>(&self, cotangent: Var<T>) -> usize {
-        with_graph::<T, _>(cotangent.tape, |graph: &mut Graph<T>| {
-            let mut highest = 0;
-            let mut stack = vec![cotangent.node];
-            let mut seen = std::collections::HashSet::from([cotangent.node]);
-            while let Some(node) = stack.pop() {
-                let node = &graph.nodes[node as usize];
-                match &node.op {
-                    Op::Barrier(Barrier::Passed { limit, order }) if limit == self => highest = highest.max(*order),
-                    Op::Barrier(Barrier::Limit(limit)) if limit == self => continue,
-                    Op::Barrier(Barrier::StopGradient) => continue,
-                    _ => {}
+    /// A cotangent that goes on where this line began, at the surrogate.
+    fn left<T: Real>(&self, cotangent: Var<T>) -> Var<T> {
+        let lines = cotangent.with_node(|node| node.lines.iter().any(|line| line.limit == self.limit));
+        if lines { Line { order: 0, ..self.clone() }.mark(cotangent) } else { cotangent }
+    }
+}
+
+/// The lines a new node is in: those of its operands, unless it is where one begins or ends.
+pub(crate) fn lines<'a, T: Real>(op: &Op<T>, operands: impl Iterator<Item = &'a [Line]>) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    if matches!(op, Op::Barrier(Barrier::StopGradient)) {
+        return lines;
+    }
+    for line in operands.flatten() {
+        match lines.iter_mut().find(|other| other.limit == line.limit && other.pass == line.pass) {
+            Some(other) => other.order = other.order.max(line.order),
+            None => lines.push(line.clone()),
+        }
+    }
+    if let Op::Barrier(Barrier::Line(line)) = op {
+        lines.retain(|other| other.limit != line.limit);
+        if line.order > 0 {
+            lines.push(line.clone());
+        }
+    }
+    lines
+}
+
+/// A cotangent that arrives at a node, as it flows on to each operand: marked with the order of the derivative that it is
+/// now part of. The error says which surrogate would be differentiated beyond its limit.
+pub(crate) fn follow<T: Real>(
+    node: &Node<T>,
+    operands: &[&[Line]],
+    needed: &[bool],
+    cotangent: Var<T>,
+    pass: u32,
+) -> Result<SmallVec<[Var<T>; 3]>, String> {
+    if let Op::Barrier(Barrier::Limit(limit)) = &node.op {
+        limit.check(1)?;
+        return Ok(smallvec![Line { limit: limit.clone(), order: 1, pass }.mark(cotangent)]);
+    }
+    let mut flowing: SmallVec<[Var<T>; 3]> = smallvec![cotangent; operands.len()];
+    if matches!(node.op, Op::Barrier(Barrier::Line(_))) {
+        return Ok(flowing);
+    }
+    let sum = matches!(node.op, Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus)));
+    for line in node.lines.iter().filter(|line| node.pass != 0 && line.pass == node.pass) {
+        for (i, operand) in operands.iter().enumerate().filter(|&(i, _)| needed[i]) {
+            let in_line = operand.iter().find(|other| other.limit == line.limit && other.pass == line.pass);
+            let limit = line.limit.clone();
+            flowing[i] = match in_line {
+                Some(in_line) => Line { limit, order: in_line.order, pass }.mark(flowing[i]),
+                // The other addend of a sum has nothing to do with the surrogate.
+                None if sum => line.left(flowing[i]),
+                None => {
+                    limit.check(line.order + 1)?;
+                    Line { limit, order: line.order + 1, pass }.mark(flowing[i])
                 }
-                stack.extend(node.operands.iter().copied().filter(|&operand| seen.insert(operand)));
-            }
-            highest
-        })
+            };
+        }
     }
+    Ok(flowing)
 }
 
 impl<T: Real> Var<T> {
@@ -200,6 +258,14 @@ impl<T: Real> Var<T> {
     #[must_use]
     pub fn alias(self) -> Self {
         self.derivative_of(&[])
+    }
+
+    /// What an operation with nothing to do gives: a node of its own all the same, so that a derivative with respect to it
+    /// is not one with respect to `self`. (Derivative passes do without: nobody holds a handle to their nodes.)
+    #[track_caller]
+    pub(crate) fn unchanged(self) -> Self {
+        self.check_alive();
+        if is_reusing::<T>(self.tape) { self } else { self.alias() }
     }
 
     /// An alias that remembers what it is a derivative of.

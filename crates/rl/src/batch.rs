@@ -1,0 +1,278 @@
+//! A batch of trajectories on a tape, and the quantities that every estimator is made of: ratios, values, temporal
+//! differences, advantages.
+//!
+//! Masks are applied here and nowhere else: every quantity below is already 0 (a ratio: 1) behind the end of its
+//! trajectory, by selection and not by multiplication, so that a NaN there reaches nothing.
+
+use ad::{Handle, Index, Tape, Value, Var, vmap_many};
+
+use crate::rollout::Rollout;
+
+/// A [`Rollout`] on a tape: N trajectories of up to H steps. All are inputs, and can be replaced on replay.
+#[derive(Clone, Copy, Debug)]
+pub struct Episodes {
+    /// s_0 … s_L, `[N, H + 1]`.
+    pub states: Index,
+    /// a_0 … a_{L−1}, `[N, H]`.
+    pub actions: Index,
+    /// r_0 … r_{L−1}, `[N, H]`.
+    pub rewards: Var,
+    /// 1 where a step was taken (t < L), `[N, H]`.
+    pub step_mask: Var,
+    /// 1 where V(s_t) counts (t < L, and t = L if truncated), `[N, H + 1]`.
+    pub value_mask: Var,
+}
+
+impl Rollout {
+    /// Records the trajectories as inputs of a tape.
+    #[track_caller]
+    pub fn record(&self, tape: &Tape) -> Episodes {
+        Episodes {
+            states: tape.index("states", self.states()),
+            actions: tape.index("actions", self.actions()),
+            rewards: tape.input("rewards", self.rewards()),
+            step_mask: tape.input("step_mask", self.step_mask()),
+            value_mask: tape.input("value_mask", self.value_mask()),
+        }
+    }
+
+    /// Calls `replay` with this rollout's arrays, in the order of [`Episodes::handles`], to run a program on them.
+    pub fn with_values<R>(&self, replay: impl FnOnce(&[Value<'_>]) -> R) -> R {
+        let (step_mask, value_mask) = (self.step_mask(), self.value_mask());
+        replay(&ad::values![*self.states(), *self.actions(), *self.rewards(), step_mask, value_mask])
+    }
+}
+
+impl Episodes {
+    /// The inputs, in the order that [`Rollout::with_values`] gives their values in.
+    pub fn handles(&self) -> [Handle; 5] {
+        let Self { states, actions, rewards, step_mask, value_mask } = *self;
+        [states.into(), actions.into(), rewards.into(), step_mask.into(), value_mask.into()]
+    }
+
+    fn from_handles(handles: &[Handle]) -> Self {
+        Self {
+            states: handles[0].index(),
+            actions: handles[1].index(),
+            rewards: handles[2].var(),
+            step_mask: handles[3].var(),
+            value_mask: handles[4].var(),
+        }
+    }
+
+    /// The number of trajectories N.
+    pub fn trajectories(&self) -> usize {
+        self.rewards.shape()[0]
+    }
+
+    /// The number of steps H there is room for.
+    pub fn horizon(&self) -> usize {
+        self.rewards.shape()[1]
+    }
+
+    /// log π(a_t|s_t) of the tabular softmax policy with these logits `[S, A]`, `[N, H]`.
+    #[track_caller]
+    pub fn log_prob(&self, logits: Var) -> Var {
+        self.look_up(logits.log_softmax())
+    }
+
+    /// The entries of a table `[S, A]` at (s_t, a_t), `[N, H]`.
+    #[track_caller]
+    pub fn look_up(&self, table: Var) -> Var {
+        table.gather(&[self.states.slice(1, 0..self.horizon()), self.actions])
+    }
+
+    /// Maps a function of batches over the leading axis of arrays that have one more: all batches at once.
+    #[track_caller]
+    pub(crate) fn map(&self, f: impl FnOnce(Episodes) -> Var) -> Var {
+        vmap_many(|handles| f(Self::from_handles(handles)), &self.handles())
+    }
+
+    /// These N trajectories as N / `batch` batches, along a new leading axis, ready for [`map`](Self::map).
+    #[track_caller]
+    pub(crate) fn in_batches(&self, batch: usize) -> Self {
+        let split = |handle: Handle| {
+            let shape = handle.shape();
+            let shape = [shape[0] / batch, batch, shape[1]];
+            match handle {
+                Handle::Var(var) => var.reshape(&shape).into(),
+                Handle::Index(index) => index.reshape(&shape).into(),
+            }
+        };
+        Self::from_handles(&self.handles().map(split))
+    }
+}
+
+/// The gradient by `theta` of a surrogate of each single trajectory, in one computation: `[N]` followed by θ's shape.
+///
+/// `surrogate` is called once, with a batch of one trajectory; its mean over trajectories is the batch's surrogate where
+/// nothing couples them (no batch baseline).
+///
+/// ```
+/// # use rl::{batch::{Batch, per_trajectory_gradients}, mdp::TabularMdp, objective::{Estimator, ImportanceSampling}, policy};
+/// # let mdp = TabularMdp::new(ndarray::Array3::from_elem((2, 2, 2), 0.5), ndarray::arr2(&[[0.0, 1.0], [2.0, 3.0]]))?;
+/// # let logits = ndarray::Array2::zeros((2, 2));
+/// # let rollout = mdp.sample(&policy::softmax(&logits), 5, 8, 0)?;
+/// let tape = ad::Tape::<f64>::new();
+/// let theta = tape.input("theta", &logits);
+/// let gradients = per_trajectory_gradients(&rollout.record(&tape), theta, |one| {
+///     ImportanceSampling.surrogate(&Batch::new(one, one.log_prob(theta), 0.9))
+/// });
+/// assert_eq!(gradients.value().shape(), [8, 2, 2]);
+/// # Ok::<(), rl::error::Error>(())
+/// ```
+#[track_caller]
+pub fn per_trajectory_gradients(episodes: &Episodes, theta: Var, surrogate: impl FnOnce(Episodes) -> Var) -> Var {
+    episodes.in_batches(1).map(|one| surrogate(one).grad(theta))
+}
+
+/// What an estimator is a function of.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// The trajectories.
+    pub episodes: Episodes,
+    log_prob: Var,
+    log_behaviour: Option<Var>,
+    critic: Option<Var>,
+    gamma: f64,
+}
+
+impl Batch {
+    /// A batch sampled on policy, without a critic. `log_prob` is log π_θ(a_t|s_t), `[N, H]`; `gamma` the discount.
+    ///
+    /// Panics if a shape does not fit.
+    #[track_caller]
+    pub fn new(episodes: Episodes, log_prob: Var, gamma: f64) -> Self {
+        expect_shape("log_prob", log_prob, &[episodes.trajectories(), episodes.horizon()]);
+        Self { episodes, log_prob, log_behaviour: None, critic: None, gamma }
+    }
+
+    /// The same, sampled by a behaviour policy μ: `log_behaviour` is log μ(a_t|s_t), `[N, H]`.
+    #[track_caller]
+    #[must_use]
+    pub fn off_policy(self, log_behaviour: Var) -> Self {
+        expect_shape("log_behaviour", log_behaviour, &self.log_prob.shape());
+        Self { log_behaviour: Some(log_behaviour), ..self }
+    }
+
+    /// The same, with a critic: `values` is V(s_t), `[N, H + 1]`, at the states s_0 … s_H. Its entry at the end of a
+    /// truncated trajectory is bootstrapped from; whatever it says after termination counts as 0.
+    #[track_caller]
+    #[must_use]
+    pub fn with_critic(self, values: Var) -> Self {
+        expect_shape("critic", values, &[self.episodes.trajectories(), self.episodes.horizon() + 1]);
+        Self { critic: Some(values), ..self }
+    }
+
+    /// Whether a behaviour policy was given.
+    pub fn is_off_policy(&self) -> bool {
+        self.log_behaviour.is_some()
+    }
+
+    /// γ.
+    pub fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    /// γ^t, `[H]`.
+    #[track_caller]
+    pub fn discounts(&self) -> ndarray::Array1<f64> {
+        (0..self.episodes.horizon()).map(|t| self.gamma.powi(t as i32)).collect()
+    }
+
+    /// r_t, `[N, H]`.
+    #[track_caller]
+    pub fn rewards(&self) -> Var {
+        self.on_steps(self.episodes.rewards)
+    }
+
+    /// log π_θ(a_t|s_t), `[N, H]`.
+    #[track_caller]
+    pub fn log_prob(&self) -> Var {
+        self.on_steps(self.log_prob)
+    }
+
+    /// log ρ_t on and off policy: log π_θ, and log π_θ − log μ.
+    #[track_caller]
+    fn log_ratio(&self) -> Var {
+        match self.log_behaviour {
+            None => self.log_prob(),
+            Some(log_behaviour) => self.log_prob() - self.on_steps(log_behaviour),
+        }
+    }
+
+    /// ρ, given its logarithm as [`log_ratio`](Self::log_ratio) has it, or a sum of such.
+    fn ratio_of(&self, log_ratio: Var) -> Var {
+        if self.is_off_policy() { log_ratio.exp() } else { log_ratio.magic_box() }
+    }
+
+    /// ρ_t, `[N, H]`: on policy the magic box of log π_θ.
+    #[track_caller]
+    pub fn ratio(&self) -> Var {
+        self.ratio_of(self.log_ratio())
+    }
+
+    /// Π_{k≤t} ρ_k, `[N, H]`.
+    #[track_caller]
+    pub fn cumulative_ratio(&self) -> Var {
+        self.ratio_of(self.log_ratio().cumsum(1))
+    }
+
+    /// Π_{k<t} ρ_k, `[N, H]`: what it was before step t; 1 for t = 0.
+    #[track_caller]
+    pub fn cumulative_ratio_before(&self) -> Var {
+        self.ratio_of(self.log_ratio().cumsum_exclusive(1))
+    }
+
+    /// V(s_t), `[N, H + 1]`: 0 where no critic was given, after termination, and behind the end.
+    #[track_caller]
+    pub fn values(&self) -> Var {
+        let mask = self.episodes.value_mask;
+        self.critic.map_or_else(|| mask * 0.0, |critic| mask.select(critic, 0.0))
+    }
+
+    /// V(s_0) … V(s_{H−1}) and V(s_1) … V(s_H), `[N, H]` each.
+    #[track_caller]
+    pub fn values_here_and_next(&self) -> (Var, Var) {
+        let (values, horizon) = (self.values(), self.episodes.horizon());
+        (values.slice(1, 0..horizon), values.slice(1, 1..horizon + 1))
+    }
+
+    /// δ_t = r_t + γ V(s_{t+1}) − V(s_t), `[N, H]`.
+    #[track_caller]
+    pub fn temporal_differences(&self) -> Var {
+        let (here, next) = self.values_here_and_next();
+        self.on_steps(self.episodes.rewards + next * self.gamma - here)
+    }
+
+    /// A_t = Σ_{l≥t} γ^{l−t} δ_l, `[N, H]`: the Monte-Carlo advantage (GAE with λ = 1). Without a critic it is the
+    /// return-to-go.
+    #[track_caller]
+    pub fn advantages(&self) -> Var {
+        self.temporal_differences().scan_reverse(self.gamma, 1)
+    }
+
+    /// V̂^μ = V(s_0) + A_0, `[N]`: the value estimate without any ratio. It does not depend on θ.
+    #[track_caller]
+    pub fn plain_value(&self) -> Var {
+        self.values().at(1, 0) + self.advantages().at(1, 0)
+    }
+
+    /// Σ_t γ^t x_t, `[N]`.
+    #[track_caller]
+    pub fn discounted_sum(&self, x: Var) -> Var {
+        (x * self.discounts()).sum_axes(&[1])
+    }
+
+    /// `x` on the steps taken, 0 behind.
+    #[track_caller]
+    pub fn on_steps(&self, x: Var) -> Var {
+        self.episodes.step_mask.select(x, 0.0)
+    }
+}
+
+#[track_caller]
+fn expect_shape(what: &str, var: Var, expected: &[usize]) {
+    let found = var.shape();
+    assert!(found.as_slice() == expected, "Batch: {what} has shape {found:?}, but the episodes ask for {expected:?}");
+}

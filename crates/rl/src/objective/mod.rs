@@ -1,0 +1,173 @@
+//! The estimators. Each is one file's one function: the paper's formula, with the orders of derivative at which it is
+//! unbiased.
+//!
+//! To add one: write its file with its [`Estimator`], list it in [`all`], and let `tests/estimators.rs` prove its claim.
+
+use std::fmt::{self, Display};
+
+use ad::{DerivativeLimit, Var};
+
+use crate::batch::Batch;
+
+mod doubly_robust;
+mod importance_sampling;
+mod loaded_dice;
+mod score_function;
+mod taypo;
+
+pub use doubly_robust::DoublyRobust;
+pub use importance_sampling::ImportanceSampling;
+pub use loaded_dice::LoadedDice;
+pub use score_function::ScoreFunction;
+pub use taypo::TayPo;
+
+/// Every estimator, in the order of the README's table.
+pub fn all() -> Vec<Box<dyn Estimator>> {
+    vec![
+        Box::new(ScoreFunction),
+        Box::new(ImportanceSampling),
+        Box::new(DoublyRobust),
+        Box::new(LoadedDice),
+        Box::new(TayPo { order: 1 }),
+        Box::new(TayPo { order: 2 }),
+    ]
+}
+
+/// A surrogate objective: a function of a batch whose derivatives by the policy's parameters estimate those of the value.
+pub trait Estimator: Send + Sync {
+    /// Its short name, as in tables and files.
+    fn name(&self) -> String;
+
+    /// The orders of derivative at which it is unbiased.
+    fn claim(&self) -> Claim;
+
+    /// The truth it estimates: whether a truncated trajectory's end counts as the critic's value (or as 0).
+    fn bootstraps(&self) -> bool;
+
+    /// The formula, for each trajectory, `[N]`.
+    fn formula(&self, batch: &Batch) -> Var;
+
+    /// What is differentiated: the formula's mean over trajectories, a scalar. A derivative beyond the claim panics with
+    /// this estimator's name, however it is nested; [`allow_biased`] opts out.
+    #[track_caller]
+    fn surrogate(&self, batch: &Batch) -> Var {
+        self.per_trajectory(batch).mean()
+    }
+
+    /// The formula for each trajectory, `[N]`, with its derivatives limited as in [`surrogate`](Self::surrogate).
+    #[track_caller]
+    fn per_trajectory(&self, batch: &Batch) -> Var {
+        match self.claim().limit(batch.is_off_policy()) {
+            None => self.formula(batch),
+            Some(order) => {
+                let advice = "use an estimator that claims that order, or rl::objective::allow_biased to differentiate it \
+                              all the same";
+                DerivativeLimit::new(&self.name(), order, advice).apply(self.formula(batch))
+            }
+        }
+    }
+}
+
+/// The estimator without its limit: its derivatives of every order can be taken, also those that are known to be biased.
+pub fn allow_biased<E: Estimator + ?Sized>(estimator: &E) -> AllowBiased<'_, E> {
+    AllowBiased(estimator)
+}
+
+/// See [`allow_biased`].
+#[derive(Clone, Copy, Debug)]
+pub struct AllowBiased<'a, E: ?Sized>(&'a E);
+
+impl<E: Estimator + ?Sized> Estimator for AllowBiased<'_, E> {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+    fn claim(&self) -> Claim {
+        self.0.claim()
+    }
+    fn bootstraps(&self) -> bool {
+        self.0.bootstraps()
+    }
+    fn formula(&self, batch: &Batch) -> Var {
+        self.0.formula(batch)
+    }
+    fn per_trajectory(&self, batch: &Batch) -> Var {
+        self.0.formula(batch)
+    }
+}
+
+/// The orders of derivative at which an estimator is unbiased. Order 0 is the value itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Sampled by the policy itself.
+    pub on_policy: Orders,
+    /// Sampled by another policy.
+    pub off_policy: Orders,
+    /// Off policy, K if the bias is O(‖π − μ‖^{K+1}) at the orders up to K: small where the policies are close.
+    pub off_policy_residual: Option<usize>,
+}
+
+/// A set of orders of derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orders {
+    /// None.
+    None,
+    /// This one alone.
+    Only(usize),
+    /// 0 up to and including this one.
+    UpTo(usize),
+    /// Every.
+    All,
+}
+
+impl Claim {
+    /// Unbiased at every order, on and off policy.
+    pub const ALL: Self = Self { on_policy: Orders::All, off_policy: Orders::All, off_policy_residual: None };
+
+    /// Whether the derivative of this order is claimed to be unbiased.
+    pub fn contains(&self, order: usize, off_policy: bool) -> bool {
+        if off_policy { self.off_policy } else { self.on_policy }.contains(order)
+    }
+
+    /// The highest order of derivative that may be taken without opting in; `None` if every.
+    pub fn limit(&self, off_policy: bool) -> Option<usize> {
+        match (off_policy, self.off_policy_residual) {
+            (true, Some(order)) => Some(order),
+            (true, None) => self.off_policy.last(),
+            (false, _) => self.on_policy.last(),
+        }
+    }
+}
+
+impl Orders {
+    /// Whether the order is one of these.
+    pub fn contains(self, order: usize) -> bool {
+        match self {
+            Orders::None => false,
+            Orders::Only(only) => order == only,
+            Orders::UpTo(last) => order <= last,
+            Orders::All => true,
+        }
+    }
+
+    fn last(self) -> Option<usize> {
+        match self {
+            Orders::None => Some(0),
+            Orders::Only(last) | Orders::UpTo(last) => Some(last),
+            Orders::All => None,
+        }
+    }
+}
+
+impl Display for Orders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Orders::None => write!(f, "none"),
+            Orders::Only(only) => write!(f, "{only}"),
+            Orders::UpTo(last) => {
+                let orders: Vec<String> = (0..=*last).map(|order| order.to_string()).collect();
+                write!(f, "{}", orders.join(", "))
+            }
+            Orders::All => write!(f, "0, 1, 2, 3, …"),
+        }
+    }
+}

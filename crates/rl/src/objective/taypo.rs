@@ -1,0 +1,47 @@
+//! Taylor expansions of the value in the policy, by order. The first is LVC.
+
+use ad::Var;
+
+use super::{Claim, Estimator, Orders};
+use crate::batch::Batch;
+
+/// TayPO-K: V̂^μ + Σ_t γ^t d_t A_t Σ_{j<K} e_j(d_0, …, d_{t−1}), where d_t = ρ_t − 1 and e_j is the elementary symmetric
+/// polynomial of degree j: for K = 2, Σ_t γ^t d_t A_t (1 + Σ_{k<t} d_k).
+///
+/// Tang et al. 2020; Tang et al. 2021, eq. 6, with the advantage in place of Q, which lowers the variance and changes no
+/// expectation. Order 1 is LVC (Rothfuss et al. 2019). The polynomials are nested exclusive sums, O(K·H). On policy it is
+/// unbiased up to order K; off policy its bias is O(‖π − μ‖^{K+1}). Where no trajectory has more than K steps it is the
+/// doubly robust estimate.
+#[derive(Clone, Copy, Debug)]
+pub struct TayPo {
+    /// K, at least 1.
+    pub order: usize,
+}
+
+impl Estimator for TayPo {
+    fn name(&self) -> String {
+        if self.order == 1 { "lvc".to_owned() } else { format!("taypo{}", self.order) }
+    }
+
+    fn claim(&self) -> Claim {
+        Claim { on_policy: Orders::UpTo(self.order), off_policy: Orders::None, off_policy_residual: Some(self.order) }
+    }
+
+    fn bootstraps(&self) -> bool {
+        true
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        assert!(self.order >= 1, "TayPO: the order must be at least 1");
+        let deviation = batch.on_steps(batch.ratio() - 1.0);
+        let first = deviation * batch.advantages();
+        let (mut polynomial, mut sum) = (None, None);
+        for _ in 1..self.order {
+            let next = polynomial.map_or(deviation, |before| deviation * before).cumsum_exclusive(1);
+            polynomial = Some(next);
+            sum = Some(sum.map_or(next, |sum| sum + next));
+        }
+        let terms = sum.map_or(first, |sum: Var| first * (sum + 1.0));
+        batch.plain_value() + batch.discounted_sum(terms)
+    }
+}

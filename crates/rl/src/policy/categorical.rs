@@ -1,0 +1,82 @@
+//! The categorical distribution, by logits.
+
+use ad::{Index, Real, Var};
+use ndarray::ArrayD;
+use rand::{Rng, RngExt};
+
+/// Categorical distributions over A actions, one for each row of logits `[…, A]`. A logit of −∞ is an action that is never
+/// taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Categorical<T: Real = f64> {
+    /// log-probabilities, `[…, A]`.
+    log_probabilities: Var<T>,
+}
+
+impl<T: Real> Categorical<T> {
+    /// From logits (log-probabilities up to a constant for each row), `[…, A]`.
+    #[track_caller]
+    pub fn new(logits: Var<T>) -> Self {
+        Self { log_probabilities: logits.log_softmax() }
+    }
+
+    /// log π(a|·) of every action, `[…, A]`.
+    pub fn log_probabilities(&self) -> Var<T> {
+        self.log_probabilities
+    }
+
+    /// π(a|·) of every action, `[…, A]`.
+    #[track_caller]
+    pub fn probabilities(&self) -> Var<T> {
+        self.log_probabilities.exp()
+    }
+
+    /// log π(a|·) of one action for each row, `[…]`.
+    #[track_caller]
+    pub fn log_prob(&self, actions: Index<T>) -> Var<T> {
+        self.log_probabilities.pick(actions)
+    }
+
+    /// −Σ_a π log π, `[…]`.
+    #[track_caller]
+    pub fn entropy(&self) -> Var<T> {
+        self.mean_of(-self.finite())
+    }
+
+    /// KL(self ‖ other) = Σ_a π (log π − log π'), `[…]`.
+    #[track_caller]
+    pub fn kl(&self, other: &Self) -> Var<T> {
+        // Where π is 0 the term is 0, whatever π' is.
+        let taken = self.log_probabilities.greater(T::neg_infinity());
+        self.mean_of(self.finite() - taken.select(other.log_probabilities, T::zero()))
+    }
+
+    /// One action for each row, `[…]`.
+    ///
+    /// Evaluates the logits: to sample often, keep the probabilities as numbers.
+    #[track_caller]
+    pub fn sample(&self, rng: &mut impl Rng) -> ArrayD<i32> {
+        let probabilities = self.probabilities().value();
+        let actions = ndarray::Axis(probabilities.ndim() - 1);
+        probabilities.map_axis(actions, |row| {
+            let mut left: f64 = rng.random();
+            let above = row.iter().position(|p| {
+                left -= p.as_f64();
+                left < 0.0
+            });
+            // Rounding may leave a little: then it is the last action that can be taken.
+            let last = || row.iter().rposition(|&p| p > T::zero()).unwrap_or(0);
+            above.unwrap_or_else(last) as i32
+        })
+    }
+
+    /// The log-probabilities with 0 for −∞, which a probability of 0 multiplies: 0·(−∞) would be NaN.
+    fn finite(&self) -> Var<T> {
+        let taken = self.log_probabilities.greater(T::neg_infinity());
+        taken.select(self.log_probabilities, T::zero())
+    }
+
+    fn mean_of(&self, x: Var<T>) -> Var<T> {
+        let last = self.log_probabilities.shape().len() - 1;
+        (self.probabilities() * x).sum_axes(&[last])
+    }
+}

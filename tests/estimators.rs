@@ -1,0 +1,487 @@
+//! What the estimators claim, proved by enumeration, and the identities between them, sample by sample.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ad::{Tape, Var};
+use ndarray::{Array1, Array2, ArrayD, array};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rl::batch::{Batch, per_trajectory_gradients};
+use rl::mdp::TabularMdp;
+use rl::objective::{DoublyRobust, Estimator, ImportanceSampling, LoadedDice, ScoreFunction, TayPo, all, allow_biased};
+use rl::policy::softmax;
+use rl::rollout::Rollout;
+use rl::truth::{Horizon, Report, Setting, check_estimator, check_unbiased, derivatives};
+
+/// 2 states, 2 actions, as in the exact tables: P ~ Dirichlet(1), so that no bias vanishes by determinism.
+struct Problem {
+    mdp: TabularMdp,
+    logits: Array2<f64>,
+    behaviour: Array2<f64>,
+}
+
+impl Problem {
+    fn new(seed: u64, early_end: bool) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mdp = TabularMdp::random(2, 2, 1.0, &mut rng).unwrap();
+        let mdp = if early_end { mdp.with_termination(array![0.1, 0.4]).unwrap() } else { mdp };
+        let mut table = || Array2::from_shape_simple_fn((2, 2), || rng.random_range(-1.0..1.0));
+        let logits = table();
+        let behaviour = &logits + &(table() * 0.5);
+        Self { mdp, logits, behaviour }
+    }
+
+    fn setting(&self, gamma: f64, off_policy: bool, right_critic: bool) -> Setting {
+        let setting = Setting::new(&self.mdp, &self.logits, 3, gamma);
+        let sampler = if off_policy { &self.behaviour } else { &self.logits };
+        let setting = if off_policy { setting.off_policy(sampler) } else { setting };
+        let critic = if right_critic { self.value_of_each_state(sampler, gamma) } else { array![1.7, -0.6] };
+        setting.with_critic(&critic)
+    }
+
+    /// V(s) from each state, over the horizon of the tests.
+    fn value_of_each_state(&self, logits: &Array2<f64>, gamma: f64) -> Array1<f64> {
+        let from = |state: usize| {
+            let mut start = Array1::zeros(2);
+            start[state] = 1.0;
+            let mdp = self.mdp.clone().with_start(start).unwrap();
+            let horizon = Horizon::Finite { steps: 3, terminal: None };
+            derivatives(&mdp, logits, gamma, &horizon, 0).unwrap()[0].sum()
+        };
+        array![from(0), from(1)]
+    }
+}
+
+/// Right and wrong critic, early end or not, γ < 1 and γ = 1.
+fn settings(seed: u64, off_policy: bool) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for early_end in [false, true] {
+        let problem = Problem::new(seed, early_end);
+        for gamma in [0.9, 1.0] {
+            for right_critic in [false, true] {
+                settings.push(problem.setting(gamma, off_policy, right_critic));
+            }
+        }
+    }
+    settings
+}
+
+#[test]
+fn every_estimator_is_unbiased_at_every_order_it_claims() {
+    for seed in 0..3 {
+        for off_policy in [false, true] {
+            for setting in settings(seed, off_policy) {
+                for estimator in all() {
+                    let report = check_estimator(&*estimator, &setting, 3).unwrap();
+                    for order in (0..=3).filter(|&order| estimator.claim().contains(order, off_policy)) {
+                        assert!(
+                            report.is_unbiased(order),
+                            "{} claims order {order} (off policy: {off_policy}), but\n{report}{setting:?}",
+                            estimator.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_claimed_is_biased() {
+    let largest = |estimator: &dyn Estimator, order: usize, off_policy: bool| {
+        let biases = settings(0, off_policy)
+            .into_iter()
+            .map(|setting| check_estimator(estimator, &setting, order).unwrap().orders[order].max_abs_bias());
+        biases.fold(0.0, f64::max)
+    };
+    // The sizes are those of the reference's enumeration over its own random problems.
+    let within = |estimator: &dyn Estimator, order: usize, range: std::ops::Range<f64>| {
+        let bias = largest(estimator, order, false);
+        assert!(range.contains(&bias), "{} at order {order}: {bias}", estimator.name());
+    };
+    within(&ScoreFunction, 2, 0.01..2.0);
+    within(&ScoreFunction, 3, 0.01..2.0);
+    within(&TayPo { order: 1 }, 2, 0.01..2.0);
+    within(&TayPo { order: 1 }, 3, 0.01..2.0);
+    within(&TayPo { order: 2 }, 3, 0.001..1.0);
+    for order in 0..=3 {
+        assert!(largest(&TayPo { order: 1 }, order, true) > 1e-5);
+        assert!(largest(&TayPo { order: 2 }, order, true) > 1e-6);
+    }
+}
+
+#[test]
+fn taypo_is_exact_where_no_trajectory_is_longer_than_its_order() {
+    for off_policy in [false, true] {
+        for setting in settings(1, off_policy) {
+            let report = check_estimator(&TayPo { order: 3 }, &setting, 3).unwrap();
+            (0..=3).for_each(|order| assert!(report.is_unbiased(order), "{report}"));
+        }
+    }
+}
+
+#[test]
+fn off_policy_the_bias_of_taypo_is_of_the_order_it_declares() {
+    // Halving ‖π − μ‖ divides a bias of O(‖π − μ‖^(K+1)) by 2^(K+1).
+    for order in [1, 2] {
+        let bias = |scale: f64| {
+            let problem = Problem::new(4, false);
+            let behaviour = &problem.logits + &((&problem.behaviour - &problem.logits) * scale);
+            let setting = Setting::new(&problem.mdp, &problem.logits, 3, 0.9).off_policy(&behaviour);
+            check_estimator(&TayPo { order }, &setting, 0).unwrap().orders[0].max_abs_bias()
+        };
+        let rate = (bias(0.02) / bias(0.01)).log2();
+        assert!((rate - (order as f64 + 1.0)).abs() < 0.1, "TayPO-{order}: rate {rate}");
+    }
+}
+
+/// Everything with a state critic on one batch: per-sample gradients (or Hessians) of an estimator.
+fn per_sample(estimator: &dyn Estimator, order: usize, off_policy: bool) -> ArrayD<f64> {
+    let problem = Problem::new(2, true);
+    let sampler = if off_policy { &problem.behaviour } else { &problem.logits };
+    let rollout = problem.mdp.sample(&softmax(sampler), 5, 40, 7).unwrap();
+    let tape = Tape::new();
+    let theta = tape.input("theta", &problem.logits);
+    let episodes = rollout.record(&tape);
+    let critic = tape.constant(&array![1.7, -0.6]);
+    let mut batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(critic.gather(&[episodes.states]));
+    if off_policy {
+        batch = batch.off_policy(episodes.look_up(tape.constant(&problem.behaviour).log_softmax()));
+    }
+    allow_biased(estimator).per_trajectory(&batch).derivative(theta, order).value()
+}
+
+fn assert_equal(a: &ArrayD<f64>, b: &ArrayD<f64>) {
+    let (difference, scale) = ((a - b).mapv(f64::abs), a.mapv(f64::abs));
+    let largest = |x: &ArrayD<f64>| x.iter().copied().fold(0.0, f64::max);
+    assert!(largest(&difference) <= 1e-13 * largest(&scale).max(1.0), "they differ by {}", largest(&difference));
+}
+
+#[test]
+fn doubly_robust_is_loaded_dice_sample_by_sample_with_all_derivatives_on_and_off_policy() {
+    for off_policy in [false, true] {
+        for order in 0..=3 {
+            assert_equal(&per_sample(&DoublyRobust, order, off_policy), &per_sample(&LoadedDice, order, off_policy));
+        }
+    }
+}
+
+#[test]
+fn on_policy_all_gradients_with_a_critic_are_equal_sample_by_sample() {
+    let reference = per_sample(&DoublyRobust, 1, false);
+    assert_equal(&reference, &per_sample(&LoadedDice, 1, false));
+    assert_equal(&reference, &per_sample(&TayPo { order: 1 }, 1, false));
+    assert_equal(&reference, &per_sample(&TayPo { order: 2 }, 1, false));
+    assert_equal(&reference, &per_sample(&ScoreFunction, 1, false));
+}
+
+#[test]
+fn on_policy_the_hessian_of_taypo_2_is_that_of_doubly_robust_sample_by_sample() {
+    assert_equal(&per_sample(&TayPo { order: 2 }, 2, false), &per_sample(&DoublyRobust, 2, false));
+}
+
+#[test]
+fn the_hessians_of_ad_lvc_and_taypo_2_differ_by_outer_products_of_scores() {
+    // Hess LVC = Hess AD + Σ γ^t A_t u_t u_tᵀ; Hess TayPO-2 = Hess LVC + C + Cᵀ, C = Σ γ^t A_t u_t (Σ_{k<t} u_k)ᵀ.
+    let problem = Problem::new(2, true);
+    let rollout = problem.mdp.sample(&softmax(&problem.logits), 5, 40, 7).unwrap();
+    let tape = Tape::new();
+    let theta = tape.input("theta", &problem.logits);
+    let episodes = rollout.record(&tape);
+    let critic = tape.constant(&array![1.7, -0.6]);
+    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(critic.gather(&[episodes.states]));
+    let score = batch.log_prob().jacobian(theta).reshape(&[40, 5, 4]);
+    let before = score.cumsum_exclusive(1);
+    let weighted = score * (batch.advantages() * batch.discounts()).insert_axis(2);
+    let outer = |a: Var, b: Var| a.transpose(&[0, 2, 1]).matmul(b).value();
+    let square = outer(weighted, score);
+    let coupling = outer(weighted, before);
+    let coupling = &coupling + &coupling.clone().permuted_axes(vec![0, 2, 1]);
+    let hessian =
+        |estimator: &dyn Estimator| per_sample(estimator, 2, false).into_shape_with_order(vec![40, 4, 4]).unwrap();
+    let (ad, lvc, taypo2) = (hessian(&ScoreFunction), hessian(&TayPo { order: 1 }), hessian(&TayPo { order: 2 }));
+    assert_equal(&lvc, &(&ad + &square));
+    assert_equal(&taypo2, &(&lvc + &coupling));
+}
+
+#[test]
+fn the_reference_process_has_the_pinned_derivatives() {
+    let transition = array![[[0.7, 0.3], [0.2, 0.8]], [[0.5, 0.5], [0.9, 0.1]]];
+    let mdp = TabularMdp::new(transition, array![[1.0, 0.0], [0.0, 2.0]]).unwrap();
+    let truth = derivatives(&mdp, &array![[0.3, -0.2], [0.1, 0.4]], 0.9, &Horizon::Infinite, 3).unwrap();
+    approx::assert_relative_eq!(truth[0].sum(), 8.159686238900196, max_relative = 1e-14);
+    let close = |found: &[f64], expected: &[f64]| {
+        found.iter().zip(expected).for_each(|(a, b)| approx::assert_abs_diff_eq!(a, b, epsilon = 6e-9));
+    };
+    let flat: Vec<Vec<f64>> = truth.iter().map(|x| x.iter().copied().collect()).collect();
+    close(&flat[1], &[1.19198681, -1.19198681, -1.65490588, 1.65490588]);
+    let rows = [[-0.08126818, 0.08126818, 0.20064821, -0.20064821], [0.20064821, -0.20064821, -0.48979488, 0.48979488]];
+    close(&flat[2][0..4], &rows[0]);
+    close(&flat[2][4..8], &rows[0].map(|x| -x));
+    close(&flat[2][8..12], &rows[1]);
+    close(&flat[2][12..16], &rows[1].map(|x| -x));
+    let third = |i: usize, j: usize| &flat[3][(i * 4 + j) * 4..][..4];
+    close(third(0, 0), &[-0.58768226, 0.58768226, 0.00181289, -0.00181289]);
+    close(third(0, 2), &[0.00181289, -0.00181289, 0.03787531, -0.03787531]);
+    close(third(2, 2), &[0.03787531, -0.03787531, 0.61000944, -0.61000944]);
+}
+
+#[test]
+fn an_undiscounted_value_without_certain_termination_is_a_typed_error() {
+    let problem = Problem::new(0, false);
+    let error = derivatives(&problem.mdp, &problem.logits, 1.0, &Horizon::Infinite, 0).unwrap_err();
+    assert!(matches!(error, rl::error::Error::UndiscountedWithoutTermination), "{error}");
+    let problem = Problem::new(0, true);
+    derivatives(&problem.mdp, &problem.logits, 1.0, &Horizon::Infinite, 1).unwrap();
+    let error = derivatives(&problem.mdp, &problem.logits, 1.5, &Horizon::Infinite, 0).unwrap_err();
+    assert!(matches!(error, rl::error::Error::Discount(_)), "{error}");
+}
+
+#[test]
+fn the_finite_horizon_tends_to_the_infinite() {
+    let problem = Problem::new(3, true);
+    let infinite = derivatives(&problem.mdp, &problem.logits, 0.9, &Horizon::Infinite, 2).unwrap();
+    let horizon = Horizon::Finite { steps: 400, terminal: Some(array![5.0, -5.0]) };
+    let finite = derivatives(&problem.mdp, &problem.logits, 0.9, &horizon, 2).unwrap();
+    infinite.iter().zip(&finite).for_each(|(a, b)| assert_equal(a, b));
+}
+
+// What couples the trajectories of a batch.
+
+fn coupled(surrogate: impl Fn(&Batch) -> Var, batch: usize) -> Report {
+    let problem = Problem::new(5, false);
+    let setting = Setting::new(&problem.mdp, &problem.logits, 2, 0.9);
+    check_unbiased(surrogate, &setting, 2, batch).unwrap()
+}
+
+/// Σ_t γ^t r_t, centred by `baseline` of the whole batch, in front of the score of the whole trajectory: REINFORCE.
+fn centred(batch: &Batch, baseline: impl Fn(Var) -> Var) -> Var {
+    let returns = batch.discounted_sum(batch.rewards());
+    let whole = batch.log_prob().sum_axes(&[1]).magic_box();
+    ((returns - baseline(returns)) * whole).mean()
+}
+
+#[test]
+fn a_batch_mean_as_baseline_is_biased_by_exactly_one_minus_one_over_n() {
+    for n in [2, 3] {
+        let report = coupled(|batch| centred(batch, |returns| returns.mean()), n);
+        for order in &report.orders[1..] {
+            let factor = 1.0 - 1.0 / n as f64;
+            assert_equal(&order.expectation, &(&order.truth * factor));
+            assert!(!order.is_unbiased());
+        }
+    }
+}
+
+#[test]
+fn a_leave_one_out_baseline_is_unbiased() {
+    for n in [2, 3] {
+        let others = |returns: Var| (returns.sum() - returns) * (1.0 / (n as f64 - 1.0));
+        let report = coupled(|batch| centred(batch, others), n);
+        assert!(report.is_unbiased(1) && report.is_unbiased(2), "{report}");
+    }
+}
+
+#[test]
+fn normalised_returns_are_biased_and_the_report_says_by_how_much() {
+    let normalised = |batch: &Batch| {
+        let returns = batch.discounted_sum(batch.rewards());
+        let centred = returns - returns.mean();
+        let deviation = (centred.square().mean() + 1e-8).sqrt();
+        (centred / deviation * batch.log_prob().sum_axes(&[1]).magic_box()).mean()
+    };
+    let report = coupled(normalised, 3);
+    assert!(report.orders[1].max_abs_bias() > 0.01);
+    assert!(report.to_string().contains("BIASED"), "{report}");
+    println!("{report}");
+}
+
+// Baselines.
+
+fn with_baseline(term: impl Fn(&Batch, Var) -> Var) -> Report {
+    let problem = Problem::new(6, true);
+    let setting =
+        Setting::new(&problem.mdp, &problem.logits, 3, 0.9).with_critic(&array![0.8, -0.5]).bootstrapping(false);
+    let surrogate = |batch: &Batch| {
+        let baseline = batch.on_steps(batch.values_here_and_next().0);
+        (ImportanceSampling.formula(batch) + batch.discounted_sum(term(batch, baseline))).mean()
+    };
+    check_unbiased(surrogate, &setting, 3, 1).unwrap()
+}
+
+#[test]
+fn a_baseline_boxed_with_its_own_step_is_unbiased_at_every_order() {
+    let report = with_baseline(|batch, baseline| baseline * (-batch.log_prob().magic_box() + 1.0));
+    (0..=3).for_each(|order| assert!(report.is_unbiased(order), "{report}"));
+}
+
+#[test]
+fn a_baseline_subtracted_unboxed_is_right_at_first_order_and_biased_at_second() {
+    let report = with_baseline(|batch, baseline| -(baseline * batch.log_prob()));
+    assert!(report.is_unbiased(1) && !report.is_unbiased(2), "{report}");
+}
+
+#[test]
+fn a_baseline_boxed_with_its_whole_past_is_biased_at_first_order() {
+    let report = with_baseline(|batch, baseline| baseline * (-batch.cumulative_ratio() + 1.0));
+    assert!(!report.is_unbiased(1), "{report}");
+}
+
+// Limits.
+
+fn panic_message(f: impl FnOnce() -> ArrayD<f64>) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it must panic");
+    payload.downcast_ref::<String>().cloned().unwrap_or_default()
+}
+
+fn on_a_batch<R>(f: impl FnOnce(Var, &Batch) -> R) -> R {
+    let problem = Problem::new(8, false);
+    let rollout = problem.mdp.sample(&softmax(&problem.logits), 4, 10, 3).unwrap();
+    let tape = Tape::new();
+    let theta = tape.input("theta", &problem.logits);
+    let episodes = rollout.record(&tape);
+    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);
+    f(theta, &batch)
+}
+
+#[test]
+fn a_derivative_beyond_the_claim_names_the_estimator_unless_asked_for_by_name() {
+    on_a_batch(|theta, batch| {
+        for (estimator, order) in
+            [(&ScoreFunction as &dyn Estimator, 1), (&TayPo { order: 1 }, 1), (&TayPo { order: 2 }, 2)]
+        {
+            estimator.surrogate(batch).derivative(theta, order).value();
+            let message = panic_message(|| estimator.surrogate(batch).derivative(theta, order + 1).value());
+            let words = format!("{}: a derivative of order {} was asked for", estimator.name(), order + 1);
+            assert!(message.contains(&words) && message.contains("allow_biased"), "{message}");
+            allow_biased(estimator).surrogate(batch).derivative(theta, order + 1).value();
+        }
+        for estimator in [&ImportanceSampling as &dyn Estimator, &DoublyRobust, &LoadedDice] {
+            estimator.surrogate(batch).derivative(theta, 4).value();
+        }
+    });
+}
+
+#[test]
+fn an_inner_update_built_on_ads_gradient_cannot_be_differentiated() {
+    on_a_batch(|theta, batch| {
+        let adapted = theta + ScoreFunction.surrogate(batch).grad(theta) * 0.1;
+        let outer = |adapted: Var| {
+            let batch = Batch::new(batch.episodes, batch.episodes.log_prob(adapted), 0.9);
+            ImportanceSampling.surrogate(&batch)
+        };
+        let message = panic_message(|| outer(adapted).grad(theta).value());
+        assert!(message.contains("ad: a derivative of order 2"), "{message}");
+        // First-order MAML does not differentiate it.
+        let _ = outer(adapted).grad(adapted).value();
+        let dice = theta + ImportanceSampling.surrogate(batch).grad(theta) * 0.1;
+        let _ = outer(dice).grad(theta).value();
+    });
+}
+
+#[test]
+fn off_policy_ad_claims_nothing() {
+    on_a_batch(|theta, batch| {
+        let batch = batch.off_policy(batch.log_prob().stop_gradient());
+        let message = panic_message(|| ScoreFunction.surrogate(&batch).grad(theta).value());
+        assert!(message.contains("ad: a derivative of order 1"), "{message}");
+    });
+}
+
+// Data.
+
+#[test]
+fn what_lies_behind_an_end_reaches_no_number() {
+    let problem = Problem::new(9, true);
+    let clean = problem.mdp.sample(&softmax(&problem.logits), 6, 30, 1).unwrap();
+    assert!(
+        clean.lengths().iter().any(|&length| length < 6) && clean.terminated().iter().any(|terminated| !terminated)
+    );
+    let soiled = {
+        let (mut states, mut actions, mut rewards) =
+            (clean.states().clone(), clean.actions().clone(), clean.rewards().clone());
+        for (n, &length) in clean.lengths().iter().enumerate() {
+            (length..6).for_each(|t| (actions[[n, t]], rewards[[n, t]]) = (i32::MIN, f64::NAN));
+            (length + 1..7).for_each(|t| states[[n, t]] = i32::MAX);
+        }
+        Rollout::new(states, actions, rewards, clean.lengths().to_vec(), clean.terminated().to_vec()).unwrap()
+    };
+    // A critic and a behaviour policy that are NaN wherever they must not be looked at.
+    let numbers = |rollout: &Rollout, garbage: f64| {
+        let (steps, values) = (rollout.step_mask(), rollout.value_mask());
+        let tape = Tape::new();
+        let theta = tape.input("theta", &problem.logits);
+        let episodes = rollout.record(&tape);
+        let critic = values.mapv(|counts| if counts == 1.0 { 0.7 } else { garbage });
+        let log_behaviour = steps.mapv(|taken| if taken == 1.0 { -0.6 } else { garbage });
+        let on_policy = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(tape.constant(&critic));
+        let off_policy = on_policy.off_policy(tape.constant(&log_behaviour));
+        let mut bits = Vec::new();
+        for estimator in all() {
+            for batch in [on_policy, off_policy] {
+                for order in 0..=2 {
+                    let value = allow_biased(&*estimator).surrogate(&batch).derivative(theta, order).value();
+                    bits.extend(value.iter().map(|x| x.to_bits()));
+                }
+            }
+        }
+        bits
+    };
+    let reference = numbers(&clean, 0.0);
+    assert!(reference.iter().all(|&bits| f64::from_bits(bits).is_finite()));
+    assert_eq!(reference, numbers(&soiled, f64::NAN));
+}
+
+#[test]
+fn the_critic_after_termination_counts_as_nothing_and_at_truncation_as_it_says() {
+    let rollout =
+        |terminated: bool| Rollout::new(array![[0, 1]], array![[0]], array![[2.0]], vec![1], vec![terminated]).unwrap();
+    let value = |terminated: bool| {
+        let tape = Tape::new();
+        let theta = tape.input("theta", Array2::zeros((2, 2)));
+        let episodes = rollout(terminated).record(&tape);
+        let batch = Batch::new(episodes, episodes.log_prob(theta), 0.5).with_critic(tape.constant(array![[0.0, 10.0]]));
+        DoublyRobust.surrogate(&batch).item()
+    };
+    assert_eq!(value(true), 2.0);
+    assert_eq!(value(false), 7.0);
+}
+
+#[test]
+fn per_trajectory_gradients_are_those_of_each_trajectory_alone() {
+    let problem = Problem::new(10, true);
+    let rollout = problem.mdp.sample(&softmax(&problem.logits), 5, 9, 2).unwrap();
+    let gradient = |rollout: &Rollout| {
+        let tape = Tape::new();
+        let theta = tape.input("theta", &problem.logits);
+        per_trajectory_gradients(&rollout.record(&tape), theta, |one| {
+            LoadedDice.surrogate(&Batch::new(one, one.log_prob(theta), 0.9))
+        })
+        .value()
+    };
+    let together = gradient(&rollout);
+    for i in 0..9 {
+        let alone = gradient(&rollout.select(&[i]));
+        assert_equal(
+            &together.index_axis(ndarray::Axis(0), i).to_owned(),
+            &alone.index_axis(ndarray::Axis(0), 0).to_owned(),
+        );
+    }
+}
+
+#[test]
+fn a_program_recorded_on_one_rollout_runs_on_another() {
+    let problem = Problem::new(11, true);
+    let sample = |seed: u64| problem.mdp.sample(&softmax(&problem.logits), 5, 20, seed).unwrap();
+    let record = |rollout: &Rollout| {
+        let tape = Tape::new();
+        let theta = tape.input("theta", &problem.logits);
+        let episodes = rollout.record(&tape);
+        let surrogate = DoublyRobust.surrogate(&Batch::new(episodes, episodes.log_prob(theta), 0.9));
+        tape.compile(episodes.handles(), [surrogate.grad(theta), surrogate.hessian(theta)])
+    };
+    let other = sample(1);
+    let replayed = other.with_values(|values| record(&sample(0)).run(values)).unwrap();
+    let recorded = other.with_values(|values| record(&other).run(values)).unwrap();
+    assert_eq!(replayed, recorded);
+}
