@@ -1,1 +1,52 @@
-fn main() {}
+//! A loss written once; its gradient, a Hessian-vector product, its Hessian; and a replay at new inputs.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use ad::Tape;
+use clap::Parser;
+use ndarray::{Array1, arr1};
+use rand::{RngExt, SeedableRng};
+
+/// The loss of the README, its derivatives, and a replay.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    common: common::Common,
+}
+
+fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    common::run(|| first_loss(&options))
+}
+
+fn first_loss(options: &Options) -> common::Outcome {
+    // Recording computes nothing: `loss` and its derivatives are nodes on the tape.
+    let tape = Tape::<f64>::new();
+    let theta = tape.input("theta", &arr1(&[0.5, -1.0, 2.0]));
+    let direction = tape.input("direction", &arr1(&[1.0, 0.0, 0.0]));
+    let loss = (theta.sin().exp() * theta).sum();
+    let gradient = loss.grad(theta);
+    let product = loss.hvp(theta, direction);
+    let hessian = loss.hessian(theta);
+
+    println!("loss      {:+.6}", loss.item());
+    println!("gradient  {:+.6}", gradient.value());
+    println!("H·v       {:+.6}", product.value());
+    println!("Hessian\n{:+.6}\n", hessian.value());
+
+    // A program is run again and again, with other values for its inputs.
+    let program = tape.compile([theta, direction], [loss, gradient, product]);
+    println!("the same, as a program ({}):\n{program}", program.cost());
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(options.common.seed);
+    for _ in 0..if options.common.quick { 1 } else { 3 } {
+        let at = Array1::from_shape_simple_fn(3, || rng.random_range(-1.0..1.0));
+        let results = program.run(&ad::values![at, arr1(&[1.0, 1.0, 1.0])])?;
+        println!("at {at:+.3}: loss {:+.6}, gradient {:+.6}", results[0], results[1]);
+    }
+
+    let file = options.common.folder("first_loss")?.join("program.txt");
+    std::fs::write(&file, program.to_string())?;
+    println!("\nthe program is in {}", file.display());
+    Ok(())
+}

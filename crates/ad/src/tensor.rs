@@ -104,6 +104,12 @@ impl<'a, E: Element, S: Data<Elem = E>, D: Dimension> From<&'a ArrayBase<S, D>> 
     }
 }
 
+impl<E: Element, D: Dimension> From<Array<E, D>> for Value<'_> {
+    fn from(array: Array<E, D>) -> Self {
+        E::value(array.into_dyn().into())
+    }
+}
+
 /// The list of [`Value`]s that [`Program::run`](crate::Program::run) takes: `values![theta, states]` borrows each.
 #[macro_export]
 macro_rules! values {

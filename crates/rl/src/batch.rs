@@ -36,15 +36,15 @@ impl Rollout {
         }
     }
 
-    /// Calls `replay` with this rollout's arrays, in the order of [`Episodes::handles`], to run a program on them.
-    pub fn with_values<R>(&self, replay: impl FnOnce(&[Value<'_>]) -> R) -> R {
-        let (step_mask, value_mask) = (self.step_mask(), self.value_mask());
-        replay(&ad::values![*self.states(), *self.actions(), *self.rewards(), step_mask, value_mask])
+    /// These trajectories as values for a program, in the order of [`Episodes::handles`].
+    pub fn values(&self) -> [Value<'_>; 5] {
+        let (step_mask, value_mask) = (self.step_mask().into(), self.value_mask().into());
+        [self.states().into(), self.actions().into(), self.rewards().into(), step_mask, value_mask]
     }
 }
 
 impl Episodes {
-    /// The inputs, in the order that [`Rollout::with_values`] gives their values in.
+    /// The inputs, in the order that [`Rollout::values`] gives their values in.
     pub fn handles(&self) -> [Handle; 5] {
         let Self { states, actions, rewards, step_mask, value_mask } = *self;
         [states.into(), actions.into(), rewards.into(), step_mask.into(), value_mask.into()]

@@ -39,3 +39,8 @@ pub mod policy;
 pub mod rollout;
 pub mod stream;
 pub mod truth;
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

@@ -1,0 +1,194 @@
+//! The experiment: on random MDPs, the correlation of estimated gradients and Hessians with the exact ones.
+
+use ad::{Program, Tape, Value};
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::{Array2, ArrayD};
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use rl::batch::Batch;
+use rl::error::Result;
+use rl::mdp::TabularMdp;
+use rl::objective::{Estimator, all, allow_biased};
+use rl::stream::stream;
+
+/// Tang et al. 2021: discount, and the concentration of the transitions' Dirichlet distribution (nearly deterministic).
+const GAMMA: f64 = 0.8;
+const CONCENTRATION: f64 = 0.001;
+
+pub struct Experiment {
+    pub seed: u64,
+    pub states: usize,
+    pub actions: usize,
+    pub mdps: usize,
+    pub horizon: usize,
+    pub samples: Vec<usize>,
+    pub epsilons: Vec<f64>,
+}
+
+/// One row of the result: the correlation's mean and standard deviation over the MDPs.
+pub struct Accuracy {
+    pub estimator: String,
+    pub epsilon: f64,
+    pub samples: usize,
+    pub order: usize,
+    pub mean: f64,
+    pub std: f64,
+    pub claimed: bool,
+}
+
+/// A random MDP with its critic, and the policy at one ε.
+struct Problem {
+    mdp: TabularMdp,
+    critic: ndarray::Array1<f64>,
+    /// Logarithms of the policy π and of the sampling policy μ, `[S, A]`.
+    log_policy: Array2<f64>,
+    log_behaviour: Array2<f64>,
+    /// Gradient and Hessian of the value of state 0 in the infinite horizon.
+    truth: [ArrayD<f64>; 2],
+}
+
+/// Programs are recorded and compiled once, and run on every problem.
+struct Programs {
+    samples: usize,
+    estimators: Vec<(Box<dyn Estimator>, Program)>,
+}
+
+impl Experiment {
+    pub fn run(&self) -> Result<Vec<Accuracy>> {
+        let truth = self.truth_program()?;
+        let programs: Vec<Programs> =
+            self.samples.iter().map(|&samples| self.programs(samples)).collect::<Result<_>>()?;
+        let cells: Vec<(usize, usize)> =
+            (0..self.mdps).flat_map(|mdp| (0..self.epsilons.len()).map(move |epsilon| (mdp, epsilon))).collect();
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} problems, {eta} left").expect("a valid template");
+        let progress = ProgressBar::new(cells.len() as u64).with_style(style);
+        // [problem][samples][estimator][order − 1]
+        let correlations: Vec<Vec<Vec<[f64; 2]>>> = cells
+            .par_iter()
+            .map(|&(mdp, epsilon)| {
+                let problem = self.problem(mdp, self.epsilons[epsilon], &truth)?;
+                let correlations = programs.iter().map(|programs| self.correlations(mdp, &problem, programs)).collect();
+                progress.inc(1);
+                correlations
+            })
+            .collect::<Result<_>>()?;
+        progress.finish_and_clear();
+
+        let mut rows = Vec::new();
+        for (e, &epsilon) in self.epsilons.iter().enumerate() {
+            for (n, programs) in programs.iter().enumerate() {
+                for (i, (estimator, _)) in programs.estimators.iter().enumerate() {
+                    for order in [1, 2] {
+                        let here =
+                            (0..self.mdps).map(|mdp| correlations[mdp * self.epsilons.len() + e][n][i][order - 1]);
+                        let (mean, std) = mean_and_std(&here.collect::<Vec<_>>());
+                        rows.push(Accuracy {
+                            estimator: estimator.name(),
+                            epsilon,
+                            samples: programs.samples,
+                            order,
+                            mean,
+                            std,
+                            claimed: estimator.claim().contains(order, epsilon > 0.0),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Any process and policy of the right size, to record with.
+    fn example(&self) -> Result<(TabularMdp, Array2<f64>)> {
+        let mdp = TabularMdp::random(self.states, self.actions, 1.0, &mut stream(0, 0))?;
+        Ok((mdp, Array2::from_elem((self.states, self.actions), 1.0 / self.actions as f64)))
+    }
+
+    /// (P, R, start, termination, θ) ↦ V^π of every state, and the gradient and Hessian of V(s_0).
+    fn truth_program(&self) -> Result<Program> {
+        let (mdp, policy) = self.example()?;
+        let tape = Tape::new();
+        let (process, theta) = (mdp.record(&tape), tape.input("theta", policy.ln()));
+        let values = process.value(theta.softmax(), GAMMA);
+        let value = process.start.dot(values);
+        let inputs = [process.transition, process.reward, process.start, process.termination, theta];
+        Ok(tape.compile(inputs, [values, value.grad(theta), value.hessian(theta)]))
+    }
+
+    /// (trajectories, θ, log μ, V) ↦ gradient and Hessian, for every estimator.
+    fn programs(&self, samples: usize) -> Result<Programs> {
+        let (mdp, policy) = self.example()?;
+        let rollout = mdp.sample(&policy, self.horizon, samples, 0)?;
+        let estimators = all().into_iter().map(|estimator| {
+            let tape = Tape::new();
+            let episodes = rollout.record(&tape);
+            let theta = tape.input("theta", policy.ln());
+            let log_behaviour = tape.input("log_behaviour", policy.ln());
+            let critic = tape.input("critic", ndarray::Array1::zeros(self.states));
+            let batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA)
+                .off_policy(episodes.look_up(log_behaviour))
+                .with_critic(critic.gather(&[episodes.states]));
+            // Off policy only IS and DR claim anything; how far the others are from the truth is the question here.
+            let surrogate = allow_biased(&*estimator).surrogate(&batch);
+            let parameters = [theta, log_behaviour, critic].map(ad::Handle::from);
+            let inputs = episodes.handles().into_iter().chain(parameters);
+            let program = tape.compile(inputs, [surrogate.grad(theta), surrogate.hessian(theta)]);
+            (estimator, program)
+        });
+        Ok(Programs { samples, estimators: estimators.collect() })
+    }
+
+    fn problem(&self, index: usize, epsilon: f64, truth: &Program) -> Result<Problem> {
+        let rng = &mut stream(self.seed, index as u64);
+        let mdp = TabularMdp::random(self.states, self.actions, CONCENTRATION, rng)?;
+        let behaviour = Array2::from_elem((self.states, self.actions), 1.0 / self.actions as f64);
+        let mut policy = &behaviour * (1.0 - epsilon);
+        for mut row in policy.rows_mut() {
+            row[rng.random_range(0..self.actions)] += epsilon;
+        }
+        let (log_policy, log_behaviour) = (policy.ln(), behaviour.ln());
+        let solve = |log_policy: &Array2<f64>| {
+            let (transition, reward) = (mdp.transition(), mdp.reward());
+            let values = ad::values![*transition, *reward, *mdp.start(), *mdp.termination(), *log_policy];
+            truth.run(&values).expect("values of the shapes recorded, and γ < 1")
+        };
+        let values = solve(&log_behaviour).swap_remove(0);
+        let noise = values.iter().map(|v| v * v).sum::<f64>().sqrt() / self.states as f64;
+        let critic = values.iter().map(|v| v + noise * Distribution::<f64>::sample(&StandardNormal, rng)).collect();
+        let mut exact = solve(&log_policy);
+        let (hessian, gradient) = (exact.swap_remove(2), exact.swap_remove(1));
+        Ok(Problem { mdp, critic, log_policy, log_behaviour, truth: [gradient, hessian] })
+    }
+
+    /// For each estimator, the correlations of the gradient and of the Hessian.
+    fn correlations(&self, index: usize, problem: &Problem, programs: &Programs) -> Result<Vec<[f64; 2]>> {
+        // Another key than the problem's own stream has: the same MDP at every ε and N, and fresh trajectories.
+        let seed = self.seed ^ (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let behaviour = problem.log_behaviour.exp();
+        let rollout = problem.mdp.sample(&behaviour, self.horizon, programs.samples, seed)?;
+        let parameters = ad::values![problem.log_policy, problem.log_behaviour, problem.critic];
+        let values: Vec<Value<'_>> = rollout.values().into_iter().chain(parameters).collect();
+        let run = |(_, program): &(Box<dyn Estimator>, Program)| {
+            let results = program.run(&values).expect("values of the shapes recorded, and states and actions in range");
+            [0, 1].map(|i| pearson(&results[i], &problem.truth[i]))
+        };
+        Ok(programs.estimators.iter().map(run).collect())
+    }
+}
+
+/// Pearson's correlation of all entries; 0 if one of the arrays is constant.
+fn pearson(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
+    let (a, b) = (a - a.sum() / a.len() as f64, b - b.sum() / b.len() as f64);
+    let product = |a: &ArrayD<f64>, b: &ArrayD<f64>| (a * b).sum();
+    let scale = (product(&a, &a) * product(&b, &b)).sqrt();
+    if scale > 0.0 { product(&a, &b) / scale } else { 0.0 }
+}
+
+fn mean_and_std(x: &[f64]) -> (f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, variance.sqrt())
+}

@@ -1,0 +1,23 @@
+//! The README's table of estimators says what the estimators claim.
+
+use rl::objective::all;
+
+#[test]
+fn the_table_of_estimators_states_each_claim() {
+    let readme = include_str!("../README.md");
+    let rows: Vec<Vec<&str>> = (readme.lines())
+        .skip_while(|line| !line.starts_with("| estimator |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let stated: Vec<[String; 3]> =
+        rows.iter().map(|row| [row[1].trim_matches('`').to_owned(), row[3].to_owned(), row[4].to_owned()]).collect();
+    let claimed: Vec<[String; 3]> = (all().iter())
+        .map(|estimator| {
+            let claim = estimator.claim();
+            [estimator.name(), claim.on_policy.to_string(), claim.off_policy.to_string()]
+        })
+        .collect();
+    assert_eq!(stated, claimed);
+}
