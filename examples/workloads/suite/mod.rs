@@ -1,0 +1,78 @@
+//! The workloads W1 … W8: objectives of reinforcement learning and their derivatives, each a formula and its program.
+//!
+//! The example `workloads` compares and times them, `tests/golden.rs` checks them, and the benches measure them. Each is
+//! recorded from the arrays of a [`Source`] (a folder of `.npy` files, or generated) by a [`Recorder`] as a list of
+//! [`Task`]s: a compiled program, the arrays it runs on, and the names of what it computes.
+
+use std::path::PathBuf;
+
+pub mod arrays;
+pub mod elementwise;
+pub mod exact;
+pub mod gaussian;
+pub mod lola;
+mod recorder;
+pub mod tabular;
+
+pub use arrays::{Folder, Source};
+pub use recorder::{Recorder, Task};
+
+/// Why a workload could not be recorded, run or compared.
+#[derive(Debug)]
+pub enum Error {
+    /// A file that is not there.
+    Absent(PathBuf),
+    /// A file that cannot be read, or whose contents do not fit the other files'.
+    Unusable(String),
+    /// A program that refused to run.
+    Run(ad::Error),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Absent(path) => write!(f, "{} does not exist", path.display()),
+            Error::Unusable(problem) => f.write_str(problem),
+            Error::Run(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<ad::Error> for Error {
+    fn from(problem: ad::Error) -> Self {
+        Error::Run(problem)
+    }
+}
+
+/// Records one objective and compiles its quantities' programs.
+pub type Part = fn(&Recorder<'_>) -> Result<Vec<Task>>;
+
+/// The workloads by name. A data set may lack what a part of one needs.
+pub const WORKLOADS: [(&str, &[Part]); 8] = [
+    ("W1", &[|x| Ok(tabular::dice(x)?.tasks(x, ""))]),
+    ("W2", &[|x| Ok(tabular::lvc(x)?.tasks(x, "lvc_")), |x| Ok(tabular::ad(x)?.tasks(x, "ad_"))]),
+    ("W3", &[|x| Ok(tabular::doubly_robust(x)?.tasks(x, "dr_")), |x| Ok(tabular::taypo2(x)?.tasks(x, "taypo2_"))]),
+    ("W4", &[gaussian::policy_gradient, gaussian::kl_divergence]),
+    ("W5", &[|x| gaussian::maml(x, 1), |x| gaussian::maml(x, 3)]),
+    (
+        "W6",
+        &[
+            |x| elementwise::exp_sin(x, 10),
+            |x| elementwise::exp_sin(x, 1000),
+            |x| elementwise::exp_sin(x, 100_000),
+            elementwise::rosenbrock,
+            elementwise::rosenbrock_hessian,
+        ],
+    ),
+    ("W7", &[lola::inner, lola::meta]),
+    ("W8", &[exact::value, exact::meta]),
+];
+
+/// The largest relative error that counts as right: third derivatives and linear systems lose some digits.
+pub fn bound(workload: &str, quantity: &str) -> f64 {
+    if workload == "W8" || quantity == "k1_hvp" { 1e-7 } else { 1e-9 }
+}
