@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use ndarray::{Array1, ArrayD, Dimension};
 
+use crate::diff::derivatives::Unrelated;
 use crate::op::{Leaf, Op};
 use crate::program::evaluate;
 use crate::tape::{Kind, NodeId, Tape, Var, record, with_graph};
@@ -37,15 +38,15 @@ const TOLERANCE: f64 = 1e-6;
 /// ad::check_gradients(|x| (x[0].sin() * x[0]).sum(), &[x], 3, ad::Modes::Both).unwrap();
 /// ```
 pub fn check_gradients(f: impl Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usize, modes: Modes) -> Result<(), String> {
-    compare(&f, x, order, modes).or_else(|problem| {
-        let suspect = suspect(&f, x, order, modes);
-        Err(suspect.map_or(problem.clone(), |suspect| format!("{problem}\n{suspect}")))
+    compare(&f, x, order, modes).map_err(|problem| match suspect(&f, x, order, modes) {
+        Some(suspect) => format!("{problem}\n{suspect}"),
+        None => problem,
     })
 }
 
 fn compare(f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usize, modes: Modes) -> Result<(), String> {
     for order in 1..=order {
-        let numerical = differences(&|x| contraction(f, x, order - 1, false), x);
+        let numerical = differences(&|x| contraction_value(f, x, order - 1), x);
         for (name, forward) in [("reverse", false), ("forward", true)] {
             if modes == (if forward { Modes::Reverse } else { Modes::Forward }) {
                 continue;
@@ -54,7 +55,8 @@ fn compare(f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usize, modes: Mo
             for (input, (exact, numerical)) in exact.iter().zip(&numerical).enumerate() {
                 let scale = exact.iter().chain(numerical).fold(1.0, |scale: f64, x| scale.max(x.abs()));
                 for ((entry, exact), numerical) in exact.indexed_iter().zip(numerical) {
-                    if !((exact - numerical).abs() <= TOLERANCE * scale) {
+                    let is_close = (exact - numerical).abs() <= TOLERANCE * scale;
+                    if !is_close {
                         return Err(format!(
                             "order {order}, {name} mode: input {input}, entry {:?}: derivative {exact:e}, but finite \
                              differences give {numerical:e}",
@@ -85,7 +87,7 @@ fn contracted(f: &dyn Fn(&[Var]) -> Var, vars: &[Var], order: usize, forward: bo
             vars.iter().enumerate().map(|(i, var)| *var * 0.0 + weights(&var.shape(), 7 * order + i)).collect();
         let directions: Vec<Var> = directions.into_iter().map(Var::stop_gradient).collect();
         scalar = if forward {
-            scalar.jvp(vars, directions.as_slice())
+            scalar.tangent(vars, directions.as_slice(), Unrelated::Zero)
         } else {
             let gradients = scalar.grad_or_zeros(vars);
             let terms = gradients.iter().zip(&directions).map(|(gradient, direction)| gradient.dot(*direction));
@@ -106,11 +108,18 @@ fn contraction(f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usize, forwa
     (tape, vars, scalar)
 }
 
+/// Recorded anew at each point, so that what the function makes of its arguments' values is seen, too.
+fn contraction_value(f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usize) -> f64 {
+    let (tape, vars, scalar) = contraction(f, x, order, false);
+    let values: Vec<crate::Value<'_>> = x.iter().map(crate::Value::from).collect();
+    tape.compile(vars, [scalar]).run(&values).map_or(f64::NAN, |results| results[0].sum())
+}
+
 /// The gradient of the contraction of order − 1, in reverse mode or entry by entry in forward mode.
 fn contraction_gradient(f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usize, forward: bool) -> Vec<ArrayD<f64>> {
     let (_tape, vars, scalar) = contraction(f, x, order - 1, forward);
     let gradients = if forward {
-        vars.iter().map(|&var| scalar.jacobian_forward(var)).collect()
+        vars.iter().map(|&var| scalar.jacobian_by_tangents(var, Unrelated::Zero)).collect()
     } else {
         scalar.grad_or_zeros(vars.as_slice())
     };
@@ -118,26 +127,23 @@ fn contraction_gradient(f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usi
 }
 
 /// The gradient of a scalar by central differences with steps h, h/2, h/4, extrapolated twice.
-fn differences(scalar: &dyn Fn(&[ArrayD<f64>]) -> (Tape, Vec<Var>, Var), x: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
-    let (tape, vars, scalar) = scalar(x);
-    let program = tape.compile(vars, [scalar]);
-    let mut x: Vec<ArrayD<f64>> = x.iter().map(|x| x.as_standard_layout().into_owned()).collect();
+fn differences(scalar: &dyn Fn(&[ArrayD<f64>]) -> f64, x: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
+    let mut x = x.to_vec();
     let mut gradients = Vec::with_capacity(x.len());
     for input in 0..x.len() {
         let mut gradient = ArrayD::zeros(x[input].raw_dim());
-        for entry in 0..x[input].len() {
-            let at = x[input].as_slice().expect("row-major")[entry];
+        for (entry, derivative) in gradient.indexed_iter_mut() {
+            let at = x[input][&entry];
             let mut value = |shifted: f64| {
-                x[input].as_slice_mut().expect("row-major")[entry] = shifted;
-                let values: Vec<crate::Value<'_>> = x.iter().map(crate::Value::from).collect();
-                program.run(&values).map_or(f64::NAN, |results| results[0].sum())
+                x[input][&entry] = shifted;
+                scalar(&x)
             };
             let step = 4e-3 * at.abs().max(1.0);
             let mut central = |h: f64| (value(at + h) - value(at - h)) / (2.0 * h);
             let [a, b, c] = [central(step), central(step / 2.0), central(step / 4.0)];
             let (ab, bc) = ((4.0 * b - a) / 3.0, (4.0 * c - b) / 3.0);
-            gradient.as_slice_mut().expect("row-major")[entry] = (16.0 * bc - ab) / 15.0;
-            value(at);
+            *derivative = (16.0 * bc - ab) / 15.0;
+            x[input][&entry] = at;
         }
         gradients.push(gradient);
     }

@@ -78,7 +78,9 @@ pub enum Error {
         location: &'static Location<'static>,
     },
     /// See [`Program::check_finite`](crate::Program::check_finite).
-    #[error("{operation} at {location} gave {value} at entry {entry} of {shape:?}, from finite operands")]
+    #[error(
+        "the first number that is not finite is {value}, from {operation} at {location} (entry {entry} of shape {shape:?})"
+    )]
     NotFinite {
         /// The operation that made it (or `input`, where it came from outside).
         operation: String,

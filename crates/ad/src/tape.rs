@@ -266,15 +266,14 @@ handle!(Index, Index);
 impl<T: Real> Var<T> {
     #[track_caller]
     pub(crate) fn check_same_tape(self, operation: &str, other: impl Into<Handle<T>>) {
-        let other = other.into();
+        Handle::from(self).check_same_tape(operation, other.into());
+    }
+
+    #[track_caller]
+    pub(crate) fn check_same_tape_all<H: Into<Handle<T>> + Copy>(self, operation: &str, others: &[H]) {
         self.check_alive();
-        if self.tape != other.tape() {
-            panic!(
-                "{operation}: operands of two tapes: one was made at {}, the other at {}; record both on one \
-                 tape, or bring a number over with `constant`",
-                self.made,
-                other.made()
-            );
+        for &other in others {
+            self.check_same_tape(operation, other);
         }
     }
 }
@@ -325,6 +324,31 @@ impl<T: Real> Handle<T> {
         match self {
             Handle::Index(index) => index,
             Handle::Var(var) => panic!("expected an Index, got {var:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn check_same_tape(self, operation: &str, other: Self) {
+        match self {
+            Handle::Var(var) => var.check_alive(),
+            Handle::Index(index) => index.check_alive(),
+        }
+        if self.tape() != other.tape() {
+            panic!(
+                "{operation}: operands of two tapes: one was made at {}, the other at {}; record both on one \
+                 tape, or bring a number over with `constant`",
+                self.made(),
+                other.made()
+            );
+        }
+    }
+
+    /// See [`Var::unchanged`].
+    #[track_caller]
+    pub(crate) fn unchanged(self) -> Self {
+        match self {
+            Handle::Var(var) => var.unchanged().into(),
+            Handle::Index(index) => index.unchanged().into(),
         }
     }
 
@@ -426,7 +450,7 @@ impl<T: Real> Recording<T> {
     #[track_caller]
     pub(crate) fn fresh(tape: u32) -> Self {
         let location = with_graph::<T, _>(tape, |graph| graph.scope.location).unwrap_or(Location::caller());
-        Self::derived_from(tape, location, false)
+        Self::in_place_of(tape, location, 0)
     }
 
     fn start(tape: u32, scope: Scope) -> Self {

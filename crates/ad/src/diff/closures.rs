@@ -27,6 +27,7 @@ pub trait Arguments: Sized {
 
     /// Records the argument, on a new tape if it has none.
     #[doc(hidden)]
+    #[track_caller]
     fn record(&self, tape: &mut Option<Tape<Self::Real>>) -> Self::Vars;
     /// The recorded variables, in order.
     #[doc(hidden)]
@@ -70,6 +71,7 @@ impl<T: Real> Arguments for Var<T> {
     type Tensor = Var<T>;
     type Scalar = Var<T>;
 
+    #[track_caller]
     fn record(&self, _tape: &mut Option<Tape<T>>) -> Var<T> {
         self.alias()
     }
@@ -94,6 +96,7 @@ impl<T: Real, D: Dimension> Arguments for &Array<T, D> {
     type Tensor = ArrayD<T>;
     type Scalar = T;
 
+    #[track_caller]
     fn record(&self, tape: &mut Option<Tape<T>>) -> Var<T> {
         tape.get_or_insert_default().input("x", *self)
     }
@@ -119,9 +122,14 @@ impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
     type Tensor = ArrayD<T>;
     type Scalar = T;
 
+    #[track_caller]
     fn record(&self, tape: &mut Option<Tape<T>>) -> Self::Vars {
         let tape = tape.get_or_insert_default();
-        self.iter().map(|(name, array)| (name.clone(), tape.input(name, array))).collect()
+        let mut vars = IndexMap::with_capacity(self.len());
+        for (name, array) in *self {
+            vars.insert(name.clone(), tape.input(name, array));
+        }
+        vars
     }
     fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
         vars.values().copied().collect()
@@ -144,8 +152,13 @@ impl<T: Real> Arguments for &IndexMap<String, Var<T>> {
     type Tensor = Var<T>;
     type Scalar = Var<T>;
 
+    #[track_caller]
     fn record(&self, _tape: &mut Option<Tape<T>>) -> Self::Vars {
-        self.iter().map(|(name, var)| (name.clone(), var.alias())).collect()
+        let mut vars = IndexMap::with_capacity(self.len());
+        for (name, var) in *self {
+            vars.insert(name.clone(), var.alias());
+        }
+        vars
     }
     fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
         vars.values().copied().collect()
@@ -168,6 +181,7 @@ impl<A: Arguments, B: Arguments<Real = A::Real>> Arguments for (A, B) {
     type Tensor = A::Tensor;
     type Scalar = A::Scalar;
 
+    #[track_caller]
     fn record(&self, tape: &mut Option<Tape<A::Real>>) -> Self::Vars {
         (self.0.record(tape), self.1.record(tape))
     }
@@ -194,6 +208,7 @@ macro_rules! number_arguments {
             type Tensor = ArrayD<$type>;
             type Scalar = $type;
 
+            #[track_caller]
             fn record(&self, tape: &mut Option<Tape<$type>>) -> Var<$type> {
                 tape.get_or_insert_default().input("x", *self)
             }

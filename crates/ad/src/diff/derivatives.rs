@@ -1,8 +1,8 @@
 //! Derivatives as users ask for them, on Vars: each is a few lines of [`pullback`](super::pullback),
-//! [`pushforward`](super::pushforward) and [`map`](super::vmap::map).
+//! [`pushforward`](super::pushforward) and [`Mapping`].
 
 use super::tree::Tree;
-use super::vmap::map;
+use super::vmap::Mapping;
 use super::{Path, Through, path, pullback, pushforward};
 use crate::op::leaf::fill;
 use crate::real::Real;
@@ -11,7 +11,7 @@ use crate::tensor::{Shape, size};
 
 /// What to do about an input that the output does not depend on.
 #[derive(Clone, Copy, PartialEq)]
-enum Unrelated {
+pub(crate) enum Unrelated {
     Panic,
     Zero,
 }
@@ -61,9 +61,14 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn jvp<P: Tree<T>>(self, wrt: P, tangent: P) -> Self {
+        self.tangent(wrt, tangent, Unrelated::Panic)
+    }
+
+    #[track_caller]
+    pub(crate) fn tangent<P: Tree<T>>(self, wrt: P, tangent: P, unrelated: Unrelated) -> Self {
         let (variables, tangents) = (wrt.leaves(), tangent.leaves());
         self.expect_tangents("jvp", &variables, &tangents);
-        tangents_of("jvp", &[self], &variables, &tangents)[0]
+        tangents_of("jvp", &[self], &variables, &tangents, unrelated)[0]
     }
 
     /// The Hessian of this scalar times a direction, forward over reverse: the tangent of its gradient.
@@ -73,7 +78,7 @@ impl<T: Real> Var<T> {
         let (variables, tangents) = (wrt.leaves(), direction.leaves());
         self.expect_tangents("hvp", &variables, &tangents);
         let gradients = self.gradient(variables.as_slice(), Unrelated::Panic);
-        wrt.rebuild(tangents_of("hvp", &gradients, &variables, &tangents))
+        wrt.rebuild(tangents_of("hvp", &gradients, &variables, &tangents, Unrelated::Panic))
     }
 
     /// The Hessian of this scalar, of shape `x.shape() + x.shape()`, as one computation: the Hessian-vector product mapped
@@ -96,12 +101,16 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn jacobian_forward(self, x: Self) -> Self {
+        self.jacobian_by_tangents(x, Unrelated::Panic)
+    }
+
+    #[track_caller]
+    pub(crate) fn jacobian_by_tangents(self, x: Self, unrelated: Unrelated) -> Self {
         self.check_same_tape("jacobian", x);
         let (m, n) = (self.shape(), x.shape());
-        let columns = map(&[unit_directions(x).into()], |direction| {
-            vec![tangents_of("jacobian", &[self], &[x], &[direction[0].var()])[0].into()]
-        })[0]
-            .var();
+        let mapping = Mapping::begin(&[unit_directions(x).into()]);
+        let column = tangents_of("jacobian", &[self], &[x], &[mapping.arguments[0].var()], unrelated)[0];
+        let columns = mapping.end(&[column.into()])[0].var();
         let rows: Self = columns.reshape(&[size(&n), size(&m)]).t();
         rows.reshape(&[m, n].concat())
     }
@@ -112,10 +121,9 @@ impl<T: Real> Var<T> {
     pub fn jacobian_reverse(self, x: Self) -> Self {
         self.check_same_tape("jacobian", x);
         let shape = [self.shape(), x.shape()].concat();
-        let rows = map(&[unit_directions(self).into()], |direction| {
-            vec![cotangents("jacobian", &[(self, direction[0].var())], &[x], Unrelated::Panic)[0].into()]
-        });
-        rows[0].var().reshape(&shape)
+        let mapping = Mapping::begin(&[unit_directions(self).into()]);
+        let row = cotangents("jacobian", &[(self, mapping.arguments[0].var())], &[x], Unrelated::Panic)[0];
+        mapping.end(&[row.into()])[0].var().reshape(&shape)
     }
 
     /// The n-th derivative, of shape `self.shape()` followed by n times `x.shape()`. The 0-th is this array itself.
@@ -125,7 +133,13 @@ impl<T: Real> Var<T> {
         match order {
             0 => self,
             1 => self.jacobian(x),
-            _ => (1..order).fold(self.jacobian(x), |derivative, _| derivative.jacobian_forward(x)),
+            _ => {
+                let mut derivative = self.jacobian(x);
+                for _ in 1..order {
+                    derivative = derivative.jacobian_forward(x);
+                }
+                derivative
+            }
         }
     }
 
@@ -139,6 +153,7 @@ impl<T: Real> Var<T> {
     fn expect_tangents(self, operation: &str, variables: &[Self], tangents: &[Self]) {
         assert_eq!(variables.len(), tangents.len(), "{operation}: as many directions as variables are needed");
         for (variable, tangent) in variables.iter().zip(tangents) {
+            self.check_same_tape(operation, *variable);
             self.expect_shape(operation, "a direction", *tangent, &variable.shape());
         }
     }
@@ -152,45 +167,56 @@ fn cotangents<T: Real>(
     wrt: &[Var<T>],
     unrelated: Unrelated,
 ) -> Vec<Var<T>> {
-    for &(output, _) in outputs {
-        wrt.iter().for_each(|&var| output.check_same_tape(operation, var));
+    for (output, _) in outputs {
+        output.check_same_tape_all(operation, wrt);
     }
-    let flowing = pullback(outputs, wrt).unwrap_or_else(|problem| panic!("{problem}"));
+    let flowing = match pullback(outputs, wrt) {
+        Ok(flowing) => flowing,
+        Err(problem) => panic!("{problem}"),
+    };
     let of: Vec<NodeId> = outputs.iter().map(|(output, _)| output.node).collect();
     let mut results = Vec::with_capacity(wrt.len());
     for (i, (&var, cotangent)) in wrt.iter().zip(flowing).enumerate() {
-        let cotangent = cotangent.unwrap_or_else(|| {
-            if unrelated == Unrelated::Panic {
-                let paths: Vec<Path> =
-                    outputs.iter().map(|&(output, _)| path(output, &[var], Through::Derivatives)).collect();
-                expect_related(operation, &paths, outputs[0].0, var, i);
-            }
-            fill(var.tape, 0.0, &var.shape())
-        });
-        results.push(result(cotangent, &of));
+        if let (None, Unrelated::Panic) = (cotangent, unrelated) {
+            let paths: Vec<Path> =
+                outputs.iter().map(|&(output, _)| path(output, &[var], Through::Derivatives)).collect();
+            expect_related(operation, &paths, outputs[0].0, var, i);
+        }
+        results.push(result(cotangent, var, &of));
     }
     results
 }
 
 /// Pushes forward, and replaces what does not flow by zeros or a panic.
 #[track_caller]
-fn tangents_of<T: Real>(operation: &str, outputs: &[Var<T>], wrt: &[Var<T>], tangents: &[Var<T>]) -> Vec<Var<T>> {
-    let flowing = pushforward(outputs, wrt, tangents).unwrap_or_else(|problem| panic!("{problem}"));
+fn tangents_of<T: Real>(
+    operation: &str,
+    outputs: &[Var<T>],
+    wrt: &[Var<T>],
+    tangents: &[Var<T>],
+    unrelated: Unrelated,
+) -> Vec<Var<T>> {
+    let flowing = match pushforward(outputs, wrt, tangents) {
+        Ok(flowing) => flowing,
+        Err(problem) => panic!("{problem}"),
+    };
     let mut results = Vec::with_capacity(outputs.len());
     for (&output, tangent) in outputs.iter().zip(flowing) {
-        let tangent = tangent.unwrap_or_else(|| {
-            let paths = [path(output, wrt, Through::Derivatives)];
-            expect_related(operation, &paths, output, wrt[0], 0);
-            fill(output.tape, 0.0, &output.shape())
-        });
-        results.push(result(tangent, &[output.node]));
+        if let (None, Unrelated::Panic, Some(&var)) = (tangent, unrelated, wrt.first()) {
+            expect_related(operation, &[path(output, wrt, Through::Derivatives)], output, var, 0);
+        }
+        results.push(result(tangent, output, &[output.node]));
     }
     results
 }
 
-/// A derivative as a node of its own, which remembers of what it is one.
+/// A derivative, or zeros of the shape of `like`, as a node of its own, which remembers of what it is a derivative.
 #[track_caller]
-fn result<T: Real>(derivative: Var<T>, of: &[NodeId]) -> Var<T> {
+fn result<T: Real>(derivative: Option<Var<T>>, like: Var<T>, of: &[NodeId]) -> Var<T> {
+    let derivative = match derivative {
+        Some(derivative) => derivative,
+        None => fill(like.tape, 0.0, &like.shape()),
+    };
     let _recording = Recording::<T>::in_place_of(derivative.tape, derivative.location(), 0);
     derivative.derivative_of(of)
 }

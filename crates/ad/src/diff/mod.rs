@@ -92,6 +92,7 @@ type Arriving<T> = SmallVec<[Var<T>; 3]>;
 ///
 /// The cotangents of `wrt` are a linear function of the outputs' cotangents, u ↦ Jᵀu; its transpose is t ↦ J·t. So this is
 /// the pullback of the pullback, and needs no rules of its own.
+#[track_caller]
 pub(crate) fn pushforward<T: Real>(
     outputs: &[Var<T>],
     wrt: &[Var<T>],
@@ -105,10 +106,13 @@ pub(crate) fn pushforward<T: Real>(
         .filter_map(|(cotangent, &tangent)| cotangent.map(|cotangent| (cotangent, tangent)))
         .collect();
     let placeholders: Vec<Var<T>> = seeds.iter().map(|&(_, seed)| seed).collect();
+    let end = outputs.first().map_or(0, |output| with_graph::<T, _>(output.tape, |graph| graph.nodes.len()));
     let results = pullback(&flowing, &placeholders)?;
     for result in results.iter().flatten() {
-        let remaining = path(*result, &placeholders, Through::Everything);
-        if let Path::Open(node) = remaining {
+        if let Path::Open(_) = path(*result, &placeholders, Through::Everything) {
+            // The second pass needed a number that the first made from a cotangent: for the sake of the culprit.
+            let made = dependents(&placeholders, end);
+            let Path::Open(node) = path(*result, &made, Through::Everything) else { unreachable!("it is open") };
             let at = Var::<T>::recorded(result.tape, node).location();
             panic!(
                 "forward mode: the derivative rule of the operation recorded at {at} is not linear in its cotangent"
@@ -123,6 +127,20 @@ fn placeholder<T: Real>(like: Var<T>) -> Var<T> {
     let leaf = Leaf::Placeholder { kind: Kind::Real, shape: like.shape() };
     let _recording = Recording::<T>::fresh(like.tape);
     Var::recorded(like.tape, record::<T>(like.tape, Op::Leaf(leaf), &[]))
+}
+
+/// All that depends on some Vars, among the nodes before `end`.
+fn dependents<T: Real>(vars: &[Var<T>], end: usize) -> Vec<Var<T>> {
+    let Some(first) = vars.first() else { return Vec::new() };
+    let mut depends: HashSet<NodeId> = vars.iter().map(|var| var.node).collect();
+    with_graph::<T, _>(first.tape, |graph| {
+        for (id, node) in graph.nodes[..end].iter().enumerate() {
+            if node.operands.iter().any(|operand| depends.contains(operand)) {
+                depends.insert(id as NodeId);
+            }
+        }
+    });
+    depends.into_iter().map(|node| Var::recorded(first.tape, node)).collect()
 }
 
 /// The nodes through which a derivative flows from the outputs to `wrt`, in the order of the tape.

@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use super::elementwise::{Binary, Elementwise};
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
 use crate::real::Real;
-use crate::tape::{Kind, Node, NodeId, Var};
+use crate::tape::{Index, Kind, Node, NodeId, Var, is_reusing};
 use crate::tensor::Shape;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -273,5 +273,12 @@ impl<T: Real> Var<T> {
     pub(crate) fn derivative_of(self, of: &[NodeId]) -> Self {
         self.check_alive();
         apply(self.tape, Op::Barrier(Barrier::Alias { of: of.into() }), &[self.node])
+    }
+}
+
+impl<T: Real> Index<T> {
+    /// Integers have no derivative: nothing tells an array from an alias of it.
+    pub(crate) fn unchanged(self) -> Self {
+        self
     }
 }

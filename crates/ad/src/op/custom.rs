@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
-use crate::diff::vmap::map;
+use crate::diff::vmap::Mapping;
 use crate::real::Real;
 use crate::tape::{Handle, Var};
 use crate::tensor::{Shape, size};
@@ -152,17 +152,14 @@ impl<T: Real> Custom<T> {
         // One leading axis less, mapped over that axis.
         let inner = Custom { op: Arc::clone(&self.op), leading: inner.into() };
         let arguments: Vec<Handle<T>> = operands.iter().chain([&output, &g]).map(|&var| var.into()).collect();
-        let mut flows = Vec::new();
-        let mapped = map(&arguments, |arguments| {
-            let vars: Vec<Var<T>> = arguments.iter().map(|handle| handle.var()).collect();
-            let (g, rest) = vars.split_last().expect("operands, output and cotangent");
-            let (output, operands) = rest.split_last().expect("operands and output");
-            let cotangents = inner.cotangents(operands, *output, *g);
-            flows = cotangents.iter().map(Option::is_some).collect();
-            cotangents.into_iter().flatten().map(Handle::from).collect()
-        });
-        let mut mapped = mapped.into_iter().map(Handle::var);
-        flows.into_iter().map(|flows| flows.then(|| mapped.next()).flatten()).collect()
+        let mapping = Mapping::begin(&arguments);
+        let vars: Vec<Var<T>> = mapping.arguments.iter().map(|handle| handle.var()).collect();
+        let (g, rest) = vars.split_last().expect("operands, output and cotangent");
+        let (output, operands) = rest.split_last().expect("operands and output");
+        let cotangents = inner.cotangents(operands, *output, *g);
+        let flowing: Vec<Handle<T>> = cotangents.iter().flatten().map(|&cotangent| cotangent.into()).collect();
+        let mut mapped = mapping.end(&flowing).into_iter().map(Handle::var);
+        cotangents.into_iter().map(|cotangent| cotangent.and_then(|_| mapped.next())).collect()
     }
 }
 
@@ -170,8 +167,7 @@ impl<T: Real> Custom<T> {
 #[track_caller]
 pub fn custom<T: Real>(op: impl CustomOperation<T>, operands: &[Var<T>]) -> Var<T> {
     let (first, rest) = operands.split_first().expect("custom: an operation needs an operand");
-    first.check_alive();
-    rest.iter().for_each(|&other| first.check_same_tape(op.name(), other));
+    first.check_same_tape_all(op.name(), rest);
     let nodes: Vec<_> = operands.iter().map(|operand| operand.node).collect();
     let op = Custom { op: Arc::new(op), leading: Shape::new() };
     apply(first.tape, Op::Custom(op), &nodes)

@@ -348,7 +348,7 @@ impl<T: Real> Var<T> {
                 other.location()
             )
         };
-        (self.broadcast_to(&shape), other.broadcast_to(&shape))
+        (self.stretched(&shape), other.stretched(&shape))
     }
 
     /// `a` where this is not zero, `b` elsewhere; all three broadcast. The branch not taken is never looked at, so that a
@@ -360,12 +360,12 @@ impl<T: Real> Var<T> {
         let (a, b) = (self.term("select", a.into()), self.term("select", b.into()));
         let (a, b) = a.broadcast_with("select", b);
         let (condition, a) = self.broadcast_with("select", a);
-        let b = b.broadcast_to(&a.shape());
+        let b = b.stretched(&a.shape());
         apply(self.tape, Op::Elementwise(Elementwise::Select), &[condition.node, a.node, b.node])
     }
 
-    /// x to a constant power. Derivative p·x^(p−1): at x = 0 that is 0 for p > 1, 1 for p = 1, 0 for p = 0, and +∞ for other
-    /// p < 1.
+    /// x to a constant power. Derivative p·x^(p−1): at x = 0 that is 0 for p > 1, 1 for p = 1, 0 for p = 0, and infinite for
+    /// other p < 1.
     #[track_caller]
     #[must_use]
     pub fn powf(self, exponent: f64) -> Self {

@@ -8,8 +8,8 @@ use std::ops::Not;
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
 use crate::real::Real;
-use crate::tape::{Handle, Index, Kind, NodeId, Operands, Var, constant_index, record};
-use crate::tensor::{Axes, Shape, size, strides};
+use crate::tape::{Index, Kind, NodeId, Operands, Var, constant_index, record};
+use crate::tensor::{Axes, IntoArray, Shape, size, strides};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Indexing {
@@ -61,7 +61,11 @@ impl<T: Real> Rules<T> for Indexing {
             }
             Indexing::ScatterAdd { axis, dims } => {
                 let end = axis + indices.first().map_or(0, |shape| shape.len());
-                if dims.len() != indices.len() || end > source.len() || source[*axis..end] != *indices[0] {
+                if indices.is_empty()
+                    || dims.len() != indices.len()
+                    || end > source.len()
+                    || source[*axis..end] != *indices[0]
+                {
                     return Err(format!(
                         "entries of shape {source:?} with {} index arrays of shape {:?} at axis {axis} do not fit into {dims:?}",
                         indices.len(),
@@ -236,14 +240,15 @@ impl<T: Real> Var<T> {
     /// `log_probabilities.gather(&[states, actions])` is `log_probabilities[states[n,t], actions[n,t]]`. Trailing axes that
     /// are not indexed are kept, behind.
     ///
-    /// An index out of range panics here if the index array has values that never change, and is an
+    /// An index out of range panics here if the index array was recorded with values, and is an
     /// [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange) when a program runs.
     #[track_caller]
     #[must_use]
     pub fn gather(self, indices: &[Index<T>]) -> Self {
-        indices.iter().for_each(|&index| self.check_same_tape("gather", Handle::from(index)));
-        let shape = self.shape();
-        indices.iter().zip(&shape).for_each(|(index, &length)| index.check_range("gather", length));
+        self.check_same_tape_all("gather", indices);
+        for (index, &length) in indices.iter().zip(&self.shape()) {
+            index.check_range("gather", length);
+        }
         gather_at(self, 0, indices)
     }
 
@@ -252,8 +257,10 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn scatter_add(self, indices: &[Index<T>], dims: &[usize]) -> Self {
-        indices.iter().for_each(|&index| self.check_same_tape("scatter_add", Handle::from(index)));
-        indices.iter().zip(dims).for_each(|(index, &length)| index.check_range("scatter_add", length));
+        self.check_same_tape_all("scatter_add", indices);
+        for (index, &length) in indices.iter().zip(dims) {
+            index.check_range("scatter_add", length);
+        }
         scatter_add_at(self, 0, indices, dims)
     }
 
@@ -262,20 +269,29 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn pick(self, index: Index<T>) -> Self {
+        self.check_same_tape("pick", index);
         let (shape, rows) = (self.shape(), index.shape());
         assert!(
             shape.len() == rows.len() + 1 && shape[..rows.len()] == *rows,
             "pick: an array of shape {shape:?} needs an index array of shape {:?}, got {rows:?}",
             &shape[..shape.len().saturating_sub(1)]
         );
+        index.check_range("pick", shape[rows.len()]);
         let count = size(&rows);
         let counting = ndarray::Array1::from_iter(0..count as i32).into_dyn();
         let row = constant_index(self.tape, counting);
-        self.reshape(&[count, shape[rows.len()]]).gather(&[row, index.reshape(&[count])]).reshape(&rows)
+        self.reshaped(&[count, shape[rows.len()]]).gather(&[row, index.reshaped(&[count])]).reshaped(&rows)
     }
 }
 
 impl<T: Real> Index<T> {
+    /// Integers that never change, on the tape of a Var: for a function that is given Vars and no tape.
+    #[track_caller]
+    pub fn constant(beside: Var<T>, value: impl IntoArray<i32>) -> Self {
+        beside.check_alive();
+        constant_index(beside.tape, value.into_array())
+    }
+
     /// The integers as numbers. No derivative flows through it.
     #[track_caller]
     #[must_use]

@@ -206,7 +206,7 @@ impl<T: Real> Var<T> {
         if a.len() == 1 {
             shape.remove(shape.len() - usize::from(b.len() != 1) - 1);
         }
-        result.reshape(&shape)
+        result.reshaped(&shape)
     }
 
     /// The inner product of two arrays of one shape: Σ a·b.
@@ -216,8 +216,8 @@ impl<T: Real> Var<T> {
         (self * other).sum()
     }
 
-    /// The solution x of A·x = b, where A is this square matrix (or a stack of them) and b a vector or a matrix, by LU
-    /// factorisation with partial pivoting. A singular A is an [`Error::Singular`](crate::Error::Singular) when it runs.
+    /// The solution x of A·x = b, where A is this square matrix (or a stack of them) and b a vector (if it has one axis less
+    /// than A) or a matrix, by LU factorisation with partial pivoting; stacks broadcast. A singular A is an [`Error::Singular`](crate::Error::Singular) when it runs.
     #[track_caller]
     #[must_use]
     pub fn solve(self, b: Self) -> Self {
@@ -225,12 +225,25 @@ impl<T: Real> Var<T> {
         let (a, shape) = (self.shape(), b.shape());
         let vector = shape.len() + 1 == a.len();
         let right = if vector { b.insert_axis(shape.len()) } else { b };
-        if a.len() < 2 || right.shape().len() < 2 {
-            panic!("solve: needs a square matrix and a right-hand side, got shapes {a:?} and {shape:?}");
+        let fits = match (a.as_slice(), right.shape().as_slice()) {
+            ([above @ .., m, n], [beside @ .., k, _]) => m == n && m == k && broadcast_shape(above, beside).is_some(),
+            _ => false,
+        };
+        if !fits {
+            panic!(
+                "solve: shapes {a:?} and {shape:?} do not fit (needs a square matrix and a right-hand side of as many \
+                 rows)\n  operand made at {}\n  operand made at {}",
+                self.location(),
+                b.location()
+            );
         }
         let (left, right) = self.stacked_with(right);
         let x = apply(self.tape, Op::Solve(Solve { transposed: false }), &[left.node, right.node]);
-        if vector { x.reshape(&shape) } else { x }
+        let mut shape = x.shape();
+        if vector {
+            shape.pop();
+        }
+        x.reshaped(&shape)
     }
 
     /// Both, with their stacks broadcast.
@@ -239,6 +252,6 @@ impl<T: Real> Var<T> {
         let (a, b) = (self.shape(), other.shape());
         let Some(both) = broadcast_shape(stack(&a), stack(&b)) else { return (self, other) };
         let whole = |shape: &[usize]| [&both, &shape[shape.len() - 2..]].concat();
-        (self.broadcast_to(&whole(&a)), other.broadcast_to(&whole(&b)))
+        (self.stretched(&whole(&a)), other.stretched(&whole(&b)))
     }
 }

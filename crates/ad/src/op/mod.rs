@@ -174,6 +174,7 @@ pub struct Batch<T: Real> {
 
 impl<T: Real> Batch<T> {
     /// The operand with a leading axis, repeated along it if it had none.
+    #[track_caller]
     pub fn batched(&self, operand: usize) -> Handle<T> {
         let (handle, batched) = self.operands[operand];
         if batched {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
 use crate::real::Real;
-use crate::tape::{Handle, Index, Kind, Var, record};
+use crate::tape::{Index, Kind, Var, record};
 use crate::tensor::{Axes, Shape, around, broadcast_shape, size, strides};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -262,6 +262,12 @@ macro_rules! movements {
             #[track_caller]
             #[must_use]
             pub fn broadcast_to(self, shape: &[usize]) -> Self {
+                if self.shape().as_slice() == shape { self.unchanged() } else { self.stretched(shape) }
+            }
+
+            /// [`broadcast_to`](Self::broadcast_to) that may be the array itself.
+            #[track_caller]
+            pub(crate) fn stretched(self, shape: &[usize]) -> Self {
                 let from = self.shape();
                 if from.as_slice() == shape {
                     return self;
@@ -273,13 +279,19 @@ macro_rules! movements {
                     );
                 }
                 let (kept, axes) = broadcast_axes(&from, shape);
-                self.reshape(&kept).moved(Movement::Broadcast { shape: shape.into(), axes })
+                self.reshaped(&kept).moved(Movement::Broadcast { shape: shape.into(), axes })
             }
 
             /// The same entries, row-major, in another shape.
             #[track_caller]
             #[must_use]
             pub fn reshape(self, shape: &[usize]) -> Self {
+                if self.shape().as_slice() == shape { self.unchanged() } else { self.reshaped(shape) }
+            }
+
+            /// [`reshape`](Self::reshape) that may be the array itself.
+            #[track_caller]
+            pub(crate) fn reshaped(self, shape: &[usize]) -> Self {
                 if self.shape().as_slice() == shape { self } else { self.moved(Movement::Reshape(shape.into())) }
             }
 
@@ -287,10 +299,8 @@ macro_rules! movements {
             #[track_caller]
             #[must_use]
             pub fn transpose(self, axes: &[usize]) -> Self {
-                if axes.iter().copied().eq(0..self.shape().len()) {
-                    return self;
-                }
-                self.moved(Movement::Transpose(axes.into()))
+                let unmoved = axes.iter().copied().eq(0..self.shape().len());
+                if unmoved { self.unchanged() } else { self.moved(Movement::Transpose(axes.into())) }
             }
 
             /// The entries `range` along an axis.
@@ -350,7 +360,7 @@ impl<T: Real> Var<T> {
     #[must_use]
     pub fn concat(parts: &[Self], axis: usize) -> Self {
         let (first, rest) = parts.split_first().expect("concat: no arrays to put together");
-        rest.iter().for_each(|&part| first.check_same_tape("concat", Handle::from(part)));
+        first.check_same_tape_all("concat", rest);
         let nodes: Vec<_> = parts.iter().map(|part| part.node).collect();
         apply(first.tape, Op::Movement(Movement::Concat { axis }), &nodes)
     }
@@ -359,7 +369,10 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn stack(parts: &[Self], axis: usize) -> Self {
-        let parts: Vec<_> = parts.iter().map(|part| part.insert_axis(axis)).collect();
-        Self::concat(&parts, axis)
+        let mut rows = Vec::with_capacity(parts.len());
+        for part in parts {
+            rows.push(part.insert_axis(axis));
+        }
+        Self::concat(&rows, axis)
     }
 }

@@ -207,7 +207,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn sum_axes(self, axes: &[usize]) -> Self {
-        if axes.is_empty() { self } else { self.reduced(By::Sum, axes) }
+        if axes.is_empty() { self.unchanged() } else { self.reduced(By::Sum, axes) }
     }
 
     /// The mean of all entries. Panics if there are none.
@@ -236,7 +236,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn max_axes(self, axes: &[usize]) -> Self {
-        if axes.is_empty() { self } else { self.reduced(By::Max, axes) }
+        if axes.is_empty() { self.unchanged() } else { self.reduced(By::Max, axes) }
     }
 
     /// ln Σ e^x over some axes, which disappear, without overflow. Of entries that are all −∞ (or of none) it is −∞, with
@@ -244,7 +244,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn logsumexp(self, axes: &[usize]) -> Self {
-        if axes.is_empty() { self } else { self.reduced(By::LogSumExp, axes) }
+        if axes.is_empty() { self.unchanged() } else { self.reduced(By::LogSumExp, axes) }
     }
 
     /// x − ln Σ e^x along the last axis: log-probabilities from logits.

@@ -147,7 +147,7 @@ impl<T: Real> Var<T> {
         assert!(axis < shape.len(), "scan: axis {axis} of shape {shape:?}, which has {}", shape.len());
         let length = shape[axis];
         if length == 0 {
-            return self;
+            return self.unchanged();
         }
         // The start enters as an addend of the first step.
         let first = if reverse { length - 1 } else { 0 };
@@ -158,7 +158,7 @@ impl<T: Real> Var<T> {
 
     #[track_caller]
     fn factor(self, b: super::elementwise::Term<T>) -> Self {
-        self.term("scan", b).broadcast_to(&self.shape())
+        self.term("scan", b).stretched(&self.shape())
     }
 
     /// The cumulative sum along an axis: entry t is the sum up to and including t.

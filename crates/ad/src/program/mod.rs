@@ -115,7 +115,13 @@ impl<T: Real> Tape<T> {
         for handle in inputs.iter().copied().chain(outputs.iter().map(|&output| output.into())) {
             assert!(handle.tape() == self.id(), "compile: {handle:?} is of another tape");
         }
-        plan::compile(self.id(), &inputs, &outputs).unwrap_or_else(|problem| panic!("compile: {problem}"))
+        for &input in &inputs {
+            plan::expect_input(input);
+        }
+        match plan::compile(self.id(), &inputs, &outputs) {
+            Ok(program) => program,
+            Err(problem) => panic!("compile: {problem}"),
+        }
     }
 }
 
@@ -125,10 +131,11 @@ impl<T: Real> Tape<T> {
 #[track_caller]
 pub fn evaluate<T: Real>(vars: &[Var<T>]) -> Vec<ArrayD<T>> {
     let Some((first, rest)) = vars.split_first() else { return Vec::new() };
-    first.check_alive();
-    rest.iter().for_each(|&var| first.check_same_tape("evaluate", var));
-    let program = plan::compile(first.tape, &[], vars);
-    program.and_then(|program| program.run(&[])).unwrap_or_else(|problem| panic!("{problem}"))
+    first.check_same_tape_all("evaluate", rest);
+    match plan::compile(first.tape, &[], vars).and_then(|program| program.run(&[])) {
+        Ok(values) => values,
+        Err(problem) => panic!("{problem}"),
+    }
 }
 
 impl<T: Real> Var<T> {
@@ -155,15 +162,15 @@ impl<T: Real> Program<T> {
     pub fn run(&self, values: &[Value<'_>]) -> Result<Vec<ArrayD<T>>, Error> {
         self.execute(
             values,
-            |_, _| Ok(()),
+            |_, _, _| Ok(()),
             |given, buffers| {
                 self.outputs.iter().map(|(place, shape)| self.read(*place, shape, given, buffers)).collect()
             },
         )
     }
 
-    /// Runs it and tells which operation first made a NaN or an infinity out of finite operands, and where in the user's
-    /// code that was recorded; `Ok` if none did.
+    /// Runs it and tells where the first number that is not finite came from: an input; or an operation, and where in the
+    /// user's code that was recorded. `Ok` if there is none, or only infinities that constants brought in (as masks do).
     ///
     /// # Errors
     /// [`Error::NotFinite`], and those of [`run`](Self::run).
@@ -180,11 +187,17 @@ impl<T: Real> Program<T> {
                 not_finite(&format!("input `{}`", input.name), input.location, &entries, &input.shape)?;
             }
         }
-        let check = |step: &Step<T>, out: &Buffer<T>| match out {
-            Buffer::Real(out) => {
-                not_finite(step.op.rules().name(), step.location, &out[..size(&step.shape)], &step.shape)
+        let check = |step: &Step<T>, operands: &[Operand<'_, T>], out: &Buffer<T>| {
+            let Buffer::Real(out) = out else { return Ok(()) };
+            let out = &out[..size(&step.shape)];
+            let infinite = |operand: &Operand<'_, T>| match operand.data {
+                Slice::Real(data) => data.iter().any(|x| x.is_infinite()),
+                Slice::Index(_) => false,
+            };
+            if out.iter().all(|x| !x.is_nan()) && operands.iter().any(infinite) {
+                return Ok(());
             }
-            Buffer::Index(_) => Ok(()),
+            not_finite(step.op.rules().name(), step.location, out, &step.shape)
         };
         self.execute(values, check, |_, _| ())
     }
@@ -192,7 +205,7 @@ impl<T: Real> Program<T> {
     fn execute<R>(
         &self,
         values: &[Value<'_>],
-        mut after: impl FnMut(&Step<T>, &Buffer<T>) -> Result<(), Error>,
+        mut after: impl FnMut(&Step<T>, &[Operand<'_, T>], &Buffer<T>) -> Result<(), Error>,
         finish: impl FnOnce(&[Given<'_, T>], &[Buffer<T>]) -> R,
     ) -> Result<R, Error> {
         let given = self.accept(values)?;
@@ -208,7 +221,7 @@ impl<T: Real> Program<T> {
                 .rules()
                 .forward(&operands, &step.shape, out.entries(size(&step.shape)))
                 .map_err(|failure| step.error(failure))
-                .and_then(|()| after(step, &out));
+                .and_then(|()| after(step, &operands, &out));
             drop(operands);
             buffers[step.slot] = out;
             if outcome.is_err() {

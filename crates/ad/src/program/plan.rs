@@ -42,18 +42,22 @@ pub(super) fn compile<T: Real>(tape: u32, inputs: &[Handle<T>], outputs: &[Var<T
     })
 }
 
+/// Panics unless it was made by `Tape::input` or `Tape::index`.
+#[track_caller]
+pub(super) fn expect_input<T: Real>(handle: Handle<T>) {
+    let node = with_graph::<T, _>(handle.tape(), |graph| graph.nodes[handle.node() as usize].clone());
+    assert!(
+        matches!(node.op, Op::Leaf(Leaf::Input { .. })),
+        "compile: only what `Tape::input` or `Tape::index` made can be an input, not the result of {} recorded at {}",
+        node.op.rules().name(),
+        node.location
+    );
+}
+
 fn input<T: Real>(graph: &Graph<T>, id: NodeId) -> Input {
     let node = &graph.nodes[id as usize];
-    match &node.op {
-        Op::Leaf(Leaf::Input { name, .. }) => {
-            Input { name: Arc::clone(name), kind: node.kind, shape: node.shape.clone(), location: node.location }
-        }
-        op => panic!(
-            "compile: only what `Tape::input` or `Tape::index` made can be an input, not the result of {} recorded at {}",
-            op.rules().name(),
-            node.location
-        ),
-    }
+    let Op::Leaf(Leaf::Input { name, .. }) = &node.op else { unreachable!("inputs are checked before") };
+    Input { name: Arc::clone(name), kind: node.kind, shape: node.shape.clone(), location: node.location }
 }
 
 /// The outputs and all they depend on, in the order of the tape.
@@ -172,7 +176,7 @@ fn assign_slots<T: Real>(program: &mut Program<T>) {
         for (place, _) in &program.steps[i].operands {
             match place {
                 Place::Step(operand) if last_use[*operand] == i && !released.contains(operand) => {
-                    released.push(*operand)
+                    released.push(*operand);
                 }
                 _ => {}
             }

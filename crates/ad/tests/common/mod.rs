@@ -1,0 +1,444 @@
+//! The table that every law about operations is checked over: each operation, over the shapes that hurt.
+
+#![allow(dead_code)]
+
+use ad::{Index, Real, Var};
+use ndarray::{Array1, Array2, ArrayD, Axis, arr0, arr1, arr2};
+
+/// A function of some arrays, and a point where it is smooth.
+pub struct Case<T: Real> {
+    pub name: String,
+    pub at: Vec<ArrayD<f64>>,
+    pub f: Function<T>,
+}
+
+pub type Function<T> = Box<dyn Fn(&[Var<T>]) -> Var<T>>;
+
+fn case<T: Real>(name: impl Into<String>, at: &[ArrayD<f64>], f: impl Fn(&[Var<T>]) -> Var<T> + 'static) -> Case<T> {
+    Case { name: name.into(), at: at.to_vec(), f: Box::new(f) }
+}
+
+/// All families.
+pub fn every_case<T: Real>() -> Vec<Case<T>> {
+    [
+        unary(),
+        powers(),
+        binary(),
+        comparisons(),
+        movements(),
+        reductions(),
+        softmaxes(),
+        indexing(),
+        products(),
+        systems(),
+        recurrences(),
+        repeated_variables(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Numbers without a pattern between two bounds.
+pub fn numbers(shape: &[usize], low: f64, high: f64) -> ArrayD<f64> {
+    let count: usize = shape.iter().product();
+    let fraction = |i: usize| ((i + 1) as f64 * 0.618_033_988_75 + shape.len() as f64 * 0.37).fract();
+    let entries = (0..count).map(|i| low + (high - low) * fraction(i));
+    Array1::from_iter(entries).into_shape_with_order(shape).unwrap()
+}
+
+/// Numbers on a grid (offset by less than its step of 0.3), 0 not among them, equal ones at least 13 apart: so that of
+/// two arrays with other offsets no two entries are close, and of one array the largest is clear.
+pub fn grid(shape: &[usize], offset: f64) -> ArrayD<f64> {
+    let count: usize = shape.iter().product();
+    let entries = (0..count).map(|i| 0.3 * ((5 * i + 2) % 13) as f64 - 1.75 + offset);
+    Array1::from_iter(entries).into_shape_with_order(shape).unwrap()
+}
+
+/// Weights that depend on nothing but the shape, as a constant.
+pub fn weighted<T: Real>(x: Var<T>) -> Var<T> {
+    (x * numbers(&x.shape(), 0.5, 1.5).mapv(T::of)).sum()
+}
+
+const SHAPES: [&[usize]; 5] = [&[], &[1], &[3], &[0], &[2, 3]];
+
+pub fn unary<T: Real>() -> Vec<Case<T>> {
+    type Unary<T> = fn(Var<T>) -> Var<T>;
+    let table: [(&str, f64, f64, Unary<T>); 12] = [
+        ("negate", -1.5, 1.5, |x| -x),
+        ("exp", -1.5, 1.5, Var::exp),
+        ("ln", 0.5, 2.0, Var::ln),
+        ("tanh", -1.5, 1.5, Var::tanh),
+        ("sigmoid", -3.0, 3.0, Var::sigmoid),
+        ("softplus", -3.0, 3.0, Var::softplus),
+        ("sin", -1.5, 1.5, Var::sin),
+        ("cos", -1.5, 1.5, Var::cos),
+        ("sqrt", 0.5, 2.0, Var::sqrt),
+        ("abs where positive", 0.2, 1.5, |x| x.abs() * x),
+        ("abs where negative", -1.5, -0.2, |x| x.abs() * x),
+        ("alias", -1.5, 1.5, |x| x.alias() * x.sin()),
+    ];
+    let each = |(name, low, high, f): (&str, f64, f64, Unary<T>)| {
+        SHAPES.map(|shape| case(format!("{name} over {shape:?}"), &[numbers(shape, low, high)], move |x| f(x[0])))
+    };
+    table.into_iter().flat_map(each).collect()
+}
+
+pub fn powers<T: Real>() -> Vec<Case<T>> {
+    let mut cases = Vec::new();
+    for exponent in [0.0, 1.0, 2.0, 3.0, 5.0, -1.0, -2.0, 0.5, 1.5, -0.5] {
+        let at = numbers(&[3], 0.6, 1.8);
+        cases.push(case(format!("powf {exponent}"), &[at], move |x: &[Var<T>]| x[0].powf(exponent) * x[0]));
+    }
+    for exponent in [2.0, 3.0, -1.0] {
+        let at = numbers(&[3], -1.8, -0.6);
+        cases.push(case(format!("powf {exponent} of negative numbers"), &[at], move |x| x[0].powf(exponent)));
+    }
+    cases.push(case("square around 0", &[arr1(&[-0.5, 0.0, 0.5]).into_dyn()], |x| x[0].square()));
+    cases.push(case("powf 3 at 0", &[arr0(0.0).into_dyn()], |x| x[0].powf(3.0)));
+    cases.push(case("powf over no entries", &[numbers(&[0], 0.0, 1.0)], |x| x[0].powf(2.5)));
+    cases
+}
+
+pub fn binary<T: Real>() -> Vec<Case<T>> {
+    type Binary<T> = fn(Var<T>, Var<T>) -> Var<T>;
+    let table: [(&str, Binary<T>); 7] = [
+        ("plus", |a, b| (a + b).sin()),
+        ("minus", |a, b| (a - b).sin()),
+        ("times", |a, b| a * b),
+        ("over", |a, b| a / (b.abs() + T::one())),
+        ("max", |a, b| a.max(b) * a * b),
+        ("min", |a, b| a.min(b) * a * b),
+        ("pow", |a, b| (a.abs() + T::of(0.5)).pow(b)),
+    ];
+    let shapes: [[&[usize]; 2]; 11] = [
+        [&[], &[]],
+        [&[1], &[1]],
+        [&[3], &[3]],
+        [&[], &[3]],
+        [&[3], &[]],
+        [&[2, 3], &[3]],
+        [&[3], &[2, 1]],
+        [&[2, 1], &[1, 3]],
+        [&[0], &[0]],
+        [&[1], &[0]],
+        [&[2, 0], &[2, 1]],
+    ];
+    let mut cases = Vec::new();
+    for (name, f) in table {
+        for [a, b] in shapes {
+            let at = [grid(a, 0.0), grid(b, 0.1)];
+            cases.push(case(format!("{name} of {a:?} and {b:?}"), &at, move |x: &[Var<T>]| f(x[0], x[1])));
+        }
+    }
+    let three = || T::of(3.0);
+    cases.push(case("plus a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] + three()).sin()));
+    cases.push(case("minus a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] - three()).sin()));
+    cases.push(case("times a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] * three()).sin()));
+    cases.push(case("over a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] / three()).sin()));
+    cases.push(case("times a larger array", &[grid(&[3], 0.0)], |x: &[Var<T>]| {
+        (x[0] * numbers(&[2, 3], 0.5, 1.0).mapv(T::of)).sin()
+    }));
+    cases
+}
+
+pub fn comparisons<T: Real>() -> Vec<Case<T>> {
+    type Comparison<T> = fn(Var<T>, Var<T>) -> Var<T>;
+    let table: [(&str, Comparison<T>); 6] = [
+        ("less", |a, b| a.less(b)),
+        ("less_equal", |a, b| a.less_equal(b)),
+        ("greater", |a, b| a.greater(b)),
+        ("greater_equal", |a, b| a.greater_equal(b)),
+        ("equal", |a, b| a.equal(b)),
+        ("not_equal", |a, b| a.not_equal(b)),
+    ];
+    let mut cases = Vec::new();
+    for (name, f) in table {
+        for [a, b] in [[&[3][..], &[3][..]], [&[], &[3]], [&[2, 3], &[2, 1]], [&[0], &[1]]] {
+            let at = [grid(a, 0.0), grid(b, 0.1)];
+            cases.push(case(format!("{name} of {a:?} and {b:?}, as a factor"), &at, move |x: &[Var<T>]| {
+                f(x[0], x[1]) * x[0] * x[1].sin()
+            }));
+        }
+    }
+    for [condition, a, b] in [
+        [&[3][..], &[3][..], &[3][..]],
+        [&[], &[3], &[2, 1]],
+        [&[2, 3], &[], &[3]],
+        [&[2, 1], &[3], &[]],
+        [&[0], &[], &[1]],
+        [&[1], &[0], &[1]],
+    ] {
+        let at = [grid(condition, 0.0), grid(a, 0.1), grid(b, 0.2)];
+        cases.push(case(format!("select by {condition:?} of {a:?} and {b:?}"), &at, |x: &[Var<T>]| {
+            x[0].greater(T::zero()).select(x[1].sin() * x[0], x[2].exp())
+        }));
+    }
+    cases.push(case("select of a number and an array", &[grid(&[3], 0.0)], |x: &[Var<T>]| {
+        x[0].less(T::zero()).select(x[0].exp(), T::of(2.0)) * x[0].less(T::zero()).select(T::of(2.0), x[0].sin())
+    }));
+    cases.push(case("sign", &[grid(&[2, 3], 0.0)], |x: &[Var<T>]| x[0].sign() * x[0].exp()));
+    cases.push(case("clip", &[grid(&[2, 6], 0.0)], |x: &[Var<T>]| x[0].clip(T::of(-0.9), T::of(0.7)) * x[0].sin()));
+    cases
+}
+
+/// A linear operation between two that are not, so that its higher derivatives are seen too.
+fn within<T: Real>(name: &str, shapes: &[&[usize]], f: impl Fn(&[Var<T>]) -> Var<T> + 'static) -> Case<T> {
+    let at: Vec<_> = shapes.iter().map(|shape| numbers(shape, -1.2, 1.2)).collect();
+    case(format!("{name} of {shapes:?}"), &at, move |x| {
+        let inner: Vec<Var<T>> = x.iter().map(|x| x.sin() + *x).collect();
+        (f(&inner) * T::of(0.7)).tanh()
+    })
+}
+
+pub fn movements<T: Real>() -> Vec<Case<T>> {
+    vec![
+        within("broadcast_to", &[&[]], |x| x[0].broadcast_to(&[2, 3])),
+        within("broadcast_to", &[&[3]], |x| x[0].broadcast_to(&[2, 3])),
+        within("broadcast_to", &[&[2, 1]], |x| x[0].broadcast_to(&[2, 3])),
+        within("broadcast_to", &[&[1, 3, 1]], |x| x[0].broadcast_to(&[2, 3, 2])),
+        within("broadcast_to itself", &[&[3]], |x| x[0].broadcast_to(&[3])),
+        within("broadcast_to nothing", &[&[1]], |x| x[0].broadcast_to(&[2, 0])),
+        within("reshape", &[&[2, 3]], |x| x[0].reshape(&[3, 2])),
+        within("reshape", &[&[]], |x| x[0].reshape(&[1, 1])),
+        within("reshape to a scalar", &[&[1, 1]], |x| x[0].reshape(&[])),
+        within("reshape", &[&[2, 0]], |x| x[0].reshape(&[0, 5])),
+        within("reshape to itself", &[&[2]], |x| x[0].reshape(&[2])),
+        within("insert_axis", &[&[3]], |x| x[0].insert_axis(1)),
+        within("transpose", &[&[2, 3]], |x| x[0].transpose(&[1, 0])),
+        within("transpose", &[&[2, 3, 4]], |x| x[0].transpose(&[2, 0, 1])),
+        within("transpose", &[&[2, 1, 3, 2]], |x| x[0].transpose(&[3, 1, 0, 2])),
+        within("transpose of nothing", &[&[0, 3]], |x| x[0].transpose(&[1, 0])),
+        within("transpose of a scalar", &[&[]], |x| x[0].transpose(&[])),
+        within("t", &[&[2, 3, 2]], |x| x[0].t()),
+        within("slice", &[&[4]], |x| x[0].slice(0, 1..3)),
+        within("slice of all", &[&[4]], |x| x[0].slice(0, 0..4)),
+        within("slice of none", &[&[4]], |x| x[0].slice(0, 2..2)),
+        within("slice along axis 1", &[&[2, 4, 2]], |x| x[0].slice(1, 1..4)),
+        within("slice along the last axis", &[&[2, 2, 3]], |x| x[0].slice(2, 0..1)),
+        within("slice of nothing", &[&[0, 3]], |x| x[0].slice(1, 1..2)),
+        within("at", &[&[3]], |x| x[0].at(0, 2)),
+        within("at axis 1", &[&[2, 3]], |x| x[0].at(1, 0)),
+        within("pad", &[&[3]], |x| x[0].pad(0, 1, 2)),
+        within("pad by nothing", &[&[3]], |x| x[0].pad(0, 0, 0)),
+        within("pad along axis 1", &[&[2, 2, 2]], |x| x[0].pad(1, 2, 1)),
+        within("pad of nothing", &[&[0]], |x| x[0].pad(0, 1, 1)),
+        within("concat", &[&[2], &[3]], |x| Var::concat(x, 0)),
+        within("concat of one", &[&[2]], |x| Var::concat(x, 0)),
+        within("concat along axis 1", &[&[2, 1, 2], &[2, 3, 2]], |x| Var::concat(x, 1)),
+        within("concat with nothing", &[&[0], &[2], &[0]], |x| Var::concat(x, 0)),
+        within("concat of one twice", &[&[2], &[1]], |x| Var::concat(&[x[0], x[1], x[0]], 0)),
+        within("stack", &[&[2], &[2]], |x| Var::stack(x, 0)),
+        within("stack along axis 1", &[&[2], &[2], &[2]], |x| Var::stack(x, 1)),
+        within("stack of scalars", &[&[], &[]], |x| Var::stack(x, 0)),
+    ]
+}
+
+pub fn reductions<T: Real>() -> Vec<Case<T>> {
+    let shapes: [(&[usize], &[&[usize]]); 7] = [
+        (&[2, 3, 2], &[&[], &[0], &[1], &[2], &[0, 2], &[2, 1], &[0, 1, 2]]),
+        (&[3], &[&[], &[0]]),
+        (&[1], &[&[0]]),
+        (&[], &[&[]]),
+        (&[2, 1], &[&[0], &[1]]),
+        (&[0, 2], &[&[1]]),
+        (&[12], &[&[0]]),
+    ];
+    let mut cases = Vec::new();
+    for (shape, lists) in shapes {
+        for &axes in lists {
+            let name = |what: &str| format!("{what} over {axes:?} of {shape:?}");
+            let at = [grid(shape, 0.0)];
+            cases.push(case(name("sum"), &at, move |x: &[Var<T>]| x[0].sin().sum_axes(axes).sin()));
+            cases.push(case(name("mean"), &at, move |x: &[Var<T>]| x[0].sin().mean_axes(axes).sin()));
+            cases.push(case(name("max"), &at, move |x: &[Var<T>]| (x[0] * T::of(0.5)).exp().max_axes(axes).sin()));
+            cases.push(case(name("logsumexp"), &at, move |x: &[Var<T>]| x[0].logsumexp(axes)));
+        }
+    }
+    let nothing = || [numbers(&[0, 2], 0.0, 1.0)];
+    cases.push(case("sum of nothing", &nothing(), |x: &[Var<T>]| x[0].sum_axes(&[0]).exp()));
+    cases.push(case("sum of no rows", &nothing(), |x: &[Var<T>]| x[0].sum()));
+    cases.push(case("logsumexp of nothing", &nothing(), |x: &[Var<T>]| x[0].logsumexp(&[0]).exp()));
+    cases.push(case("mean beside nothing", &[numbers(&[2, 0], 0.0, 1.0)], |x: &[Var<T>]| x[0].mean_axes(&[0])));
+    cases.push(case("sum of all", &[grid(&[2, 3], 0.0)], |x: &[Var<T>]| x[0].square().sum().exp() * T::of(0.01)));
+    cases.push(case("mean of all", &[grid(&[2, 3], 0.0)], |x: &[Var<T>]| x[0].square().mean().exp()));
+    cases
+}
+
+pub fn softmaxes<T: Real>() -> Vec<Case<T>> {
+    let shapes: [&[usize]; 6] = [&[3], &[2, 3], &[2, 1], &[0, 3], &[2, 0], &[2, 2, 2]];
+    let each = |shape: &[usize]| {
+        let at = [grid(shape, 0.0)];
+        [
+            case(format!("log_softmax of {shape:?}"), &at, |x: &[Var<T>]| x[0].log_softmax()),
+            case(format!("softmax of {shape:?}"), &at, |x: &[Var<T>]| x[0].softmax()),
+        ]
+    };
+    shapes.into_iter().flat_map(each).collect()
+}
+
+/// An index array that repeats itself and stays below `length`.
+pub fn indices(shape: &[usize], length: usize) -> ArrayD<i32> {
+    let count: usize = shape.iter().product();
+    let entries = (0..count).map(|i| ((2 * i * i + i + 1) % length.max(1)) as i32);
+    Array1::from_iter(entries).into_shape_with_order(shape).unwrap()
+}
+
+pub fn indexing<T: Real>() -> Vec<Case<T>> {
+    let mut cases = Vec::new();
+    // (table, the number of axes indexed, the index arrays' shape)
+    let shapes: [(&[usize], usize, &[usize]); 11] = [
+        (&[4], 1, &[6]),
+        (&[4], 1, &[]),
+        (&[4], 1, &[0]),
+        (&[4], 1, &[2, 3]),
+        (&[1], 1, &[3]),
+        (&[3, 2], 1, &[4]),
+        (&[3, 2], 2, &[4]),
+        (&[3, 2], 2, &[]),
+        (&[3, 0], 1, &[2]),
+        (&[2, 2, 3], 3, &[5]),
+        (&[2, 3, 2], 2, &[2, 2]),
+    ];
+    for (table, axes, shape) in shapes {
+        let arrays = move |beside: Var<T>| -> Vec<Index<T>> {
+            table[..axes].iter().map(|&length| Index::constant(beside, indices(shape, length))).collect()
+        };
+        let name = |what: &str| format!("{what} {axes} axes of {table:?} by {shape:?}");
+        cases.push(within(&name("gather"), &[table], move |x| x[0].gather(&arrays(x[0]))));
+        let entries = [shape, &table[axes..]].concat();
+        let scattered = move |x: &[Var<T>]| x[0].scatter_add(&arrays(x[0]), &table[..axes]);
+        cases.push(within(&name("scatter_add into"), &[&entries], scattered));
+    }
+    for shape in [&[3, 2][..], &[2, 2, 3], &[1, 1], &[0, 2], &[3]] {
+        let (&last, rows) = shape.split_last().unwrap();
+        cases.push(within("pick", &[shape], move |x| x[0].pick(Index::constant(x[0], indices(rows, last)))));
+    }
+    cases
+}
+
+pub fn products<T: Real>() -> Vec<Case<T>> {
+    let shapes: [[&[usize]; 2]; 14] = [
+        [&[3], &[3]],
+        [&[2, 3], &[3]],
+        [&[2], &[2, 3]],
+        [&[2, 3], &[3, 2]],
+        [&[1, 1], &[1, 1]],
+        [&[2, 0], &[0, 3]],
+        [&[0, 2], &[2, 3]],
+        [&[2, 2, 3], &[2, 3, 1]],
+        [&[2, 2, 3], &[3, 1]],
+        [&[2, 3], &[2, 3, 1]],
+        [&[2, 1, 1, 2], &[3, 2, 1]],
+        [&[2, 2, 3], &[3]],
+        [&[3], &[2, 3, 1]],
+        [&[0, 2, 2], &[2, 2]],
+    ];
+    let mut cases: Vec<Case<T>> = shapes.iter().map(|shapes| within("matmul", shapes, |x| x[0].matmul(x[1]))).collect();
+    cases.push(within("matmul of transposes", &[&[3, 2], &[2, 3]], |x| x[0].t().matmul(x[1].t())));
+    cases.push(within("dot", &[&[3], &[3]], |x| x[0].dot(x[1])));
+    cases.push(within("dot", &[&[2, 2], &[2, 2]], |x| x[0].dot(x[1])));
+    cases.push(within("dot", &[&[0], &[0]], |x| x[0].dot(x[1])));
+    cases
+}
+
+pub fn systems<T: Real>() -> Vec<Case<T>> {
+    let shapes: [[&[usize]; 2]; 11] = [
+        [&[2, 2], &[2]],
+        [&[3, 3], &[3]],
+        [&[2, 2], &[2, 3]],
+        [&[1, 1], &[1]],
+        [&[0, 0], &[0]],
+        [&[2, 2], &[2, 0]],
+        [&[2, 2, 2], &[2, 2]],
+        [&[2, 2, 2], &[2, 2, 3]],
+        [&[2, 2], &[3, 2, 1]],
+        [&[2, 2, 2], &[1, 2]],
+        [&[2, 1, 2, 2], &[2, 3, 2]],
+    ];
+    let solve = |shapes: [&[usize]; 2]| {
+        let n = *shapes[0].last().unwrap();
+        let at = [numbers(shapes[0], -1.2, 1.2), numbers(shapes[1], -1.2, 1.2)];
+        // Rows exchanged, so that a pivot has to be looked for.
+        let rotated = Array2::from_shape_fn((n, n), |(i, j)| if (i + 1) % n == j { T::of(3.0) } else { T::zero() });
+        case(format!("solve {shapes:?}"), &at, move |x: &[Var<T>]| (x[0] + &rotated).solve(x[1].sin()))
+    };
+    shapes.into_iter().map(solve).collect()
+}
+
+pub fn recurrences<T: Real>() -> Vec<Case<T>> {
+    let mut cases = Vec::new();
+    let shapes: [(&[usize], usize); 8] =
+        [(&[4], 0), (&[1], 0), (&[0], 0), (&[2, 3], 0), (&[2, 3], 1), (&[2, 3, 2], 1), (&[0, 3], 1), (&[3, 0], 0)];
+    for (shape, axis) in shapes {
+        let mut start = shape.to_vec();
+        start.remove(axis);
+        let name = |what: &str| format!("{what} along axis {axis}");
+        let plain = [shape, shape];
+        let from = [shape, shape, &start];
+        cases.push(within(&name("scan"), &plain, move |x| x[0].scan(x[1], axis)));
+        cases.push(within(&name("scan_reverse"), &plain, move |x| x[0].scan_reverse(x[1], axis)));
+        cases.push(within(&name("scan_from"), &from, move |x| x[0].scan_from(x[1], x[2], axis)));
+        cases.push(within(&name("scan_reverse_from"), &from, move |x| x[0].scan_reverse_from(x[1], x[2], axis)));
+        cases.push(within(&name("cumsum"), &[shape], move |x| x[0].cumsum(axis)));
+        cases.push(within(&name("cumsum_exclusive"), &[shape], move |x| x[0].cumsum_exclusive(axis)));
+        cases.push(within(&name("cumprod"), &[shape], move |x| x[0].cumprod(axis)));
+    }
+    cases.push(within("scan by a scalar", &[&[2, 3], &[]], |x| x[0].scan(x[1], 1)));
+    cases.push(within("scan by a row", &[&[2, 3], &[3]], |x| x[0].scan(x[1], 0)));
+    cases.push(within("scan_reverse by a number", &[&[4]], |x| x[0].scan_reverse(T::of(0.9), 0)));
+    cases.push(within("scan_from a scalar", &[&[2, 3], &[]], |x| x[0].scan_from(T::of(0.9), x[1], 0)));
+    cases.push(within("scan_reverse_from a scalar", &[&[2, 3], &[]], |x| x[0].scan_reverse_from(x[0], x[1], 1)));
+    cases.push(case("cumprod with zeros", &[arr1(&[0.5, 0.0, -1.5, 0.0]).into_dyn()], |x: &[Var<T>]| x[0].cumprod(0)));
+    cases
+}
+
+pub fn repeated_variables<T: Real>() -> Vec<Case<T>> {
+    let same = |x: Var<T>, f: fn(Var<T>, Var<T>) -> Var<T>| f(x, x);
+    let vector = || [numbers(&[3], 0.3, 1.4)];
+    let matrix = || [numbers(&[2, 2], 0.3, 1.4)];
+    vec![
+        case("x + x", &vector(), |x: &[Var<T>]| (x[0] + x[0]).sin()),
+        case("x − x", &vector(), move |x: &[Var<T>]| same(x[0], |x, y| x - y)),
+        case("x·x", &vector(), |x: &[Var<T>]| x[0] * x[0]),
+        case("x/x", &vector(), move |x: &[Var<T>]| same(x[0], |x, y| x / y)),
+        case("max(x, x)", &vector(), |x: &[Var<T>]| x[0].max(x[0]).sin()),
+        case("min(x, x)", &vector(), |x: &[Var<T>]| x[0].min(x[0]).sin()),
+        case("x^x", &vector(), |x: &[Var<T>]| x[0].pow(x[0])),
+        case("x where x < 1, else x²", &vector(), |x: &[Var<T>]| x[0].less(T::one()).select(x[0], x[0] * x[0])),
+        case("x broadcast against itself", &vector(), |x: &[Var<T>]| (x[0].insert_axis(1) * x[0]).sin()),
+        case("x·x as vectors", &vector(), |x: &[Var<T>]| x[0].matmul(x[0]).exp() * T::of(0.1)),
+        case("x·xᵀ", &matrix(), |x: &[Var<T>]| x[0].matmul(x[0].t())),
+        case("x·x as matrices", &matrix(), |x: &[Var<T>]| x[0].matmul(x[0])),
+        case("solve of a matrix for itself", &matrix(), |x: &[Var<T>]| {
+            (x[0] + &arr2(&[[3.0, 0.0], [0.0, 3.0]]).mapv(T::of)).solve(x[0])
+        }),
+        case("scan of x by x", &vector(), |x: &[Var<T>]| x[0].scan(x[0], 0)),
+        case("scan_reverse of x by x", &vector(), |x: &[Var<T>]| x[0].scan_reverse(x[0], 0)),
+        case("gathered twice", &vector(), |x: &[Var<T>]| {
+            let index = Index::constant(x[0], arr1(&[2, 2, 0]));
+            x[0].gather(&[index]) * x[0].gather(&[index]) * x[0]
+        }),
+        case("one index array for two axes", &matrix(), |x: &[Var<T>]| {
+            let index = Index::constant(x[0], arr1(&[1, 1, 0]));
+            x[0].exp().gather(&[index, index]).sin()
+        }),
+        case("powers, sums and quotients of one", &vector(), |x: &[Var<T>]| x[0].powf(2.5) / (x[0].sum() + x[0].sin())),
+    ]
+}
+
+/// The entries `k` of arrays that have a new leading axis.
+pub fn example(batch: &ArrayD<f64>, k: usize) -> ArrayD<f64> {
+    batch.index_axis(Axis(0), k).to_owned()
+}
+
+/// Panics unless the two agree, relative to the larger of 1 and the largest number.
+#[track_caller]
+pub fn assert_close(what: &str, a: &ArrayD<f64>, b: &ArrayD<f64>, tolerance: f64) {
+    assert_eq!(a.shape(), b.shape(), "{what}");
+    let scale = a.iter().chain(b).fold(1.0, |scale: f64, x| scale.max(x.abs()));
+    for (a, b) in a.iter().zip(b) {
+        let close = (a - b).abs() <= tolerance * scale || (a == b) || (a.is_nan() && b.is_nan());
+        assert!(close, "{what}: {a:e} and {b:e} differ by more than {tolerance:e} of {scale:e}");
+    }
+}
