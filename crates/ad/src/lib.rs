@@ -43,7 +43,7 @@ pub use error::Error;
 pub use op::barrier::DerivativeLimit;
 pub use op::custom::{CustomOperation, custom};
 pub use op::elementwise::Term;
-pub use program::{Cost, Program, evaluate};
+pub use program::{Cost, Lowering, Program, evaluate};
 pub use real::Real;
 pub use tape::{Handle, Index, Tape, Var};
 pub use tensor::{IntoArray, Shape, Value};

@@ -1,6 +1,6 @@
 //! Programs: what they print, cost and give, on whatever inputs and threads they run; and where nodes say they come from.
 
-use ad::{Handle, Program, Tape, Var, values};
+use ad::{Handle, Lowering, Program, Tape, Var, values};
 use ndarray::{Array1, Array2, ArrayD, Axis, Order, ShapeBuilder, arr1, arr2, s};
 
 #[test]
@@ -198,7 +198,7 @@ fn a_var_says_on_which_line_it_was_made_and_a_derivative_what_it_comes_from() {
     let asked = line!() + 1;
     let _ = ad::grad(|x: Var| argument.insert(x).sum(), x);
     here(asked, argument.unwrap());
-    let program = tape.compile([x], [gradient]).to_string();
+    let program = tape.compile_with([x], [gradient], Lowering::Off).to_string();
     let cosine = program.lines().find(|line| line.contains("= cos")).unwrap();
     assert!(cosine.contains(&format!("tests/programs.rs:{}:", y.location().line())), "{program}");
     let steps = || program.lines().filter(|line| line.starts_with('%'));

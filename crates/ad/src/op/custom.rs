@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::diff::vmap::Mapping;
 use crate::real::Real;
 use crate::tape::{Handle, Var};
@@ -102,6 +102,16 @@ impl<T: Real> Rules<T> for Custom<T> {
     fn batched(&self, size: usize) -> Op<T> {
         let leading = std::iter::once(size).chain(self.leading.iter().copied()).collect();
         Op::Custom(Custom { op: Arc::clone(&self.op), leading })
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        Rows::alike(operands).filter(|_| !self.leading.is_empty())
+    }
+
+    fn on_rows(&self, rows: usize) -> Option<Op<T>> {
+        let mut op = self.clone();
+        op.leading[0] = rows;
+        Some(Op::Custom(op))
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {

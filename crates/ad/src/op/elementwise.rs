@@ -8,7 +8,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use ndarray::{Array, Dimension};
 
 use super::leaf::fill;
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::{Var, constant};
 use crate::tensor::{IntoArray, Shape, broadcast_shape, size};
@@ -250,6 +250,10 @@ impl<T: Real> Rules<T> for Elementwise {
 
     fn batched(&self, _size: usize) -> Op<T> {
         Op::Elementwise(*self)
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        Rows::alike(operands)
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {

@@ -6,7 +6,9 @@
 
 use std::ops::Not;
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use smallvec::SmallVec;
+
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::{Index, Kind, NodeId, Operands, Var, constant_index, record};
 use crate::tensor::{Axes, IntoArray, Shape, size, strides};
@@ -129,6 +131,28 @@ impl<T: Real> Rules<T> for Indexing {
             _ => gather_at(source, axis, &indices),
         };
         move_axis(result, axis, 0).node
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        let indices = operands.len() - 1;
+        let mut by_row: SmallVec<[bool; 3]> = smallvec::smallvec![false; operands.len()];
+        match self {
+            Indexing::ToReal => Rows::alike(operands),
+            // The indices have the rows; the table is everyone's, or gathers what all rows scatter.
+            Indexing::Gather { axis: 0 } => {
+                by_row[1..].fill(true);
+                Some(Rows { by_row, summed: false }).filter(|_| !operands[1].is_empty())
+            }
+            Indexing::ScatterAdd { axis: 0, .. } => {
+                by_row.fill(true);
+                Some(Rows { by_row, summed: true }).filter(|_| indices > 0 && !operands[1].is_empty())
+            }
+            // The table (or what is scattered) has the rows, in front of the axes that are indexed.
+            Indexing::Gather { .. } | Indexing::ScatterAdd { .. } => {
+                by_row[0] = true;
+                Some(Rows { by_row, summed: false })
+            }
+        }
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {

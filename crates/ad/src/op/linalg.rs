@@ -2,7 +2,7 @@
 //!
 //! Both operations take their matrices transposed by flags, which differentiation flips: no transpose is ever recorded.
 
-use super::{Batch, Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use super::{Batch, Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::kernel;
 use crate::real::Real;
 use crate::tape::{NodeId, Var, record};
@@ -85,6 +85,18 @@ impl<T: Real> Rules<T> for MatMul {
         record::<T>(batch.tape, Op::MatMul(*self), &operands)
     }
 
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        if operands[0].len() > 2 {
+            return Rows::alike(operands);
+        }
+        match (self.transpose_a, self.transpose_b) {
+            // X·W of the rows of X, and XᵀY, a sum over the rows of both.
+            (false, _) => Some(Rows { by_row: smallvec::smallvec![true, false], summed: false }),
+            (true, false) => Some(Rows { by_row: smallvec::smallvec![true, true], summed: true }),
+            (true, true) => None,
+        }
+    }
+
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
         let (a, b, out) = (operands[0], operands[1], out.real());
         let (m, k) = matrix(a.shape, self.transpose_a);
@@ -147,6 +159,10 @@ impl<T: Real> Rules<T> for Solve {
             return x.reshape(&[n, batch.size, m]).transpose(&[1, 0, 2]).node;
         }
         record::<T>(batch.tape, Op::Solve(*self), &[batch.batched(0).node(), batch.batched(1).node()])
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        Rows::alike(operands).filter(|_| operands[0].len() > 2)
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {

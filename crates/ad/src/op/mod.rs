@@ -116,12 +116,39 @@ pub trait Rules<T: Real> {
         record(batch.tape, self.batched(batch.size), &operands)
     }
 
+    /// How does it treat rows, that is, the entries of arrays along their leading axis? `None` if it mixes them.
+    fn rows(&self, _operands: &[&[usize]]) -> Option<Rows> {
+        None
+    }
+
+    /// What is the same operation on a block of that many rows, where its parameters know the number? `None` if they do not.
+    fn on_rows(&self, _rows: usize) -> Option<Op<T>> {
+        None
+    }
+
     /// What are its numbers?
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure>;
 
     /// How many floating-point operations is that? (A transcendental function counts as one.)
     fn flops(&self, _operands: &[&[usize]], _shape: &[usize]) -> usize {
         0
+    }
+}
+
+/// An operation that does the same to every row, or sums over rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// Of each operand, whether it is taken by row, or whole for every row.
+    pub by_row: SmallVec<[bool; 3]>,
+    /// Whether the result is summed over rows, or has a row for each.
+    pub summed: bool,
+}
+
+impl Rows {
+    /// All operands are taken by row, and the result has a row for each, if the operands have rows at all.
+    pub fn alike(operands: &[&[usize]]) -> Option<Self> {
+        let all = operands.iter().all(|shape| !shape.is_empty());
+        all.then(|| Self { by_row: smallvec::smallvec![true; operands.len()], summed: false })
     }
 }
 
@@ -229,7 +256,56 @@ impl<'a, T> Operand<'a, T> {
     }
 }
 
+impl<'a, T> Slice<'a, T> {
+    pub fn range(self, range: std::ops::Range<usize>) -> Self {
+        match self {
+            Slice::Real(data) => Slice::Real(&data[range]),
+            Slice::Index(data) => Slice::Index(&data[range]),
+        }
+    }
+}
+
 impl<'a, T> Out<'a, T> {
+    /// The first entries (as many as there are), and the rest.
+    pub fn split_at(self, count: usize) -> (Self, Self) {
+        match self {
+            Out::Real(data) => {
+                let (first, rest) = data.split_at_mut(count.min(data.len()));
+                (Out::Real(first), Out::Real(rest))
+            }
+            Out::Index(data) => {
+                let (first, rest) = data.split_at_mut(count.min(data.len()));
+                (Out::Index(first), Out::Index(rest))
+            }
+        }
+    }
+
+    pub fn reborrow(&mut self) -> Out<'_, T> {
+        match self {
+            Out::Real(data) => Out::Real(data),
+            Out::Index(data) => Out::Index(data),
+        }
+    }
+
+    pub fn range(self, range: std::ops::Range<usize>) -> Self {
+        match self {
+            Out::Real(data) => Out::Real(&mut data[range]),
+            Out::Index(data) => Out::Index(&mut data[range]),
+        }
+    }
+
+    /// Takes the entries of a slice of the same kind and length.
+    pub fn copy_from(self, from: Slice<'_, T>)
+    where
+        T: Copy,
+    {
+        match (self, from) {
+            (Out::Real(to), Slice::Real(from)) => to.copy_from_slice(from),
+            (Out::Index(to), Slice::Index(from)) => to.copy_from_slice(from),
+            _ => unreachable!("kinds are checked when an operation is recorded"),
+        }
+    }
+
     pub fn real(self) -> &'a mut [T] {
         match self {
             Out::Real(data) => data,

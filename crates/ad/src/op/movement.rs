@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::{Index, Kind, Var, record};
 use crate::tensor::{Axes, Shape, around, broadcast_shape, size, strides};
@@ -145,6 +145,27 @@ impl<T: Real> Rules<T> for Movement {
             &Movement::Pad { axis, before, after } => Movement::Pad { axis: axis + 1, before, after },
             &Movement::Concat { axis } => Movement::Concat { axis: axis + 1 },
         })
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        let alike = Rows::alike(operands);
+        match self {
+            Movement::Broadcast { axes, .. } if axes.first() == Some(&0) => alike,
+            Movement::Broadcast { .. } => Some(Rows { by_row: smallvec::smallvec![false], summed: false }),
+            Movement::Reshape(shape) => alike.filter(|_| shape.first() == operands[0].first()),
+            Movement::Transpose(axes) => alike.filter(|_| axes[0] == 0),
+            Movement::Slice { axis, .. } | Movement::Pad { axis, .. } | Movement::Concat { axis } => {
+                alike.filter(|_| *axis > 0)
+            }
+        }
+    }
+
+    fn on_rows(&self, rows: usize) -> Option<Op<T>> {
+        let mut op = self.clone();
+        if let Movement::Broadcast { shape, .. } | Movement::Reshape(shape) = &mut op {
+            shape[0] = rows;
+        }
+        Some(Op::Movement(op))
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {

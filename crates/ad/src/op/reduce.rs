@@ -1,6 +1,6 @@
 //! Operations that reduce over axes: sum, maximum, log-sum-exp. The reduced axes disappear.
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::Var;
 use crate::tensor::{Axes, Shape, size};
@@ -70,6 +70,11 @@ impl<T: Real> Rules<T> for Reduce {
 
     fn batched(&self, _size: usize) -> Op<T> {
         Op::Reduce(Reduce { by: self.by, axes: self.axes.iter().map(|axis| axis + 1).collect() })
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        let summed = self.axes.first() == Some(&0);
+        Rows::alike(operands).filter(|_| !summed || self.by == By::Sum).map(|rows| Rows { summed, ..rows })
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {

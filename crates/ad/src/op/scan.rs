@@ -12,7 +12,7 @@
 //! Outside the axis y is 0.
 
 use super::leaf::fill;
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::Var;
 use crate::tensor::{Shape, around, size};
@@ -61,6 +61,10 @@ impl<T: Real> Rules<T> for Scan {
 
     fn batched(&self, _size: usize) -> Op<T> {
         Op::Scan(Scan { axis: self.axis + 1, ..*self })
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        Rows::alike(operands).filter(|_| self.axis > 0)
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {

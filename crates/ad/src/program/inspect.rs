@@ -1,8 +1,11 @@
 //! To look inside a program: its text, and what it costs.
 
 use std::fmt::{Display, Formatter, Result};
+use std::panic::Location;
 
-use super::{Place, Program};
+use super::region::{Destination, RowOperand};
+use super::{ConstantData, Place, Program, Unit};
+use crate::op::Op;
 use crate::real::Real;
 use crate::tape::Kind;
 use crate::tensor::size;
@@ -10,11 +13,11 @@ use crate::tensor::size;
 /// What one run of a program costs, by count and not by clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Kernel calls.
+    /// Operations; one that runs block by block counts once.
     pub operations: usize,
     /// Floating-point operations; a transcendental function counts as one.
     pub flops: usize,
-    /// Bytes read and written by the kernels.
+    /// Bytes read and written by the kernels, in cache or not.
     pub bytes: usize,
     /// Bytes held at once, for results on the way, constants and inputs.
     pub peak_memory: usize,
@@ -34,39 +37,52 @@ impl<T: Real> Program<T> {
             Kind::Real => size * size_of::<T>(),
             Kind::Index => size * size_of::<i32>(),
         };
-        let kind_of = |place: Place| match place {
-            Place::Input(i) => self.inputs[i].kind,
-            Place::Constant(i) => match self.constants[i].data {
-                super::ConstantData::Real(_) => Kind::Real,
-                super::ConstantData::Index(_) => Kind::Index,
-            },
-            Place::Step(i) => self.steps[i].kind,
+        let mut cost = Cost::default();
+        let mut count = |op: &Op<T>, operands: &[&[usize]], kind: Kind, shape: &[usize], times: usize| {
+            cost.flops += times * op.rules().flops(operands, shape);
+            let read: usize = operands.iter().map(|shape| bytes(Kind::Real, size(shape))).sum();
+            cost.bytes += times * (bytes(kind, size(shape)) + read);
         };
-        let mut cost = Cost { operations: self.steps.len(), ..Cost::default() };
-        for step in &self.steps {
-            let shapes: Vec<&[usize]> = step.operands.iter().map(|(_, shape)| shape.as_slice()).collect();
-            cost.flops += step.op.rules().flops(&shapes, &step.shape);
-            cost.bytes += bytes(step.kind, size(&step.shape));
-            cost.bytes += step.operands.iter().map(|(place, shape)| bytes(kind_of(*place), size(shape))).sum::<usize>();
+        for unit in &self.units {
+            match unit {
+                Unit::Step(step) => {
+                    let shapes: Vec<&[usize]> = step.operands.iter().map(|(_, shape)| shape.as_slice()).collect();
+                    count(&step.op, &shapes, step.kind, &step.shape, 1);
+                }
+                Unit::Region(region) => {
+                    for step in &region.steps {
+                        let variant = &step.variants[0];
+                        let shapes: Vec<&[usize]> = variant.operands.iter().map(|shape| shape.as_slice()).collect();
+                        count(&variant.op, &shapes, step.kind, &variant.shape, region.rows.div_ceil(region.block));
+                    }
+                }
+            }
         }
-        let slots = self.slots.iter().map(|&(kind, size)| bytes(kind, size)).sum::<usize>();
-        let constants = (0..self.constants.len())
-            .map(|i| bytes(kind_of(Place::Constant(i)), size(&self.constants[i].shape)))
-            .sum::<usize>();
-        let inputs = self.inputs.iter().map(|input| bytes(input.kind, size(&input.shape))).sum::<usize>();
-        cost.peak_memory = slots + constants + inputs;
+        cost.operations =
+            self.units.iter().map(|unit| if let Unit::Region(region) = unit { region.steps.len() } else { 1 }).sum();
+        let slots: usize = self.slots.iter().map(|slot| bytes(slot.kind, slot.size)).sum();
+        let constants = self.constants.iter().map(|constant| match &constant.data {
+            ConstantData::Real(data) => bytes(Kind::Real, data.len()),
+            ConstantData::Index(data) => bytes(Kind::Index, data.len()),
+        });
+        let inputs: usize = self.inputs.iter().map(|input| bytes(input.kind, size(&input.shape))).sum();
+        let regions = self.units.iter().map(|unit| match unit {
+            Unit::Step(_) => 0,
+            Unit::Region(region) => {
+                let temporaries = region.temporaries.iter().map(|&(kind, size)| bytes(kind, size * region.block));
+                let sums = region.results.iter().filter(|result| result.summed).map(|sum| bytes(sum.kind, sum.per_row));
+                region.chunks() * (temporaries.sum::<usize>() + sums.sum::<usize>())
+            }
+        });
+        cost.peak_memory = slots + constants.sum::<usize>() + inputs + regions.sum::<usize>();
         cost
     }
 }
 
-/// One line for each operation: its number, name, operands, parameters, type, shape, and where it was recorded.
+/// One line for each operation: its result, name, operands, parameters, type, shape, and where it was recorded. What runs
+/// block by block is indented, with the number of rows of a block in place of all; `+` is a sum over blocks.
 impl<T: Real> Display for Program<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let name = |place: Place| match place {
-            Place::Input(i) => self.inputs[i].name.to_string(),
-            Place::Constant(i) => format!("c{i}"),
-            Place::Step(i) => format!("%{i}"),
-        };
         let dtype = |kind: Kind| match kind {
             Kind::Real => T::NAME,
             Kind::Index => "i32",
@@ -76,31 +92,79 @@ impl<T: Real> Display for Program<T> {
             writeln!(f, "input  {}: {}", input.name, array(input.kind, &input.shape))?;
         }
         for (i, constant) in self.constants.iter().enumerate() {
-            let (kind, first, uniform) = match &constant.data {
-                super::ConstantData::Real(data) => {
-                    let first = data.first().copied();
-                    (Kind::Real, first.map(|x| x.to_string()), data.iter().all(|&x| Some(x) == first))
-                }
-                super::ConstantData::Index(data) => {
-                    let first = data.first().copied();
-                    (Kind::Index, first.map(|x| x.to_string()), data.iter().all(|&x| Some(x) == first))
-                }
-            };
-            let content = match first {
-                Some(first) if uniform => format!(" = {first}"),
-                _ => String::new(),
+            let (kind, content) = match &constant.data {
+                ConstantData::Real(data) => (Kind::Real, only(data.iter())),
+                ConstantData::Index(data) => (Kind::Index, only(data.iter())),
             };
             writeln!(f, "const  c{i}: {}{content}", array(kind, &constant.shape))?;
         }
-        for (i, step) in self.steps.iter().enumerate() {
-            let operands: Vec<String> = step.operands.iter().map(|(place, _)| name(*place)).collect();
-            let rules = step.op.rules();
-            let call = format!("%{i} = {}({})", rules.name(), operands.join(", "));
-            let parameters = rules.parameters();
+        let mut line = |result: String, op: &Op<T>, operands: &[String], of: String, at: &Location<'_>| {
+            let call = format!("{result} = {}({})", op.rules().name(), operands.join(", "));
+            let parameters = op.rules().parameters();
             let call = if parameters.is_empty() { call } else { format!("{call} {parameters}") };
-            writeln!(f, "{call:<48} {:<20} {}", array(step.kind, &step.shape), step.location)?;
+            writeln!(f, "{call:<48} {of:<20} {at}")
+        };
+        // Slots are used again and again; results are numbered in the order in which they are made.
+        let mut made = 0;
+        let mut number = vec![0; self.slots.len()];
+        let mut new = |number: &mut usize| {
+            *number = made;
+            made += 1;
+        };
+        let name = |number: &[usize], place: Place| match place {
+            Place::Input(i) => self.inputs[i].name.to_string(),
+            Place::Constant(i) => format!("c{i}"),
+            Place::Slot(i) => format!("%{}", number[i]),
+        };
+        for unit in &self.units {
+            match unit {
+                Unit::Step(step) => {
+                    let operands: Vec<String> = step.operands.iter().map(|(place, _)| name(&number, *place)).collect();
+                    new(&mut number[step.slot]);
+                    let result = format!("%{}", number[step.slot]);
+                    line(result, &step.op, &operands, array(step.kind, &step.shape), step.location)?;
+                }
+                Unit::Region(region) => {
+                    let mut temporary = vec![0; region.temporaries.len()];
+                    for step in &region.steps {
+                        let operands: Vec<String> = (step.operands.iter())
+                            .map(|operand| match operand {
+                                RowOperand::Temporary(i) => format!("%{}", temporary[*i]),
+                                RowOperand::Rows(place, _) => format!("{}[rows]", name(&number, *place)),
+                                RowOperand::Whole(place) | RowOperand::Uniform(place) => name(&number, *place),
+                            })
+                            .collect();
+                        let mut kept = |result: usize| {
+                            let slot = region.results[result].slot;
+                            new(&mut number[slot]);
+                            number[slot]
+                        };
+                        let result = match step.destination {
+                            Destination::Temporary { temporary: i, copy } => {
+                                match copy {
+                                    Some(result) => temporary[i] = kept(result),
+                                    None => new(&mut temporary[i]),
+                                }
+                                format!("  %{}", temporary[i])
+                            }
+                            Destination::Rows(result) => format!("  %{}", kept(result)),
+                            Destination::Sum(result) => format!("  %{} +", kept(result)),
+                        };
+                        let variant = &step.variants[0];
+                        line(result, &variant.op, &operands, array(step.kind, &variant.shape), step.location)?;
+                    }
+                }
+            }
         }
-        let outputs: Vec<String> = self.outputs.iter().map(|(place, _)| name(*place)).collect();
+        let outputs: Vec<String> = self.outputs.iter().map(|(place, _)| name(&number, *place)).collect();
         writeln!(f, "return {}", outputs.join(", "))
+    }
+}
+
+/// " = x", if all entries are x.
+fn only<E: Display + PartialEq>(mut entries: impl Iterator<Item = E>) -> String {
+    match entries.next() {
+        Some(first) if entries.all(|entry| entry == first) => format!(" = {first}"),
+        _ => String::new(),
     }
 }

@@ -11,15 +11,20 @@ use ndarray::{ArrayD, CowArray, IxDyn};
 use smallvec::SmallVec;
 
 use crate::error::Error;
-use crate::op::{Failure, Op, Operand, Out, Slice};
+use crate::op::{Failure, Leaf, Op, Operand, Out, Slice};
 use crate::real::Real;
-use crate::tape::{Handle, Kind, Tape, Var};
+use crate::tape::{Handle, Kind, NodeId, Tape, Var, with_graph};
 use crate::tensor::{Shape, Value, size};
 
 mod inspect;
+mod ir;
+mod lower;
 mod plan;
+mod region;
 
 pub use inspect::Cost;
+use ir::Ir;
+use region::{ChunkSpace, Region, RowOperand};
 
 /// A computation that can be run again and again, on other values of its inputs, from any thread.
 ///
@@ -37,12 +42,35 @@ pub use inspect::Cost;
 pub struct Program<T: Real = f64> {
     inputs: Vec<Input>,
     constants: Vec<Constant<T>>,
-    steps: Vec<Step<T>>,
+    units: Vec<Unit<T>>,
     outputs: Vec<(Place, Shape)>,
-    /// For each slot of a workspace, what it holds and the most entries it ever holds.
-    slots: Vec<(Kind, usize)>,
+    slots: Vec<Slot>,
     /// Workspaces not in use. A run takes one, or makes one, and puts it back.
-    idle: Mutex<Vec<Vec<Buffer<T>>>>,
+    idle: Mutex<Vec<Workspace<T>>>,
+    /// What was recorded, where it is not what runs.
+    recorded: Option<Ir<T>>,
+}
+
+/// A part of a workspace: what it holds, and the most entries it ever holds.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    kind: Kind,
+    size: usize,
+}
+
+/// What a run needs to itself.
+#[derive(Debug)]
+struct Workspace<T> {
+    slots: Vec<Buffer<T>>,
+    /// For each region in turn, what its chunks need.
+    regions: Vec<Vec<ChunkSpace<T>>>,
+}
+
+/// What runs in one go.
+#[derive(Clone, Debug)]
+enum Unit<T: Real> {
+    Step(Step<T>),
+    Region(Region<T>),
 }
 
 /// An input that a run gives a value for.
@@ -83,8 +111,8 @@ struct Step<T: Real> {
 enum Place {
     Input(usize),
     Constant(usize),
-    /// The result of this step.
-    Step(usize),
+    /// A slot of the workspace.
+    Slot(usize),
 }
 
 #[derive(Debug)]
@@ -99,6 +127,16 @@ enum Given<'a, T: Real> {
     Index(CowArray<'a, i32, IxDyn>),
 }
 
+/// Whether a program does its outputs' operations as they were recorded, or simplified first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lowering {
+    /// Simplified: the same numbers, within rounding, by less work.
+    #[default]
+    On,
+    /// As recorded, but for what nobody asks for, what is equal to something before, and identities.
+    Off,
+}
+
 impl<T: Real> Tape<T> {
     /// A program that computes `outputs`, and takes values for `inputs`, in this order. Inputs that are not listed keep the
     /// values they were recorded with.
@@ -110,19 +148,60 @@ impl<T: Real> Tape<T> {
         inputs: impl IntoIterator<Item = H>,
         outputs: impl IntoIterator<Item = Var<T>>,
     ) -> Program<T> {
+        self.compile_with(inputs, outputs, Lowering::On)
+    }
+
+    /// [`compile`](Self::compile), with lowering or without: to compare the two, or to read what was recorded.
+    #[track_caller]
+    pub fn compile_with<H: Into<Handle<T>>>(
+        &self,
+        inputs: impl IntoIterator<Item = H>,
+        outputs: impl IntoIterator<Item = Var<T>>,
+        lowering: Lowering,
+    ) -> Program<T> {
         let inputs: Vec<Handle<T>> = inputs.into_iter().map(Into::into).collect();
         let outputs: Vec<Var<T>> = outputs.into_iter().collect();
         for handle in inputs.iter().copied().chain(outputs.iter().map(|&output| output.into())) {
             assert!(handle.tape() == self.id(), "compile: {handle:?} is of another tape");
         }
-        for &input in &inputs {
-            plan::expect_input(input);
+        for handle in &inputs {
+            expect_input(*handle);
         }
-        match plan::compile(self.id(), &inputs, &outputs) {
+        match compile(self.id(), &inputs, &outputs, lowering) {
             Ok(program) => program,
             Err(problem) => panic!("compile: {problem}"),
         }
     }
+}
+
+#[track_caller]
+fn expect_input<T: Real>(handle: Handle<T>) {
+    let other = with_graph::<T, _>(handle.tape(), |graph| {
+        let node = &graph.nodes[handle.node() as usize];
+        let other = !matches!(node.op, Op::Leaf(Leaf::Input { .. }));
+        other.then(|| (node.op.rules().name().to_owned(), node.location))
+    });
+    if let Some((name, location)) = other {
+        panic!(
+            "compile: only what `Tape::input` or `Tape::index` made can be an input, not the result of {name} recorded at \
+             {location}"
+        );
+    }
+}
+
+fn compile<T: Real>(
+    tape: u32,
+    inputs: &[Handle<T>],
+    outputs: &[Var<T>],
+    lowering: Lowering,
+) -> Result<Program<T>, Error> {
+    let inputs: Vec<NodeId> = inputs.iter().map(|handle| handle.node()).collect();
+    let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
+    let ir = with_graph::<T, _>(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
+    Ok(match lowering {
+        Lowering::On => Program { recorded: Some(ir.clone()), ..plan::plan(&lower::lower(&ir), lowering) },
+        Lowering::Off => plan::plan(&ir, lowering),
+    })
 }
 
 /// The values of several Vars of one tape, computed together.
@@ -132,7 +211,7 @@ impl<T: Real> Tape<T> {
 pub fn evaluate<T: Real>(vars: &[Var<T>]) -> Vec<ArrayD<T>> {
     let Some((first, rest)) = vars.split_first() else { return Vec::new() };
     first.check_same_tape_all("evaluate", rest);
-    match plan::compile(first.tape, &[], vars).and_then(|program| program.run(&[])) {
+    match compile(first.tape, &[], vars, Lowering::On).and_then(|program| program.run(&[])) {
         Ok(values) => values,
         Err(problem) => panic!("{problem}"),
     }
@@ -164,7 +243,7 @@ impl<T: Real> Program<T> {
             values,
             |_, _, _| Ok(()),
             |given, buffers| {
-                self.outputs.iter().map(|(place, shape)| self.read(*place, shape, given, buffers)).collect()
+                self.outputs.iter().map(|(place, shape)| self.output(*place, shape, given, buffers)).collect()
             },
         )
     }
@@ -175,6 +254,10 @@ impl<T: Real> Program<T> {
     /// # Errors
     /// [`Error::NotFinite`], and those of [`run`](Self::run).
     pub fn check_finite(&self, values: &[Value<'_>]) -> Result<(), Error> {
+        if let Some(recorded) = &self.recorded {
+            // Where a number was lost is a question about the operations as they were recorded.
+            return plan::plan(recorded, Lowering::Off).check_finite(values);
+        }
         let not_finite = |operation: &str, location, entries: &[T], shape: &Shape| {
             entries.iter().position(|x| !x.is_finite()).map_or(Ok(()), |entry| {
                 let (operation, shape, value) = (operation.to_owned(), shape.clone(), entries[entry].as_f64());
@@ -210,27 +293,65 @@ impl<T: Real> Program<T> {
     ) -> Result<R, Error> {
         let given = self.accept(values)?;
         let idle = self.idle.lock().expect("no run panics while it holds the lock").pop();
-        let mut buffers = idle.unwrap_or_else(|| self.slots.iter().map(Buffer::new).collect());
-        let mut outcome = Ok(());
-        for step in &self.steps {
-            let mut out = std::mem::replace(&mut buffers[step.slot], Buffer::Real(Vec::new()));
-            let operands: SmallVec<[Operand<'_, T>; 3]> =
-                step.operands.iter().map(|(place, shape)| self.operand(*place, shape, &given, &buffers)).collect();
-            outcome = step
-                .op
-                .rules()
-                .forward(&operands, &step.shape, out.entries(size(&step.shape)))
-                .map_err(|failure| step.error(failure))
-                .and_then(|()| after(step, &operands, &out));
-            drop(operands);
-            buffers[step.slot] = out;
-            if outcome.is_err() {
-                break;
+        let mut workspace = idle.unwrap_or_else(|| self.workspace());
+        let outcome = self.run_units(&given, &mut workspace, &mut after);
+        let result = outcome.map(|()| finish(&given, &workspace.slots));
+        self.idle.lock().expect("no run panics while it holds the lock").push(workspace);
+        result
+    }
+
+    fn workspace(&self) -> Workspace<T> {
+        let regions = self.units.iter().filter_map(|unit| match unit {
+            Unit::Step(_) => None,
+            Unit::Region(region) => Some(region.space()),
+        });
+        Workspace {
+            slots: self.slots.iter().map(|slot| Buffer::new(slot.kind, slot.size)).collect(),
+            regions: regions.collect(),
+        }
+    }
+
+    fn run_units(
+        &self,
+        given: &[Given<'_, T>],
+        Workspace { slots, regions }: &mut Workspace<T>,
+        after: &mut impl FnMut(&Step<T>, &[Operand<'_, T>], &Buffer<T>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut regions = regions.iter_mut();
+        for unit in &self.units {
+            match unit {
+                Unit::Step(step) => {
+                    let mut out = std::mem::take(&mut slots[step.slot]);
+                    let operands: SmallVec<[Operand<'_, T>; 3]> = (step.operands.iter())
+                        .map(|(place, shape)| Operand {
+                            data: self.read(*place, given, slots).range(0..size(shape)),
+                            shape,
+                        })
+                        .collect();
+                    let outcome = (step.op.rules())
+                        .forward(&operands, &step.shape, out.entries(size(&step.shape)))
+                        .map_err(|failure| error(failure, step.op.rules().name(), step.location))
+                        .and_then(|()| after(step, &operands, &out));
+                    drop(operands);
+                    slots[step.slot] = out;
+                    outcome?;
+                }
+                Unit::Region(region) => {
+                    let mut made: SmallVec<[Buffer<T>; 8]> =
+                        region.results.iter().map(|result| std::mem::take(&mut slots[result.slot])).collect();
+                    let mut results: SmallVec<[&mut Buffer<T>; 8]> = made.iter_mut().collect();
+                    let space = regions.next().expect("a workspace has room for each region");
+                    let outcome = region.run(&|place| self.read(place, given, slots), &mut results, space);
+                    drop(results);
+                    region.results.iter().zip(made).for_each(|(result, made)| slots[result.slot] = made);
+                    outcome.map_err(|fault| {
+                        let step = &region.steps[fault.step];
+                        error(fault.failure, step.variants[0].op.rules().name(), step.location)
+                    })?;
+                }
             }
         }
-        let result = outcome.map(|()| finish(&given, &buffers));
-        self.idle.lock().expect("no run panics while it holds the lock").push(buffers);
-        result
+        Ok(())
     }
 
     /// Checks the values against the inputs, and lays them out row-major.
@@ -266,15 +387,10 @@ impl<T: Real> Program<T> {
         self.inputs.iter().zip(values).map(accept).collect()
     }
 
-    fn operand<'a>(
-        &'a self,
-        place: Place,
-        shape: &'a Shape,
-        given: &'a [Given<'_, T>],
-        buffers: &'a [Buffer<T>],
-    ) -> Operand<'a, T> {
+    /// All entries of what lies there.
+    fn read<'a>(&'a self, place: Place, given: &'a [Given<'_, T>], slots: &'a [Buffer<T>]) -> Slice<'a, T> {
         let dense = "arrays are laid out row-major";
-        let data = match place {
+        match place {
             Place::Input(i) => match &given[i] {
                 Given::Real(array) => Slice::Real(array.as_slice().expect(dense)),
                 Given::Index(array) => Slice::Index(array.as_slice().expect(dense)),
@@ -283,17 +399,15 @@ impl<T: Real> Program<T> {
                 ConstantData::Real(array) => Slice::Real(array.as_slice().expect(dense)),
                 ConstantData::Index(array) => Slice::Index(array.as_slice().expect(dense)),
             },
-            Place::Step(step) => match &buffers[self.steps[step].slot] {
-                Buffer::Real(entries) => Slice::Real(&entries[..size(shape)]),
-                Buffer::Index(entries) => Slice::Index(&entries[..size(shape)]),
-            },
-        };
-        Operand { data, shape }
+            Place::Slot(slot) => slots[slot].slice(0..slots[slot].len()),
+        }
     }
 
-    fn read(&self, place: Place, shape: &Shape, given: &[Given<'_, T>], buffers: &[Buffer<T>]) -> ArrayD<T> {
-        let entries = self.operand(place, shape, given, buffers).real().to_vec();
-        ArrayD::from_shape_vec(shape.as_slice(), entries).expect("as many entries as the shape has")
+    fn output(&self, place: Place, shape: &Shape, given: &[Given<'_, T>], slots: &[Buffer<T>]) -> ArrayD<T> {
+        let Slice::Real(entries) = self.read(place, given, slots).range(0..size(shape)) else {
+            unreachable!("outputs are Vars")
+        };
+        ArrayD::from_shape_vec(shape.as_slice(), entries.to_vec()).expect("as many entries as the shape has")
     }
 }
 
@@ -301,11 +415,24 @@ fn row_major<'a, E: Clone>(array: &'a CowArray<'_, E, IxDyn>) -> CowArray<'a, E,
     array.as_standard_layout()
 }
 
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Buffer::Real(Vec::new())
+    }
+}
+
 impl<T: Real> Buffer<T> {
-    fn new(&(kind, size): &(Kind, usize)) -> Self {
+    fn new(kind: Kind, size: usize) -> Self {
         match kind {
             Kind::Real => Buffer::Real(vec![T::zero(); size]),
             Kind::Index => Buffer::Index(vec![0; size]),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Buffer::Real(entries) => entries.len(),
+            Buffer::Index(entries) => entries.len(),
         }
     }
 
@@ -315,17 +442,66 @@ impl<T: Real> Buffer<T> {
             Buffer::Index(entries) => Out::Index(&mut entries[..size]),
         }
     }
+
+    fn slice(&self, range: std::ops::Range<usize>) -> Slice<'_, T> {
+        match self {
+            Buffer::Real(entries) => Slice::Real(&entries[range]),
+            Buffer::Index(entries) => Slice::Index(&entries[range]),
+        }
+    }
 }
 
-impl<T: Real> Step<T> {
-    fn error(&self, failure: Failure) -> Error {
-        let location = self.location;
-        match failure {
-            Failure::IndexOutOfRange { index, position, length } => {
-                let operation = if self.op.rules().name() == "gather" { "gather" } else { "scatter_add" };
-                Error::IndexOutOfRange { operation, location, index, position, length }
+impl<T: Real> Unit<T> {
+    /// Every place it reads.
+    fn reads(&self, mut visit: impl FnMut(Place)) {
+        match self {
+            Unit::Step(step) => step.operands.iter().for_each(|(place, _)| visit(*place)),
+            Unit::Region(region) => {
+                region.steps.iter().flat_map(|step| &step.operands).for_each(|operand| match operand {
+                    RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) => visit(*place),
+                    RowOperand::Temporary(_) => {}
+                })
             }
-            Failure::Singular { matrix } => Error::Singular { location, matrix },
         }
+    }
+
+    /// Every slot it writes.
+    fn writes(&self, mut visit: impl FnMut(usize)) {
+        match self {
+            Unit::Step(step) => visit(step.slot),
+            Unit::Region(region) => region.results.iter().for_each(|result| visit(result.slot)),
+        }
+    }
+
+    /// Changes the places it reads and the slots it writes.
+    fn relocate(&mut self, read: &impl Fn(&mut Place), write: &impl Fn(&mut usize)) {
+        match self {
+            Unit::Step(step) => {
+                step.operands.iter_mut().for_each(|(place, _)| read(place));
+                write(&mut step.slot);
+            }
+            Unit::Region(region) => {
+                for operand in region.steps.iter_mut().flat_map(|step| &mut step.operands) {
+                    match operand {
+                        RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) => {
+                            read(place)
+                        }
+                        RowOperand::Temporary(_) => {}
+                    }
+                }
+                region.results.iter_mut().for_each(|result| write(&mut result.slot));
+            }
+        }
+    }
+}
+
+/// A kernel's failure as an error about the user's code.
+fn error(failure: Failure, operation: &str, location: &'static Location<'static>) -> Error {
+    match failure {
+        Failure::IndexOutOfRange { index, position, length } => {
+            let operation = if operation == "gather" { "gather" } else { "scatter_add" };
+            Error::IndexOutOfRange { operation, location, index, position, length }
+        }
+        Failure::Singular { matrix } => Error::Singular { location, matrix },
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod random_program;
+
 use ad::{Index, Real, Var};
 use ndarray::{Array1, Array2, ArrayD, Axis, arr0, arr1, arr2};
 

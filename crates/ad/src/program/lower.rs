@@ -1,0 +1,478 @@
+//! Lowering: the same numbers by less work. A table of rules, each of which reads like algebra and points towards the
+//! smaller array or the earlier end; [`lower`] applies them to each operation as it is rebuilt, operands first.
+//!
+//! A rule looks at an operation and at what its operands are, and answers with an equal node, or not. To add one, write a
+//! function below its heading and list it in [`rules`]. Two that point both ways never end. There is none for x·0, which
+//! would lose a NaN. Results agree with those without lowering within rounding; a NaN or an infinity that only a removed
+//! operation would have made (as in `magic_box` of one) is not there.
+
+use std::panic::Location;
+
+use super::ir::{Id, Ids, Ir};
+use crate::op::barrier::Barrier;
+use crate::op::elementwise::{Binary, Elementwise, Unary};
+use crate::op::indexing::Indexing;
+use crate::op::linalg::MatMul;
+use crate::op::movement::Movement;
+use crate::op::reduce::{By, Reduce};
+use crate::op::{Leaf, Op, Operand, Out, Slice};
+use crate::real::Real;
+use crate::tensor::{Axes, Shape, size};
+
+/// The same outputs from the same inputs.
+pub(super) fn lower<T: Real>(plain: &Ir<T>) -> Ir<T> {
+    let mut ir = Ir::new();
+    let mut new: Vec<Id> = Vec::with_capacity(plain.nodes.len());
+    let mut inputs = plain.inputs.iter().peekable();
+    for (id, node) in plain.nodes.iter().enumerate() {
+        new.push(if inputs.next_if_eq(&&id).is_some() {
+            ir.input(node)
+        } else {
+            let operands: Ids = node.operands.iter().map(|&operand| new[operand]).collect();
+            Lowering { ir: &mut ir, location: node.location }.emit(node.op.clone(), &operands)
+        });
+    }
+    ir.outputs = plain.outputs.iter().map(|&output| new[output]).collect();
+    ir.without_dead()
+}
+
+type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
+
+/// The table, in the order in which rules are tried.
+fn rules<T: Real>() -> [(&'static str, Rule<T>); 16] {
+    [
+        ("box(x) = 1", magic_box),
+        ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
+        ("x·1 = x/1 = x + 0 = x − 0 = x,  0 − x = x·(−1) = −x,  −(−x) = x", neutral),
+        ("c·x = x·c,  (x·c)·d = x·(c·d),  (x·c)·y = (x·y)·c", scale),
+        ("reshape, transpose, slice, broadcast: two in a row are one, and those that do nothing are none", move_once),
+        ("f(broadcast x) = broadcast f(x)", broadcast_late),
+        ("slice(broadcast x) = broadcast(slice x)", slice_before_broadcast),
+        ("Σ broadcast x = n·x", sum_of_repeated),
+        ("Σ x·broadcast y = (Σ x)·y", sum_of_scaled),
+        ("Σ x·c = c·Σ x, and so for scan and scatter", constant_out),
+        ("f(gather x) = gather f(x)", gather_late),
+        ("scatter(x·gather(y, i), i) = y·scatter(x, i)", scatter_of_gathered),
+        ("slice(pad x) = x", slice_of_pad),
+        ("Xᵀ·Y by flags", matmul_of_transposed),
+        ("Σ over the axes in turn = Σ at once", sum_once),
+        ("gather(broadcast x) = broadcast(x)", gather_of_repeated),
+    ]
+}
+
+struct Lowering<'a, T: Real> {
+    ir: &'a mut Ir<T>,
+    location: &'static Location<'static>,
+}
+
+impl<T: Real> Lowering<'_, T> {
+    /// The node of an operation, simplified.
+    fn emit(&mut self, op: Op<T>, operands: &[Id]) -> Id {
+        for (_, rule) in rules::<T>() {
+            if let Some(id) = rule(self, &op, operands) {
+                return id;
+            }
+        }
+        self.ir.node(op, operands, self.location)
+    }
+
+    fn op(&self, id: Id) -> &Op<T> {
+        &self.ir.nodes[id].op
+    }
+
+    fn operands(&self, id: Id) -> Ids {
+        self.ir.nodes[id].operands.clone()
+    }
+
+    fn shape(&self, id: Id) -> Shape {
+        self.ir.nodes[id].shape.clone()
+    }
+
+    fn size(&self, id: Id) -> usize {
+        size(&self.ir.nodes[id].shape)
+    }
+
+    fn fill(&mut self, number: T, shape: &[usize]) -> Id {
+        let bits = number.as_f64().to_bits();
+        self.ir.node(Op::Leaf(Leaf::Fill { bits, shape: shape.into() }), &[], self.location)
+    }
+
+    /// The number, if the node is one number everywhere.
+    fn as_number(&self, id: Id) -> Option<T> {
+        match self.op(id) {
+            Op::Leaf(Leaf::Fill { bits, .. }) => Some(T::of(f64::from_bits(*bits))),
+            _ => None,
+        }
+    }
+
+    /// (x, c), if the node is x·c for a number c (which is on the right, see [`scale`]), or −x.
+    fn as_scaled(&self, id: Id) -> Option<(Id, T)> {
+        let operands = self.operands(id);
+        match self.op(id) {
+            Op::Elementwise(Elementwise::Binary(Binary::Times)) => Some((operands[0], self.as_number(operands[1])?)),
+            Op::Elementwise(Elementwise::Unary(Unary::Negate)) => Some((operands[0], -T::one())),
+            _ => None,
+        }
+    }
+
+    /// (x, axes), if the node is a broadcast.
+    fn as_broadcast(&self, id: Id) -> Option<(Id, Axes)> {
+        match self.op(id) {
+            Op::Movement(Movement::Broadcast { axes, .. }) => Some((self.operands(id)[0], axes.clone())),
+            _ => None,
+        }
+    }
+
+    fn times(&mut self, a: Id, b: Id) -> Id {
+        self.emit(Op::Elementwise(Elementwise::Binary(Binary::Times)), &[a, b])
+    }
+
+    fn scaled(&mut self, x: Id, c: T) -> Id {
+        let c = self.fill(c, &self.shape(x));
+        self.times(x, c)
+    }
+
+    fn broadcast(&mut self, x: Id, shape: &[usize], axes: &[usize]) -> Id {
+        self.emit(Op::Movement(Movement::Broadcast { shape: shape.into(), axes: axes.into() }), &[x])
+    }
+
+    fn sum(&mut self, x: Id, axes: &[usize]) -> Id {
+        if axes.is_empty() { x } else { self.emit(Op::Reduce(Reduce { by: By::Sum, axes: axes.into() }), &[x]) }
+    }
+}
+
+fn is_linear_sum<T: Real>(op: &Op<T>) -> bool {
+    matches!(op, Op::Reduce(Reduce { by: By::Sum, .. }))
+}
+
+// Numbers.
+
+fn magic_box<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    match op {
+        Op::Barrier(Barrier::MagicBox) => {
+            let shape = to.shape(x[0]);
+            Some(to.fill(T::one(), &shape))
+        }
+        Op::Barrier(_) => Some(x[0]),
+        _ => None,
+    }
+}
+
+fn fold<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let numbers: Option<Vec<T>> = x.iter().map(|&id| to.as_number(id)).collect();
+    let numbers = numbers.filter(|numbers| !numbers.is_empty())?;
+    match op {
+        Op::Elementwise(op) => {
+            let operands: Vec<Operand<'_, T>> =
+                numbers.iter().map(|x| Operand { data: Slice::Real(std::slice::from_ref(x)), shape: &[] }).collect();
+            let mut result = [T::zero()];
+            Op::<T>::Elementwise(*op).rules().forward(&operands, &[], Out::Real(&mut result)).ok()?;
+            let shape = to.shape(x[0]);
+            Some(to.fill(result[0], &shape))
+        }
+        Op::Movement(movement) if !matches!(movement, Movement::Pad { .. } | Movement::Concat { .. }) => {
+            let shape = op.rules().shape(&[&to.shape(x[0])]).ok()?;
+            Some(to.fill(numbers[0], &shape))
+        }
+        Op::Reduce(reduce) if reduce.by == By::Sum => {
+            let shape = to.shape(x[0]);
+            let count: usize = reduce.axes.iter().map(|&axis| shape[axis]).product();
+            let result = op.rules().shape(&[&shape]).ok()?;
+            Some(to.fill(numbers[0] * T::of(count as f64), &result))
+        }
+        _ => None,
+    }
+}
+
+fn neutral<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    use Binary::{Minus, Over, Plus, Times};
+    let (zero, one) = (T::zero(), T::one());
+    let number = |i: usize| x.get(i).and_then(|&id| to.as_number(id));
+    let negated = |to: &mut Lowering<'_, T>, x: Id| to.emit(Op::Elementwise(Elementwise::Unary(Unary::Negate)), &[x]);
+    match op {
+        Op::Elementwise(Elementwise::Binary(op)) => match (op, number(0), number(1)) {
+            (Times | Over, _, Some(c)) if c == one => Some(x[0]),
+            (Plus | Minus, _, Some(c)) if c == zero => Some(x[0]),
+            (Times, Some(c), _) if c == one => Some(x[1]),
+            (Plus, Some(c), _) if c == zero => Some(x[1]),
+            (Minus, Some(c), _) if c == zero => Some(negated(to, x[1])),
+            (Times, _, Some(c)) if c == -one => Some(negated(to, x[0])),
+            (Times, Some(c), _) if c == -one => Some(negated(to, x[1])),
+            _ => None,
+        },
+        Op::Elementwise(Elementwise::Unary(Unary::Negate)) => match to.as_scaled(x[0])? {
+            (inner, c) if c == -one => Some(inner),
+            (inner, c) => Some(to.scaled(inner, -c)),
+        },
+        _ => None,
+    }
+}
+
+fn scale<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(Elementwise::Binary(Binary::Times)) = op else { return None };
+    if to.as_number(x[0]).is_some() {
+        return Some(to.times(x[1], x[0]));
+    }
+    match (to.as_scaled(x[0]), to.as_number(x[1])) {
+        // A product of constants that overflows or vanishes would change the result.
+        (Some((inner, c)), Some(d)) => (c * d).is_normal().then(|| to.scaled(inner, c * d)),
+        (Some((inner, c)), None) => {
+            let product = to.times(inner, x[1]);
+            Some(to.scaled(product, c))
+        }
+        (None, None) => {
+            let (inner, c) = to.as_scaled(x[1])?;
+            let product = to.times(x[0], inner);
+            Some(to.scaled(product, c))
+        }
+        (None, Some(_)) => None,
+    }
+}
+
+fn constant_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let linear = match op {
+        Op::Scan(_) | Op::Indexing(Indexing::ScatterAdd { .. }) => true,
+        op => is_linear_sum(op),
+    };
+    let (inner, c) = if linear { to.as_scaled(x[0])? } else { return None };
+    let mut operands = Ids::from_slice(x);
+    operands[0] = inner;
+    let result = to.emit(op.clone(), &operands);
+    Some(to.scaled(result, c))
+}
+
+// Movements.
+
+fn move_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Movement(movement) = op else { return None };
+    let shape = to.shape(x[0]);
+    let result = op.rules().shape(&x.iter().map(|&id| &*to.ir.nodes[id].shape).collect::<Vec<_>>()).ok()?;
+    let inner = to.op(x[0]).clone();
+    let below = to.operands(x[0]);
+    match (movement, &inner) {
+        (Movement::Reshape(_), _) if result == shape => Some(x[0]),
+        (Movement::Reshape(_), Op::Movement(Movement::Reshape(_))) => Some(to.emit(op.clone(), &below)),
+        (Movement::Transpose(axes), _) if axes.iter().copied().eq(0..shape.len()) => Some(x[0]),
+        (Movement::Transpose(axes), Op::Movement(Movement::Transpose(first))) => {
+            let both = axes.iter().map(|&axis| first[axis]).collect();
+            Some(to.emit(Op::Movement(Movement::Transpose(both)), &below))
+        }
+        // Entries keep their order where only axes of length 1 move.
+        (Movement::Transpose(axes), _) if axes.iter().filter(|&&axis| shape[axis] != 1).is_sorted() => {
+            Some(to.emit(Op::Movement(Movement::Reshape(result)), x))
+        }
+        (Movement::Broadcast { axes, .. }, _) if axes.len() == result.len() => Some(x[0]),
+        (Movement::Broadcast { axes, .. }, Op::Movement(Movement::Broadcast { axes: first, .. })) => {
+            let both: Axes = first.iter().map(|&axis| axes[axis]).collect();
+            Some(to.broadcast(below[0], &result, &both))
+        }
+        (Movement::Slice { axis, start, .. }, _) if *start == 0 && result[*axis] == shape[*axis] => Some(x[0]),
+        (Movement::Pad { before: 0, after: 0, .. }, _) => Some(x[0]),
+        (Movement::Concat { .. }, _) if x.len() == 1 => Some(x[0]),
+        _ => None,
+    }
+}
+
+fn slice_of_pad<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Movement(Movement::Slice { axis, start, end }) = op else { return None };
+    let Op::Movement(Movement::Pad { axis: padded, before, .. }) = to.op(x[0]) else { return None };
+    let (before, inner) = (*before, to.operands(x[0])[0]);
+    let length = to.shape(inner)[*axis];
+    (axis == padded && *start >= before && *end <= before + length).then(|| {
+        let slice = Movement::Slice { axis: *axis, start: start - before, end: end - before };
+        to.emit(Op::Movement(slice), &[inner])
+    })
+}
+
+fn broadcast_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(_) = op else { return None };
+    // The operand with the most axes decides, if all others are numbers or broadcast from some of its axes.
+    let shape = to.shape(x[0]);
+    let parts: Vec<Option<(Id, Axes)>> = x.iter().map(|&id| to.as_broadcast(id)).collect();
+    let widest = parts.iter().flatten().map(|(_, axes)| axes.clone()).max_by_key(|axes| axes.len())?;
+    let fits = x.iter().zip(&parts).all(|(&id, part)| match part {
+        Some((_, axes)) => axes.iter().all(|axis| widest.contains(axis)),
+        None => to.as_number(id).is_some(),
+    });
+    if !fits {
+        return None;
+    }
+    let small: Shape = widest.iter().map(|&axis| shape[axis]).collect();
+    let operands: Ids = x
+        .iter()
+        .zip(&parts)
+        .map(|(&id, part)| match part {
+            Some((inner, axes)) => {
+                let within: Axes =
+                    axes.iter().map(|axis| widest.iter().position(|other| other == axis).unwrap_or(0)).collect();
+                to.broadcast(*inner, &small, &within)
+            }
+            None => {
+                let number = to.as_number(id).unwrap_or_else(T::nan);
+                to.fill(number, &small)
+            }
+        })
+        .collect();
+    let result = to.emit(op.clone(), &operands);
+    Some(to.broadcast(result, &shape, &widest))
+}
+
+fn slice_before_broadcast<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Movement(Movement::Slice { axis, start, end }) = op else { return None };
+    let (inner, axes) = to.as_broadcast(x[0])?;
+    let mut shape = to.shape(x[0]);
+    shape[*axis] = end - start;
+    let inner = match axes.iter().position(|kept| kept == axis) {
+        Some(axis) => to.emit(Op::Movement(Movement::Slice { axis, start: *start, end: *end }), &[inner]),
+        None => inner,
+    };
+    Some(to.broadcast(inner, &shape, &axes))
+}
+
+// Sums.
+
+fn sum_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Reduce(Reduce { by: By::Sum, axes: summed }) = op else { return None };
+    let (inner, axes) = to.as_broadcast(x[0])?;
+    let shape = to.shape(x[0]);
+    let repeated: usize = summed.iter().filter(|axis| !axes.contains(axis)).map(|&axis| shape[axis]).product();
+    let kept: Axes = (0..shape.len()).filter(|axis| !summed.contains(axis)).collect();
+    let result: Shape = kept.iter().map(|&axis| shape[axis]).collect();
+    let within: Axes = (0..axes.len()).filter(|&i| summed.contains(&axes[i])).collect();
+    let remaining: Axes = axes
+        .iter()
+        .filter(|axis| !summed.contains(axis))
+        .filter_map(|axis| kept.iter().position(|k| k == axis))
+        .collect();
+    let sum = to.sum(inner, &within);
+    let sum = to.scaled(sum, T::of(repeated as f64));
+    Some(to.broadcast(sum, &result, &remaining))
+}
+
+fn sum_of_scaled<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Reduce(Reduce { by: By::Sum, axes: summed }) = op else { return None };
+    let Op::Elementwise(Elementwise::Binary(Binary::Times)) = to.op(x[0]) else { return None };
+    let factors = to.operands(x[0]);
+    let shape = to.shape(x[0]);
+    for (i, &factor) in factors.iter().enumerate() {
+        let Some((inner, axes)) = to.as_broadcast(factor) else { continue };
+        if axes.iter().any(|axis| summed.contains(axis)) {
+            continue;
+        }
+        let kept: Axes = (0..shape.len()).filter(|axis| !summed.contains(axis)).collect();
+        let result: Shape = kept.iter().map(|&axis| shape[axis]).collect();
+        let within: Axes = axes.iter().filter_map(|axis| kept.iter().position(|k| k == axis)).collect();
+        let sum = to.sum(factors[1 - i], summed);
+        let inner = to.broadcast(inner, &result, &within);
+        return Some(to.times(sum, inner));
+    }
+    None
+}
+
+fn sum_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Reduce(Reduce { by: By::Sum, axes: second }) = op else { return None };
+    let Op::Reduce(Reduce { by: By::Sum, axes: first }) = to.op(x[0]) else { return None };
+    let (first, inner) = (first.clone(), to.operands(x[0])[0]);
+    let rank = to.shape(inner).len();
+    let kept: Axes = (0..rank).filter(|axis| !first.contains(axis)).collect();
+    let mut axes: Axes = first.iter().copied().chain(second.iter().map(|&axis| kept[axis])).collect();
+    axes.sort_unstable();
+    Some(to.sum(inner, &axes))
+}
+
+// Tables.
+
+fn gather_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(_) = op else { return None };
+    // All operands are numbers, or gathered at the same indices from tables of one shape.
+    let first = x.iter().copied().find(|&id| matches!(to.op(id), Op::Indexing(Indexing::Gather { .. })))?;
+    let (gather, pattern) = (to.op(first).clone(), to.operands(first));
+    let table = to.shape(pattern[0]);
+    if size(&table) >= to.size(first) {
+        return None;
+    }
+    let mut tables = Ids::new();
+    for &id in x {
+        if let Some(number) = to.as_number(id) {
+            tables.push(to.fill(number, &table));
+        } else if *to.op(id) == gather {
+            let operands = to.operands(id);
+            if operands[1..] != pattern[1..] || to.shape(operands[0]) != table {
+                return None;
+            }
+            tables.push(operands[0]);
+        } else {
+            return None;
+        }
+    }
+    let mut operands = pattern;
+    operands[0] = to.emit(op.clone(), &tables);
+    Some(to.emit(gather, &operands))
+}
+
+fn gather_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    // Only along axes in front of those that are indexed, which the gather carries along.
+    let Op::Indexing(Indexing::Gather { axis }) = op else { return None };
+    let (inner, axes) = to.as_broadcast(x[0])?;
+    let shape = to.shape(x[0]);
+    let front = axes.iter().filter(|&&kept| kept < *axis).count();
+    if front == *axis || !(*axis..shape.len()).all(|kept| axes.contains(&kept)) {
+        return None;
+    }
+    let result = op.rules().shape(&x.iter().map(|&id| &*to.ir.nodes[id].shape).collect::<Vec<_>>()).ok()?;
+    let mut operands = Ids::from_slice(x);
+    operands[0] = inner;
+    let gathered = to.emit(Op::Indexing(Indexing::Gather { axis: front }), &operands);
+    let kept: Axes = axes[..front].iter().copied().chain(*axis..result.len()).collect();
+    Some(to.broadcast(gathered, &result, &kept))
+}
+
+fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Indexing(Indexing::ScatterAdd { axis, dims }) = op else { return None };
+    let table_of = |to: &Lowering<'_, T>, id: Id| {
+        let operands = to.operands(id);
+        let same = *to.op(id) == Op::Indexing(Indexing::Gather { axis: *axis }) && operands[1..] == x[1..];
+        let fits = same && to.shape(operands[0])[*axis..*axis + dims.len()] == dims[..];
+        fits.then(|| operands[0])
+    };
+    let scattered = |to: &mut Lowering<'_, T>, entries: Id| {
+        let mut operands = Ids::from_slice(x);
+        operands[0] = entries;
+        to.emit(op.clone(), &operands)
+    };
+    if let Some(table) = table_of(to, x[0]) {
+        let shape = to.shape(x[0]);
+        let ones = to.fill(T::one(), &shape);
+        let counts = scattered(to, ones);
+        return Some(to.times(counts, table));
+    }
+    let Op::Elementwise(Elementwise::Binary(Binary::Times)) = to.op(x[0]) else { return None };
+    let factors = to.operands(x[0]);
+    let (table, other) = match (table_of(to, factors[0]), table_of(to, factors[1])) {
+        (Some(table), _) => (table, factors[1]),
+        (None, Some(table)) => (table, factors[0]),
+        _ => return None,
+    };
+    let sums = scattered(to, other);
+    Some(to.times(sums, table))
+}
+
+// Products.
+
+fn matmul_of_transposed<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::MatMul(MatMul { transpose_a, transpose_b }) = op else { return None };
+    let last_two_exchanged = |to: &Lowering<'_, T>, id: Id| match to.op(id) {
+        Op::Movement(Movement::Transpose(axes)) => {
+            let n = axes.len();
+            let exchanged = axes[n - 2..] == [n - 1, n - 2] && axes[..n - 2].iter().copied().eq(0..n - 2);
+            exchanged.then(|| to.operands(id)[0])
+        }
+        _ => None,
+    };
+    let (a, b) = (last_two_exchanged(to, x[0]), last_two_exchanged(to, x[1]));
+    if a.is_none() && b.is_none() {
+        return None;
+    }
+    let flags = MatMul { transpose_a: transpose_a ^ a.is_some(), transpose_b: transpose_b ^ b.is_some() };
+    Some(to.emit(Op::MatMul(flags), &[a.unwrap_or(x[0]), b.unwrap_or(x[1])]))
+}

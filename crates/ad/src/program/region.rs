@@ -1,0 +1,274 @@
+//! Regions: many operations on one block of rows after another, with what they make on the way in cache.
+//!
+//! Rows are cut into chunks, and chunks into blocks, by sizes that were decided when the program was compiled. Chunks may run
+//! in parallel; each sums its blocks in order, and their sums are added in order, so that results are the same bits on any
+//! number of threads.
+
+use std::ops::Range;
+use std::panic::Location;
+
+use rayon::prelude::*;
+use smallvec::SmallVec;
+
+use super::{Buffer, Place};
+use crate::op::{Failure, Op, Operand, Out, Slice};
+use crate::real::Real;
+use crate::tape::Kind;
+use crate::tensor::{Shape, size};
+
+/// Operations that run together, block by block.
+#[derive(Clone, Debug)]
+pub(super) struct Region<T: Real> {
+    pub rows: usize,
+    /// Rows of a chunk; the last may have fewer.
+    pub chunk: usize,
+    /// Rows of a block; the last of a chunk may have fewer.
+    pub block: usize,
+    /// For each temporary what it holds, and entries per row.
+    pub temporaries: Vec<(Kind, usize)>,
+    pub results: Vec<RegionResult>,
+    pub steps: Vec<BlockStep<T>>,
+}
+
+/// A result that is needed outside of the region.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RegionResult {
+    pub slot: usize,
+    pub kind: Kind,
+    /// Entries for each row, or, if summed over rows, in all.
+    pub per_row: usize,
+    pub summed: bool,
+}
+
+/// One kernel call for each block.
+#[derive(Clone, Debug)]
+pub(super) struct BlockStep<T: Real> {
+    pub operands: SmallVec<[RowOperand; 3]>,
+    pub destination: Destination,
+    /// For a whole block, the last of a chunk, and the last of all.
+    pub variants: [Variant<T>; 3],
+    pub kind: Kind,
+    pub location: &'static Location<'static>,
+}
+
+/// An operation as it is for a certain number of rows.
+#[derive(Clone, Debug)]
+pub(super) struct Variant<T: Real> {
+    pub op: Op<T>,
+    pub operands: SmallVec<[Shape; 3]>,
+    pub shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RowOperand {
+    /// Made for this block before.
+    Temporary(usize),
+    /// The block's rows of a whole array, of so many entries each.
+    Rows(Place, usize),
+    /// A whole array.
+    Whole(Place),
+    /// A block of one number.
+    Uniform(Place),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Destination {
+    /// A temporary, and perhaps also the block's rows of a result.
+    Temporary { temporary: usize, copy: Option<usize> },
+    /// The block's rows of a result.
+    Rows(usize),
+    /// Added to a result.
+    Sum(usize),
+}
+
+/// What a chunk needs to itself.
+#[derive(Debug)]
+pub(super) struct ChunkSpace<T> {
+    temporaries: Vec<Buffer<T>>,
+    /// For each summed result, this chunk's sum; empty for others.
+    sums: Vec<Vec<T>>,
+    /// A block's part of a sum.
+    part: Vec<T>,
+}
+
+/// What went wrong in a step, at which position of the whole operand.
+pub(super) struct Fault {
+    pub failure: Failure,
+    pub step: usize,
+}
+
+impl<T: Real> Region<T> {
+    pub fn chunks(&self) -> usize {
+        self.rows.div_ceil(self.chunk)
+    }
+
+    pub fn space(&self) -> Vec<ChunkSpace<T>> {
+        let summed = |result: &RegionResult| if result.summed { result.per_row } else { 0 };
+        let chunk = || ChunkSpace {
+            temporaries: self.temporaries.iter().map(|&(kind, size)| Buffer::new(kind, size * self.block)).collect(),
+            sums: self.results.iter().map(|result| vec![T::zero(); summed(result)]).collect(),
+            part: vec![T::zero(); self.results.iter().map(summed).max().unwrap_or(0)],
+        };
+        (0..self.chunks()).map(|_| chunk()).collect()
+    }
+
+    /// Runs all steps on all rows. `read` finds arrays from outside, `results` are the buffers of [`Self::results`].
+    pub fn run<'a>(
+        &self,
+        read: &(impl Fn(Place) -> Slice<'a, T> + Sync),
+        results: &mut [&mut Buffer<T>],
+        space: &mut [ChunkSpace<T>],
+    ) -> Result<(), Fault> {
+        // Each chunk gets its rows of every result.
+        let mut rows: Vec<Vec<Out<'_, T>>> = (0..self.chunks()).map(|_| Vec::with_capacity(results.len())).collect();
+        for (result, buffer) in self.results.iter().zip(results.iter_mut()) {
+            let per_chunk = if result.summed { 0 } else { result.per_row * self.chunk };
+            let mut left = buffer.entries(if result.summed { 0 } else { result.per_row * self.rows });
+            for rows in &mut rows {
+                let (first, rest) = left.split_at(per_chunk);
+                rows.push(first);
+                left = rest;
+            }
+        }
+        let run = |(c, (mut rows, space)): (usize, (Vec<Out<'_, T>>, &mut ChunkSpace<T>))| {
+            let start = c * self.chunk;
+            self.run_chunk(start..(start + self.chunk).min(self.rows), read, &mut rows, space)
+        };
+        if self.chunks() == 1 {
+            rows.into_iter().zip(space.iter_mut()).enumerate().try_for_each(run)?;
+        } else {
+            rows.into_par_iter().zip(space.par_iter_mut()).enumerate().map(run).collect::<Result<Vec<()>, Fault>>()?;
+        }
+        for (r, (result, buffer)) in
+            self.results.iter().zip(results).enumerate().filter(|(_, (result, _))| result.summed)
+        {
+            let total = buffer.entries(result.per_row).real();
+            total.copy_from_slice(&space[0].sums[r]);
+            for chunk in &space[1..] {
+                total.iter_mut().zip(&chunk.sums[r]).for_each(|(total, &x)| *total += x);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_chunk<'a>(
+        &self,
+        chunk: Range<usize>,
+        read: &impl Fn(Place) -> Slice<'a, T>,
+        results: &mut [Out<'_, T>],
+        space: &mut ChunkSpace<T>,
+    ) -> Result<(), Fault> {
+        for start in chunk.clone().step_by(self.block) {
+            let rows = self.block.min(chunk.end - start);
+            let variant = match rows {
+                rows if rows == self.block => 0,
+                _ if chunk.end == self.rows => 2,
+                _ => 1,
+            };
+            let block = Block { start, rows, first: start == chunk.start, in_chunk: start - chunk.start };
+            for (s, step) in self.steps.iter().enumerate() {
+                self.run_step(step, &step.variants[variant], &block, read, results, space)
+                    .map_err(|failure| Fault { failure: step.displaced(failure, start), step: s })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_step<'a>(
+        &self,
+        step: &BlockStep<T>,
+        variant: &Variant<T>,
+        block: &Block,
+        read: &impl Fn(Place) -> Slice<'a, T>,
+        results: &mut [Out<'_, T>],
+        space: &mut ChunkSpace<T>,
+    ) -> Result<(), Failure> {
+        let count = size(&variant.shape);
+        let mut made = match step.destination {
+            Destination::Temporary { temporary, .. } => {
+                std::mem::replace(&mut space.temporaries[temporary], Buffer::Real(Vec::new()))
+            }
+            Destination::Sum(_) => Buffer::Real(std::mem::take(&mut space.part)),
+            Destination::Rows(_) => Buffer::Real(Vec::new()),
+        };
+        let operands: SmallVec<[Operand<'_, T>; 3]> = step
+            .operands
+            .iter()
+            .zip(&variant.operands)
+            .map(|(operand, shape)| {
+                let data = match *operand {
+                    RowOperand::Temporary(temporary) => space.temporaries[temporary].slice(0..size(shape)),
+                    RowOperand::Rows(place, per_row) => {
+                        read(place).range(block.start * per_row..(block.start + block.rows) * per_row)
+                    }
+                    RowOperand::Whole(place) => read(place).range(0..size(shape)),
+                    RowOperand::Uniform(place) => read(place).range(0..size(shape)),
+                };
+                Operand { data, shape }
+            })
+            .collect();
+        let here = |result: usize| {
+            let per_row = self.results[result].per_row;
+            block.in_chunk * per_row..(block.in_chunk + block.rows) * per_row
+        };
+        let rules = variant.op.rules();
+        let outcome = match step.destination {
+            Destination::Rows(result) => {
+                rules.forward(&operands, &variant.shape, results[result].reborrow().range(here(result)))
+            }
+            _ => rules.forward(&operands, &variant.shape, made.entries(count)),
+        };
+        drop(operands);
+        match step.destination {
+            Destination::Rows(_) => {}
+            Destination::Temporary { temporary, copy } => {
+                if let Some(result) = copy {
+                    results[result].reborrow().range(here(result)).copy_from(made.slice(0..count));
+                }
+                space.temporaries[temporary] = made;
+            }
+            Destination::Sum(result) => {
+                let part = made.entries(count).real();
+                let sum = &mut space.sums[result];
+                if block.first {
+                    sum.copy_from_slice(part);
+                } else {
+                    sum.iter_mut().zip(part.iter()).for_each(|(sum, &x)| *sum += x);
+                }
+                if let Buffer::Real(part) = made {
+                    space.part = part;
+                }
+            }
+        }
+        outcome
+    }
+}
+
+/// The rows at hand.
+struct Block {
+    start: usize,
+    rows: usize,
+    /// Whether it is the first of its chunk.
+    first: bool,
+    /// Where it starts within its chunk.
+    in_chunk: usize,
+}
+
+impl<T: Real> BlockStep<T> {
+    /// A failure at a position of a block, as one of the whole array.
+    fn displaced(&self, failure: Failure, start: usize) -> Failure {
+        match failure {
+            Failure::IndexOutOfRange { index, position, length } => {
+                let per_row = self.operands.iter().skip(1).find_map(|operand| match operand {
+                    RowOperand::Rows(_, per_row) => Some(*per_row),
+                    _ => None,
+                });
+                Failure::IndexOutOfRange { index, position: position + start * per_row.unwrap_or(0), length }
+            }
+            Failure::Singular { matrix } => {
+                let matrices = size(&self.variants[0].shape[1..self.variants[0].shape.len() - 2]);
+                Failure::Singular { matrix: matrix + start * matrices }
+            }
+        }
+    }
+}

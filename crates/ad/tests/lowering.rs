@@ -1,0 +1,251 @@
+//! Lowering: each rule alone does what it says, and lowered programs give the numbers of plain ones.
+
+mod common;
+
+use ad::{Index, Lowering, Program, Tape, Var};
+use common::{assert_close, numbers};
+use ndarray::{Array1, Array2, ArrayD, arr1, arr2};
+use proptest::prelude::*;
+
+/// Numbers without a pattern.
+fn random(shape: &[usize], seed: usize) -> ArrayD<f64> {
+    numbers(shape, -1.0, 1.0).mapv(|x| (x * 7.3 + seed as f64 * 1.7).sin())
+}
+
+/// The operations of a program, in order, by name.
+fn operations(program: &Program) -> Vec<String> {
+    let name = |line: &str| Some(line.split_once(" = ")?.1.split_once('(')?.0.to_owned());
+    program.to_string().lines().filter(|line| !line.starts_with("const")).filter_map(name).collect()
+}
+
+/// Compiles f(x, y), x and y of shapes [6, 4], with and without lowering, and compares their numbers; gives the
+/// operations that are left.
+fn lowered(f: impl Fn(Var, Var, Index) -> Var) -> Vec<String> {
+    let tape = Tape::<f64>::new();
+    let (x, y) = (tape.input("x", random(&[6, 4], 1)), tape.input("y", random(&[6, 4], 2)));
+    let index = tape.index("index", &Array1::from_iter((0..24).map(|i| i * 5 % 6)));
+    let result = f(x, y, index);
+    let replayed = Array1::from_iter((0..24).map(|i| i * 7 % 6));
+    let values: [ad::Value<'_>; 3] = [random(&[6, 4], 3).into(), random(&[6, 4], 4).into(), replayed.into()];
+    let compile = |lowering| tape.compile_with([ad::Handle::from(x), y.into(), index.into()], [result], lowering);
+    let (on, off) = (compile(Lowering::On), compile(Lowering::Off));
+    let (a, b) = (on.run(&values).unwrap(), off.run(&values).unwrap());
+    assert_close("lowered", &a[0], &b[0], 1e-13);
+    operations(&on)
+}
+
+#[test]
+fn a_magic_box_is_one_and_barriers_are_nothing() {
+    assert_eq!(lowered(|x, y, _| x * y.magic_box() + y.stop_gradient()), ["plus"]);
+}
+
+#[test]
+fn what_is_one_number_everywhere_is_computed_once() {
+    assert_eq!(lowered(|x, y, _| (y.magic_box() * 2.0).exp().sin() + x), ["plus"]);
+    assert_eq!(lowered(|x, y, _| y.magic_box().sum() * x), ["times"]);
+}
+
+#[test]
+fn neutral_elements_vanish() {
+    assert_eq!(lowered(|x, _, _| x * 1.0 / 1.0 + 0.0 - 0.0), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| 1.0 * (0.0 + x)), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| -(-x)), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| 0.0 - x * -1.0), Vec::<String>::new());
+}
+
+#[test]
+fn a_product_with_zero_is_kept_because_it_may_be_nan() {
+    assert_eq!(lowered(|x, _, _| x * 0.0), ["times"]);
+}
+
+#[test]
+fn constant_factors_are_one_and_leave_sums_scans_and_scatters() {
+    assert_eq!(lowered(|x, _, _| 2.0 * (x * 3.0)), ["times"]);
+    assert_eq!(lowered(|x, _, _| (x * 3.0).sum() * 2.0), ["sum", "times"]);
+    assert_eq!(lowered(|x, y, _| (x * 3.0).scan(y, 1) * 2.0), ["scan", "times"]);
+    assert_eq!(
+        lowered(|x, _, i| (x.reshape(&[24]) * 3.0).scatter_add(&[i], &[6]) * 2.0),
+        ["reshape", "scatter_add", "times"]
+    );
+}
+
+#[test]
+fn movements_in_a_row_are_one_or_none() {
+    assert_eq!(lowered(|x, _, _| x.reshape(&[24]).reshape(&[2, 12]).reshape(&[6, 4])), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| x.t().t()), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| x.pad(1, 2, 3).slice(1, 2..6)), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| x.sum().broadcast_to(&[4]).broadcast_to(&[6, 4])), ["sum", "broadcast"]);
+}
+
+#[test]
+fn functions_of_repeated_arrays_are_repeated_functions() {
+    assert_eq!(lowered(|x, _, _| (x.at(0, 0).broadcast_to(&[50, 4]) * 2.0).exp())[2..], ["times", "exp", "broadcast"]);
+    assert_eq!(
+        lowered(|x, y, _| x.sum().broadcast_to(&[50, 4]) * y.at(0, 0).broadcast_to(&[50, 4]))[3..],
+        ["broadcast", "times", "broadcast"]
+    );
+}
+
+#[test]
+fn sums_of_repeated_arrays_are_multiples() {
+    assert_eq!(lowered(|x, _, _| x.broadcast_to(&[7, 6, 4]).sum_axes(&[0])), ["times"]);
+    assert_eq!(lowered(|x, _, _| x.broadcast_to(&[7, 6, 4]).sum()), ["sum", "times"]);
+    assert_eq!(lowered(|x, _, _| x.sum_axes(&[1]).sum()), ["sum"]);
+    assert_eq!(lowered(|x, y, _| (x * y.at(1, 0).insert_axis(1)).sum_axes(&[1])), ["slice", "reshape", "sum", "times"]);
+}
+
+#[test]
+fn functions_of_gathered_entries_are_gathered_functions() {
+    assert_eq!(lowered(|x, y, i| (x.gather(&[i]) * 2.0).exp() - y.gather(&[i])), ["times", "exp", "minus", "gather"]);
+}
+
+#[test]
+fn what_is_scattered_to_where_it_was_gathered_is_a_product_of_tables() {
+    let rows = |f: fn(Var, Var, Index) -> Var| lowered(move |x, y, i| f(x.sum_axes(&[1]), y.reshape(&[24]), i));
+    let ops = rows(|t, y, i| (y * t.gather(&[i])).scatter_add(&[i], &[6]));
+    assert_eq!(ops[2..], ["scatter_add", "times"]);
+    let ops = rows(|t, _, i| t.gather(&[i]).scatter_add(&[i], &[6]));
+    assert_eq!(ops[1..], ["scatter_add", "times"]);
+}
+
+#[test]
+fn transposes_of_matrices_are_flags_of_their_product() {
+    assert_eq!(lowered(|x, y, _| x.t().matmul(y)), ["matmul"]);
+    assert_eq!(lowered(|x, y, _| x.matmul(y.t())), ["matmul"]);
+}
+
+#[test]
+fn the_hessian_product_of_dice_is_what_one_writes_by_hand() {
+    // gather, scan, product, reverse scan, scatter; and the same without the tangent.
+    let tape = Tape::<f64>::new();
+    let (n, h) = (300, 20);
+    let theta = tape.input("theta", random(&[5, 3], 1));
+    let v = tape.input("v", random(&[5, 3], 2));
+    let states = tape.index("states", &Array2::from_shape_fn((n, h), |(n, t)| ((n * 7 + t * 3) % 5) as i32));
+    let actions = tape.index("actions", &Array2::from_shape_fn((n, h), |(n, t)| ((n + t * 5) % 3) as i32));
+    let rewards = tape.input("rewards", random(&[n, h], 3));
+    let lp = theta.log_softmax().gather(&[states, actions]);
+    let loss = (rewards * lp.cumsum(1).magic_box()).sum_axes(&[1]).mean();
+    let program = tape.compile([theta, v], [loss.hvp(theta, v)]);
+    let text = program.to_string();
+    let by_row = text.lines().filter(|line| line.starts_with("  "));
+    let names: Vec<&str> = by_row.filter_map(|line| Some(line.split_once(" = ")?.1.split_once('(')?.0)).collect();
+    assert_eq!(names, ["scan", "scatter_add", "gather", "scan", "times", "scan", "scatter_add"], "{text}");
+}
+
+/// A batch of samples, large enough for regions, with everything a row can go through.
+fn samples(tape: &Tape, n: usize) -> (Vec<ad::Handle>, Vec<Var>) {
+    let (w, table) = (tape.input("w", random(&[3, 4], 1)), tape.input("table", random(&[5, 3], 2)));
+    let x = tape.input("x", random(&[n, 7, 3], 3));
+    let y = tape.input("y", random(&[n, 7], 4));
+    let index = tape.index("index", &Array2::from_shape_fn((n, 7), |(n, t)| ((n * 3 + t) % 5) as i32));
+    let gathered = table.gather(&[index]);
+    let hidden = ((x * gathered).reshape(&[n * 7, 3]).matmul(w)).tanh().reshape(&[n, 7, 4]);
+    let score = hidden.logsumexp(&[2]) + y.cumsum(1).magic_box() * y.scan_reverse(0.9, 1);
+    let loss = (score * y.shift_like()).sum_axes(&[1]).square().mean() + hidden.max_axes(&[1]).sum() * 0.01;
+    let (gw, gt) = (loss.grad(w), loss.grad(table));
+    let per_row = score.sum_axes(&[1]);
+    let outputs = vec![loss, gw, gt, loss.hvp(w, w), per_row, loss.hessian(table), per_row.jacobian_reverse(y).sum()];
+    (vec![w.into(), table.into(), x.into(), y.into(), index.into()], outputs)
+}
+
+trait ShiftLike {
+    fn shift_like(self) -> Self;
+}
+
+impl ShiftLike for Var {
+    /// Moved by one step, as a cumulative sum without its own entry does.
+    fn shift_like(self) -> Self {
+        self.slice(1, 0..6).pad(1, 1, 0) + 1.0
+    }
+}
+
+#[test]
+fn regions_give_the_numbers_of_whole_arrays_at_any_number_of_rows() {
+    for n in [100, 257, 700] {
+        let tape = Tape::<f64>::new();
+        let (inputs, outputs) = samples(&tape, n);
+        let compile = |lowering| tape.compile_with(inputs.iter().copied(), outputs.iter().copied(), lowering);
+        let (on, off) = (compile(Lowering::On), compile(Lowering::Off));
+        let values = [
+            ad::Value::from(random(&[3, 4], 11)),
+            random(&[5, 3], 12).into(),
+            random(&[n, 7, 3], 13).into(),
+            random(&[n, 7], 14).into(),
+            Array2::from_shape_fn((n, 7), |(n, t)| ((n + 2 * t) % 5) as i32).into(),
+        ];
+        let (a, b) = (on.run(&values).unwrap(), off.run(&values).unwrap());
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            assert_close(&format!("{n} rows, output {i}"), a, b, 1e-12);
+        }
+        // Twice in a row it is the same, whatever is left in the workspace.
+        assert_eq!(a, on.run(&values).unwrap());
+    }
+}
+
+#[test]
+fn results_are_the_same_bits_at_any_number_of_threads() {
+    let tape = Tape::<f64>::new();
+    let (inputs, outputs) = samples(&tape, 5000);
+    let program = tape.compile(inputs[..2].iter().copied(), outputs);
+    let values = [ad::Value::from(random(&[3, 4], 11)), random(&[5, 3], 12).into()];
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| program.run(&values).unwrap())
+    };
+    let one = on(1);
+    for threads in [2, 3, 7] {
+        assert_eq!(one, on(threads), "{threads} threads");
+    }
+}
+
+#[test]
+fn an_index_out_of_range_in_a_region_is_found_at_its_place_in_the_whole() {
+    let tape = Tape::<f64>::new();
+    let table = tape.input("table", random(&[5], 1));
+    let index = tape.index("index", &Array2::<i32>::zeros((3000, 4)));
+    let loss = table.gather(&[index]).scan(0.5, 1).square().sum();
+    let program = tape.compile([ad::Handle::from(table), index.into()], [loss]);
+    let mut bad = Array2::<i32>::zeros((3000, 4));
+    bad[[2345, 2]] = 9;
+    let error = program.run(&[random(&[5], 1).into(), bad.into()]).unwrap_err();
+    assert!(matches!(error, ad::Error::IndexOutOfRange { index: 9, position: 9382, length: 5, .. }), "{error}");
+    // The program can be run again.
+    program.run(&[random(&[5], 1).into(), Array2::<i32>::zeros((3000, 4)).into()]).unwrap();
+}
+
+#[test]
+fn nan_and_infinity_stay_where_they_are() {
+    let tape = Tape::<f64>::new();
+    let x = tape.input("x", arr1(&[0.0, f64::NAN, f64::INFINITY, -1.0]));
+    let y = tape.input("y", arr2(&[[1.0, 1.0, 0.0, 0.0]]));
+    let outputs = [x * 0.0, x - x, (x * 2.0).sum(), (y * x).sum_axes(&[0]), x.ln().exp(), -(x * -1.0), 0.0 - x];
+    let values: Vec<Vec<ArrayD<f64>>> = [Lowering::On, Lowering::Off]
+        .map(|lowering| tape.compile_with([x, y], outputs, lowering).run(&ad::values![x.value(), y.value()]).unwrap())
+        .to_vec();
+    for (a, b) in values[0].iter().zip(&values[1]) {
+        let same = a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
+        assert!(same, "{a} {b}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_random_program_and_its_derivatives_are_the_same_lowered_and_plain(
+        steps in common::random_program::steps(), at in common::random_program::points()
+    ) {
+        let tape = Tape::new();
+        let x: Vec<Var> = at.iter().map(|x| tape.input("x", x)).collect();
+        let loss = common::random_program::run(&steps, &x);
+        let outputs = [vec![loss], loss.grad(&x), loss.hvp(&x, &x), vec![loss.hessian(x[0])]].concat();
+        let run = |lowering| {
+            let program = tape.compile_with(x.iter().copied(), outputs.iter().copied(), lowering);
+            program.run(&ad::values![at[0], at[1], at[2]]).unwrap()
+        };
+        for (i, (a, b)) in run(Lowering::On).iter().zip(&run(Lowering::Off)).enumerate() {
+            assert_close(&format!("output {i}"), a, b, 1e-11);
+        }
+    }
+}
