@@ -68,6 +68,7 @@ struct Workspace<T> {
 
 /// What runs in one go.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // Nearly all are the large one.
 enum Unit<T: Real> {
     Step(Step<T>),
     Region(Region<T>),
@@ -457,10 +458,12 @@ impl<T: Real> Unit<T> {
         match self {
             Unit::Step(step) => step.operands.iter().for_each(|(place, _)| visit(*place)),
             Unit::Region(region) => {
-                region.steps.iter().flat_map(|step| &step.operands).for_each(|operand| match operand {
-                    RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) => visit(*place),
-                    RowOperand::Temporary(_) => {}
-                })
+                for operand in region.steps.iter().flat_map(|step| &step.operands) {
+                    if let RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) = operand
+                    {
+                        visit(*place);
+                    }
+                }
             }
         }
     }
@@ -482,11 +485,9 @@ impl<T: Real> Unit<T> {
             }
             Unit::Region(region) => {
                 for operand in region.steps.iter_mut().flat_map(|step| &mut step.operands) {
-                    match operand {
-                        RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) => {
-                            read(place)
-                        }
-                        RowOperand::Temporary(_) => {}
+                    if let RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) = operand
+                    {
+                        read(place);
                     }
                 }
                 region.results.iter_mut().for_each(|result| write(&mut result.slot));
