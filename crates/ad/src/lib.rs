@@ -40,6 +40,8 @@ pub use diff::closures::{Arguments, derivative, grad, hessian, hvp, jacobian, jv
 pub use diff::tree::Tree;
 pub use diff::vmap::{vmap, vmap_many};
 pub use error::Error;
+#[doc(hidden)]
+pub use kernel::simd::Level;
 pub use op::barrier::DerivativeLimit;
 pub use op::custom::{CustomOperation, custom};
 pub use op::elementwise::Term;

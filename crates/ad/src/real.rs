@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Display, LowerExp};
 
 use crate::kernel::Matrix;
+use crate::kernel::functions::Number;
 use crate::tape::Graph;
 
 /// A floating-point type a tape can be made of: `f64` (the default everywhere) or `f32`.
@@ -12,6 +13,7 @@ use crate::tape::Graph;
 /// The trait is sealed: its methods beyond [`num_traits`]' are the crate's own business.
 pub trait Real:
     num_traits::Float
+    + Number
     + num_traits::NumAssign
     + Default
     + Debug

@@ -570,7 +570,8 @@ fn pow_at_zero_has_the_documented_derivatives() {
     assert_eq!(gradients(Var::pow, (0.0, 2.0)), (0.0, 0.0));
     assert_eq!(gradients(Var::pow, (0.0, 1.0)), (1.0, 0.0));
     assert_eq!(gradients(Var::pow, (0.0, 0.0)), (0.0, 0.0));
-    assert_eq!(gradients(Var::pow, (3.0, 0.0)), (0.0, 3.0_f64.ln()));
+    let (by_base, by_exponent) = gradients(Var::pow, (3.0, 0.0));
+    assert!(by_base == 0.0 && (by_exponent - 3.0_f64.ln()).abs() < 1e-15, "{by_exponent}");
     assert_eq!(gradients(Var::pow, (-2.0, 3.0)).0, 12.0);
     assert!(gradients(Var::pow, (-2.0, 3.0)).1.is_nan());
     let tape = Tape::<f64>::new();

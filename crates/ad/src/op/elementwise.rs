@@ -9,6 +9,8 @@ use ndarray::{Array, Dimension};
 
 use super::leaf::fill;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use crate::kernel::functions;
+use crate::kernel::map::{Function, map};
 use crate::real::Real;
 use crate::tape::{Var, constant};
 use crate::tensor::{IntoArray, Shape, broadcast_shape, size};
@@ -25,7 +27,8 @@ pub enum Elementwise {
 }
 
 macro_rules! unary {
-    ($($(#[$doc:meta])* $vis:vis $name:ident $variant:ident: |$x:ident| $value:expr,
+    ($($(#[$doc:meta])* $vis:vis $name:ident $variant:ident:
+       |$x:ident| $value:expr $(, if $exceptional:expr => $exception:expr)?,
        |$a:ident, $y:ident, $g:ident| $cotangent:expr;)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Unary { $($variant),* }
@@ -37,7 +40,18 @@ macro_rules! unary {
 
             fn forward<T: Real>(self, x: &[T], out: &mut [T]) {
                 match self { $(Unary::$variant => {
-                    for (out, &$x) in out.iter_mut().zip(x) { *out = $value; }
+                    #[derive(Clone, Copy)]
+                    struct F;
+                    impl<T: Real> Function<T, 1> for F {
+                        #[inline(always)]
+                        fn value<const FMA: bool>(self, [$x]: [T; 1]) -> T { $value }
+                        $(
+                            #[inline(always)]
+                            fn is_exception(self, [$x]: [T; 1]) -> bool { $exceptional }
+                            fn exception(self, [$x]: [T; 1]) -> T { $exception }
+                        )?
+                    }
+                    map(F, [x], out);
                 })* }
             }
 
@@ -69,7 +83,13 @@ macro_rules! binary {
 
             fn forward<T: Real>(self, x: &[T], z: &[T], out: &mut [T]) {
                 match self { $(Binary::$variant => {
-                    for ((out, &$x), &$z) in out.iter_mut().zip(x).zip(z) { *out = $value; }
+                    #[derive(Clone, Copy)]
+                    struct F;
+                    impl<T: Real> Function<T, 2> for F {
+                        #[inline(always)]
+                        fn value<const FMA: bool>(self, [$x, $z]: [T; 2]) -> T { $value }
+                    }
+                    map(F, [x, z], out);
                 })* }
             }
 
@@ -104,9 +124,15 @@ macro_rules! compare {
 
             fn forward<T: Real>(self, x: &[T], z: &[T], out: &mut [T]) {
                 match self { $(Compare::$variant => {
-                    for ((out, &$x), &$z) in out.iter_mut().zip(x).zip(z) {
-                        *out = if $value { T::one() } else { T::zero() };
+                    #[derive(Clone, Copy)]
+                    struct F;
+                    impl<T: Real> Function<T, 2> for F {
+                        #[inline(always)]
+                        fn value<const FMA: bool>(self, [$x, $z]: [T; 2]) -> T {
+                            if $value { T::one() } else { T::zero() }
+                        }
                     }
+                    map(F, [x, z], out);
                 })* }
             }
         }
@@ -123,19 +149,21 @@ macro_rules! compare {
 unary! {
     pub(crate) negate Negate: |x| -x, |_x, _y, g| -g;
     /// e^x.
-    pub exp Exp: |x| x.exp(), |_x, y, g| g * y;
+    pub exp Exp: |x| functions::exp::<T, FMA>(x), |_x, y, g| g * y;
     /// The natural logarithm. Its derivative 1/x is ±∞ at ±0; below 0 the value is NaN.
-    pub ln Ln: |x| x.ln(), |x, _y, g| g / x;
+    pub ln Ln: |x| functions::ln::<T, FMA>(x), |x, _y, g| g / x;
     /// The hyperbolic tangent; derivative 1 − tanh² x.
-    pub tanh Tanh: |x| x.tanh(), |_x, y, g| g * (-(y * y) + T::one());
+    pub tanh Tanh: |x| functions::tanh::<T, FMA>(x), |_x, y, g| g * (-(y * y) + T::one());
     /// The logistic function 1 / (1 + e^−x), without overflow on either side.
-    pub sigmoid Sigmoid: |x| sigmoid(x), |_x, y, g| g * (y * (-y + T::one()));
+    pub sigmoid Sigmoid: |x| functions::sigmoid::<T, FMA>(x), |_x, y, g| g * (y * (-y + T::one()));
     /// ln(1 + e^x), without overflow; derivative sigmoid(x).
-    pub softplus Softplus: |x| x.max(T::zero()) + (-x.abs()).exp().ln_1p(), |x, _y, g| g * x.sigmoid();
+    pub softplus Softplus: |x| functions::softplus::<T, FMA>(x), |x, _y, g| g * x.sigmoid();
     /// The sine, in radians.
-    pub sin Sin: |x| x.sin(), |x, _y, g| g * x.cos();
+    pub sin Sin: |x| functions::sin::<T, FMA>(x), if x.abs() > T::LARGEST_ANGLE => x.sin(),
+        |x, _y, g| g * x.cos();
     /// The cosine, in radians.
-    pub cos Cos: |x| x.cos(), |x, _y, g| -(g * x.sin());
+    pub cos Cos: |x| functions::cos::<T, FMA>(x), if x.abs() > T::LARGEST_ANGLE => x.cos(),
+        |x, _y, g| -(g * x.sin());
     /// The square root. Its derivative at 0 is +∞; below 0 the value is NaN.
     pub sqrt Sqrt: |x| x.sqrt(), |_x, y, g| g * T::of(0.5) / y;
     /// The absolute value. Its derivative at 0 is 0.
@@ -181,17 +209,47 @@ fn first_share<T: Real>(a: Var<T>, b: Var<T>) -> Var<T> {
     a.greater(b) + a.equal(b) * T::of(0.5)
 }
 
-fn sigmoid<T: Real>(x: T) -> T {
-    let e = (-x.abs()).exp();
-    if x >= T::zero() { T::one() / (T::one() + e) } else { e / (T::one() + e) }
+#[derive(Clone, Copy)]
+struct Power {
+    exponent: f64,
 }
 
-fn power<T: Real>(x: T, exponent: f64) -> T {
-    match exponent {
-        2.0 => x * x,
-        -1.0 => T::one() / x,
-        n if n.fract() == 0.0 && n.abs() <= 64.0 => num_traits::Float::powi(x, n as i32),
-        _ => x.powf(T::of(exponent)),
+impl Power {
+    fn forward<T: Real>(self, x: &[T], out: &mut [T]) {
+        #[derive(Clone, Copy)]
+        struct Known<const N: i32>;
+        impl<T: Real, const N: i32> Function<T, 1> for Known<N> {
+            #[inline(always)]
+            fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
+                functions::powi(x, N)
+            }
+        }
+        #[derive(Clone, Copy)]
+        struct Integer(i32);
+        impl<T: Real> Function<T, 1> for Integer {
+            #[inline(always)]
+            fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
+                functions::powi(x, self.0)
+            }
+        }
+        match self.exponent {
+            -2.0 => map(Known::<-2>, [x], out),
+            -1.0 => map(Known::<-1>, [x], out),
+            2.0 => map(Known::<2>, [x], out),
+            3.0 => map(Known::<3>, [x], out),
+            n if n.fract() == 0.0 && n.abs() <= 64.0 => map(Integer(n as i32), [x], out),
+            exponent => out.iter_mut().zip(x).for_each(|(out, x)| *out = x.powf(T::of(exponent))),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Choose;
+
+impl<T: Real> Function<T, 3> for Choose {
+    #[inline(always)]
+    fn value<const FMA: bool>(self, [condition, a, b]: [T; 3]) -> T {
+        if condition != T::zero() { a } else { b }
     }
 }
 
@@ -260,20 +318,10 @@ impl<T: Real> Rules<T> for Elementwise {
         let (x, out) = (operands[0].real(), out.real());
         match *self {
             Elementwise::Unary(op) => op.forward(x, out),
-            Elementwise::Power(bits) => {
-                let exponent = f64::from_bits(bits);
-                for (out, &x) in out.iter_mut().zip(x) {
-                    *out = power(x, exponent);
-                }
-            }
+            Elementwise::Power(bits) => Power { exponent: f64::from_bits(bits) }.forward(x, out),
             Elementwise::Binary(op) => op.forward(x, operands[1].real(), out),
             Elementwise::Compare(op) => op.forward(x, operands[1].real(), out),
-            Elementwise::Select => {
-                let (a, b) = (operands[1].real(), operands[2].real());
-                for (((out, &condition), &a), &b) in out.iter_mut().zip(x).zip(a).zip(b) {
-                    *out = if condition != T::zero() { a } else { b };
-                }
-            }
+            Elementwise::Select => map(Choose, [x, operands[1].real(), operands[2].real()], out),
         }
         Ok(())
     }

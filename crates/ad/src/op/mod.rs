@@ -326,3 +326,30 @@ pub enum Failure {
 pub(crate) fn apply<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> Var<T> {
     Var::recorded(tape, record(tape, op, operands))
 }
+
+impl<T: Real> Var<T> {
+    /// Runs the kernel of the operation that made this Var on other numbers, without a program around it. Indices stay
+    /// what they were recorded with. For the tests and the benchmarks of kernels.
+    #[doc(hidden)]
+    pub fn run_kernel(self, operands: &[&[T]], out: &mut [T]) {
+        let (op, ids) = self.with_node(|node| (node.op.clone(), node.operands.clone()));
+        let handles = ids.iter().map(|&id| Var::<T>::recorded(self.tape, id));
+        let recorded: SmallVec<[_; 3]> =
+            handles.map(|var| var.with_node(|node| (node.op.clone(), node.shape.clone()))).collect();
+        let operands: SmallVec<[Operand<'_, T>; 3]> = recorded
+            .iter()
+            .enumerate()
+            .map(|(i, (op, shape))| Operand {
+                data: match op {
+                    Op::Leaf(Leaf::Input { value: Data::Index(indices), .. }) => {
+                        Slice::Index(indices.as_slice().unwrap_or(&[]))
+                    }
+                    _ => Slice::Real(operands[i]),
+                },
+                shape,
+            })
+            .collect();
+        let done = op.rules().forward(&operands, &self.shape(), Out::Real(out));
+        assert!(done.is_ok(), "{}: {done:?}", op.rules().name());
+    }
+}

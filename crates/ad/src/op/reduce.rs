@@ -1,5 +1,6 @@
 //! Operations that reduce over axes: sum, maximum, log-sum-exp. The reduced axes disappear.
 
+use super::movement::Movement;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::Var;
@@ -51,7 +52,10 @@ impl<T: Real> Rules<T> for Reduce {
         call.one(|| {
             let x = call.var(0);
             let shape = x.shape();
-            let spread = |reduced: Var<T>| reduced.insert_axes(&self.axes).broadcast_to(&shape);
+            let spread = |reduced: Var<T>| {
+                let axes = self.kept(&shape).collect();
+                apply(call.tape, Op::Movement(Movement::Broadcast { shape: shape.clone(), axes }), &[reduced.node])
+            };
             match self.by {
                 By::Sum => spread(g),
                 By::Max => {

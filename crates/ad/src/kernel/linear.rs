@@ -1,4 +1,4 @@
-//! What is left to a library: matrix products and factorisations. One thread; the same bits at any thread count.
+//! Matrix products and factorisations. One thread; the same bits at any thread count.
 
 use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
