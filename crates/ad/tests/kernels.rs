@@ -1,5 +1,7 @@
 //! The kernels' numbers, for every kind of processor that this one can play, against references of twice the precision:
 //! errors in units in the last place, special values, and the same bits wherever a number stands.
+// π/2 in four parts: the first looks like the constant it is a part of.
+#![allow(clippy::approx_constant)]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

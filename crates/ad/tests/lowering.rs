@@ -23,7 +23,7 @@ fn operations(program: &Program) -> Vec<String> {
 fn lowered(f: impl Fn(Var, Var, Index) -> Var) -> Vec<String> {
     let tape = Tape::<f64>::new();
     let (x, y) = (tape.input("x", random(&[6, 4], 1)), tape.input("y", random(&[6, 4], 2)));
-    let index = tape.index("index", &Array1::from_iter((0..24).map(|i| i * 5 % 6)));
+    let index = tape.index("index", Array1::from_iter((0..24).map(|i| i * 5 % 6)));
     let result = f(x, y, index);
     let replayed = Array1::from_iter((0..24).map(|i| i * 7 % 6));
     let values: [ad::Value<'_>; 3] = [random(&[6, 4], 3).into(), random(&[6, 4], 4).into(), replayed.into()];
@@ -121,8 +121,8 @@ fn the_hessian_product_of_dice_is_what_one_writes_by_hand() {
     let (n, h) = (300, 20);
     let theta = tape.input("theta", random(&[5, 3], 1));
     let v = tape.input("v", random(&[5, 3], 2));
-    let states = tape.index("states", &Array2::from_shape_fn((n, h), |(n, t)| ((n * 7 + t * 3) % 5) as i32));
-    let actions = tape.index("actions", &Array2::from_shape_fn((n, h), |(n, t)| ((n + t * 5) % 3) as i32));
+    let states = tape.index("states", Array2::from_shape_fn((n, h), |(n, t)| ((n * 7 + t * 3) % 5) as i32));
+    let actions = tape.index("actions", Array2::from_shape_fn((n, h), |(n, t)| ((n + t * 5) % 3) as i32));
     let rewards = tape.input("rewards", random(&[n, h], 3));
     let lp = theta.log_softmax().gather(&[states, actions]);
     let loss = (rewards * lp.cumsum(1).magic_box()).sum_axes(&[1]).mean();
@@ -138,7 +138,7 @@ fn samples(tape: &Tape, n: usize) -> (Vec<ad::Handle>, Vec<Var>) {
     let (w, table) = (tape.input("w", random(&[3, 4], 1)), tape.input("table", random(&[5, 3], 2)));
     let x = tape.input("x", random(&[n, 7, 3], 3));
     let y = tape.input("y", random(&[n, 7], 4));
-    let index = tape.index("index", &Array2::from_shape_fn((n, 7), |(n, t)| ((n * 3 + t) % 5) as i32));
+    let index = tape.index("index", Array2::from_shape_fn((n, 7), |(n, t)| ((n * 3 + t) % 5) as i32));
     let gathered = table.gather(&[index]);
     let hidden = ((x * gathered).reshape(&[n * 7, 3]).matmul(w)).tanh().reshape(&[n, 7, 4]);
     let score = hidden.logsumexp(&[2]) + y.cumsum(1).magic_box() * y.scan_reverse(0.9, 1);
@@ -203,7 +203,7 @@ fn results_are_the_same_bits_at_any_number_of_threads() {
 fn an_index_out_of_range_in_a_region_is_found_at_its_place_in_the_whole() {
     let tape = Tape::<f64>::new();
     let table = tape.input("table", random(&[5], 1));
-    let index = tape.index("index", &Array2::<i32>::zeros((3000, 4)));
+    let index = tape.index("index", Array2::<i32>::zeros((3000, 4)));
     let loss = table.gather(&[index]).scan(0.5, 1).square().sum();
     let program = tape.compile([ad::Handle::from(table), index.into()], [loss]);
     let mut bad = Array2::<i32>::zeros((3000, 4));

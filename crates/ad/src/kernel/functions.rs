@@ -5,6 +5,8 @@
 //! rest. The polynomials interpolate at Chebyshev nodes (in 200-bit arithmetic; the coefficients are then rounded), which is
 //! within a small factor of the best of their degree. What is given as an error is the relative error of the function that
 //! the polynomial is part of.
+// The coefficients of f32 are exact values of f32, written with all their digits.
+#![allow(clippy::excessive_precision)]
 
 use crate::real::Real;
 

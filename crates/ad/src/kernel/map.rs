@@ -51,10 +51,7 @@ impl<T: Real, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
 #[inline(always)]
 fn block<T: Real, F: Function<T, N>, const N: usize, const FMA: bool>(f: F, operands: [&[T]; N], out: &mut [T]) {
     let length = out.len();
-    let mut operands = operands;
-    for k in 0..N {
-        operands[k] = &operands[k][..length];
-    }
+    let operands = operands.map(|operand| &operand[..length]);
     let mut exceptions = false;
     for i in 0..length {
         let mut x = [T::zero(); N];
