@@ -10,7 +10,7 @@ use std::panic::Location;
 
 use super::ir::{Id, Ids, Ir};
 use crate::op::barrier::Barrier;
-use crate::op::elementwise::{Binary, Elementwise, Unary};
+use crate::op::elementwise::{Binary, Compare, Elementwise, Unary};
 use crate::op::indexing::Indexing;
 use crate::op::linalg::MatMul;
 use crate::op::movement::Movement;
@@ -52,7 +52,7 @@ fn rules<T: Real>() -> [(&'static str, Rule<T>); 16] {
         ("Σ x·broadcast y = (Σ x)·y", sum_of_scaled),
         ("Σ x·c = c·Σ x, and so for scan and scatter", constant_out),
         ("f(gather x) = gather f(x)", gather_late),
-        ("scatter(x·gather(y, i), i) = y·scatter(x, i)", scatter_of_gathered),
+        ("scatter(x·gather(y, i), i) = y·scatter(x, i), and 0 where that scatter is 0", scatter_of_gathered),
         ("slice(pad x) = x", slice_of_pad),
         ("Xᵀ·Y by flags", matmul_of_transposed),
         ("Σ over the axes in turn = Σ at once", sum_once),
@@ -105,11 +105,14 @@ impl<T: Real> Lowering<'_, T> {
         }
     }
 
-    /// (x, c), if the node is x·c for a number c (which is on the right, see [`scale`]), or −x.
+    /// (x, c), if the node is x·c for a finite number c (which is on the right, see [`scale`]), or −x.
     fn as_scaled(&self, id: Id) -> Option<(Id, T)> {
         let operands = self.operands(id);
         match self.op(id) {
-            Op::Elementwise(Elementwise::Binary(Binary::Times)) => Some((operands[0], self.as_number(operands[1])?)),
+            Op::Elementwise(Elementwise::Binary(Binary::Times)) => {
+                let c = self.as_number(operands[1]).filter(|c| c.is_finite())?;
+                Some((operands[0], c))
+            }
             Op::Elementwise(Elementwise::Unary(Unary::Negate)) => Some((operands[0], -T::one())),
             _ => None,
         }
@@ -125,6 +128,16 @@ impl<T: Real> Lowering<'_, T> {
 
     fn times(&mut self, a: Id, b: Id) -> Id {
         self.emit(Op::Elementwise(Elementwise::Binary(Binary::Times)), &[a, b])
+    }
+
+    /// x·y, and 0 where x is 0. A table may be infinite where nobody looks it up, as the likelihood ratio of an action that
+    /// the behaviour policy never takes: what is scattered there is 0, and 0·∞ would be a NaN that was not recorded.
+    fn times_where_not_zero(&mut self, x: Id, y: Id) -> Id {
+        let shape = self.shape(x);
+        let zero = self.fill(T::zero(), &shape);
+        let product = self.times(x, y);
+        let is_zero = self.emit(Op::Elementwise(Elementwise::Compare(Compare::Equal)), &[x, zero]);
+        self.emit(Op::Elementwise(Elementwise::Select), &[is_zero, zero, product])
     }
 
     fn scaled(&mut self, x: Id, c: T) -> Id {
@@ -444,7 +457,7 @@ fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) 
         let shape = to.shape(x[0]);
         let ones = to.fill(T::one(), &shape);
         let counts = scattered(to, ones);
-        return Some(to.times(counts, table));
+        return Some(to.times_where_not_zero(counts, table));
     }
     let Op::Elementwise(Elementwise::Binary(Binary::Times)) = to.op(x[0]) else { return None };
     let factors = to.operands(x[0]);
@@ -454,7 +467,7 @@ fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) 
         _ => return None,
     };
     let sums = scattered(to, other);
-    Some(to.times(sums, table))
+    Some(to.times_where_not_zero(sums, table))
 }
 
 // Products.
