@@ -21,12 +21,12 @@ fn for_each_level(test: impl Fn(Level)) {
     }
 }
 
-/// A function of one number, by its kernel.
+/// A function of one number (or of the same one twice), by its kernel.
 fn compute<T: Real>(f: fn(Var<T>) -> Var<T>, x: &[T]) -> Vec<T> {
     let tape = Tape::new();
     let input = tape.input("x", ndarray::Array1::from_elem(x.len(), T::one()));
     let mut out = vec![T::zero(); x.len()];
-    f(input).run_kernel(&[x], &mut out);
+    f(input).run_kernel(&[x, x], &mut out);
     out
 }
 
@@ -94,7 +94,7 @@ fn samples<T: Real>(from_bits: fn(u64) -> T, count: usize) -> Vec<T> {
 }
 
 fn check_ulps<T: Real>(from_bits: fn(u64) -> T, mantissa: i32, smallest: i32) {
-    let x = samples(from_bits, 50_000);
+    let x = samples(from_bits, 20_000);
     for (name, f, reference, bound) in cases::<T>() {
         let exact: Vec<(T, Exact)> = x.iter().filter_map(|&x| Some((x, reference(x.as_f64())?))).collect();
         let x: Vec<T> = exact.iter().map(|&(x, _)| x).collect();
@@ -120,6 +120,354 @@ fn errors_in_double_precision() {
 #[test]
 fn errors_in_single_precision() {
     check_ulps(|bits| f32::from_bits(bits as u32), 23, -149);
+}
+
+type Unary = fn(Var) -> Var;
+
+const FUNCTIONS: &[(&str, Unary)] = &[
+    ("exp", |x| x.exp()),
+    ("ln", |x| x.ln()),
+    ("tanh", |x| x.tanh()),
+    ("sigmoid", |x| x.sigmoid()),
+    ("softplus", |x| x.softplus()),
+    ("sin", |x| x.sin()),
+    ("cos", |x| x.cos()),
+    ("sqrt", |x| x.sqrt()),
+    ("abs", |x| x.abs()),
+    ("negate", |x| -x),
+    ("powf(3)", |x| x.powf(3.0)),
+    ("powf(-7)", |x| x.powf(-7.0)),
+    ("powf(0.3)", |x| x.powf(0.3)),
+    ("plus", |x| x + x),
+    ("max", |x| x.max(x)),
+    ("less", |x| x.less_equal(x)),
+];
+
+#[test]
+fn special_values() {
+    const INFINITY: f64 = f64::INFINITY;
+    const NAN: f64 = f64::NAN;
+    let special = [0.0, -0.0, INFINITY, -INFINITY, NAN];
+    let tiny = f64::from_bits(1);
+    let expected: &[(&str, Unary, [f64; 5])] = &[
+        ("exp", |x| x.exp(), [1.0, 1.0, INFINITY, 0.0, NAN]),
+        ("ln", |x| x.ln(), [-INFINITY, -INFINITY, INFINITY, NAN, NAN]),
+        ("tanh", |x| x.tanh(), [0.0, -0.0, 1.0, -1.0, NAN]),
+        ("sigmoid", |x| x.sigmoid(), [0.5, 0.5, 1.0, 0.0, NAN]),
+        ("softplus", |x| x.softplus(), [std::f64::consts::LN_2, std::f64::consts::LN_2, INFINITY, 0.0, NAN]),
+        ("sin", |x| x.sin(), [0.0, -0.0, NAN, NAN, NAN]),
+        ("cos", |x| x.cos(), [1.0, 1.0, NAN, NAN, NAN]),
+        ("sqrt", |x| x.sqrt(), [0.0, -0.0, INFINITY, NAN, NAN]),
+        ("abs", |x| x.abs(), [0.0, 0.0, INFINITY, INFINITY, NAN]),
+        ("negate", |x| -x, [-0.0, 0.0, -INFINITY, INFINITY, NAN]),
+        ("powf(0)", |x| x.powf(0.0), [1.0; 5]),
+        ("powf(-1)", |x| x.powf(-1.0), [INFINITY, -INFINITY, 0.0, -0.0, NAN]),
+        ("powf(3)", |x| x.powf(3.0), [0.0, -0.0, INFINITY, -INFINITY, NAN]),
+        ("powf(-4)", |x| x.powf(-4.0), [INFINITY, INFINITY, 0.0, 0.0, NAN]),
+    ];
+    for_each_level(|level| {
+        for (name, f, expected) in expected {
+            // In a slice so long that all of it is vectors, and in one that is none.
+            for x in [special.to_vec(), special.repeat(32)] {
+                for ((x, y), expected) in x.iter().zip(compute(*f, &x)).zip(expected.iter().cycle()) {
+                    let same = y.to_bits() == expected.to_bits() || y.is_nan() && expected.is_nan();
+                    assert!(same, "{name}({x}) = {y}, not {expected}, at {level:?}");
+                }
+            }
+        }
+        for x in [tiny, -tiny, f64::MIN_POSITIVE / 3.0] {
+            assert_eq!(compute(|x: Var| x.sin(), &[x]), [x]);
+            assert_eq!(compute(|x: Var| x.tanh(), &[x]), [x]);
+        }
+        assert_eq!(compute(|x: Var| x.ln(), &[-1.0, 1.0])[1], 0.0);
+        assert!(compute(|x: Var| x.ln(), &[-tiny])[0].is_nan());
+        // Beyond the reduction's reach it is the system's function.
+        for x in [1e5 + 1.0, 1e18, -1e300, f64::MAX] {
+            let block = compute(|x: Var| x.sin(), &[vec![0.5; 600], vec![x]].concat());
+            assert_eq!(block[600], x.sin());
+            assert_eq!(block[0], compute(|x: Var| x.sin(), &[0.5])[0]);
+        }
+    });
+}
+
+#[test]
+fn maximum_minimum_comparison_and_choice_of_special_values() {
+    let special = [0.0, -0.0, 1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    let pairs: Vec<(f64, f64)> = special.iter().flat_map(|&a| special.iter().map(move |&b| (a, b))).collect();
+    let (a, b): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let tape = Tape::<f64>::new();
+    let x = tape.input("x", ndarray::Array1::zeros(a.len()));
+    let of = |y: Var| {
+        let mut out = vec![0.0; a.len()];
+        y.run_kernel(&[&a, &b, &a], &mut out);
+        out
+    };
+    for_each_level(|_| {
+        let (max, min, less, choice) = (of(x.max(x)), of(x.min(x)), of(x.less(x)), of(x.select(x, x)));
+        for (i, &(a, b)) in pairs.iter().enumerate() {
+            if a.is_nan() || b.is_nan() {
+                assert!(max[i].is_nan() && min[i].is_nan());
+                assert_eq!(less[i], 0.0);
+            } else {
+                assert_eq!((max[i], min[i], less[i]), (a.max(b), a.min(b), if a < b { 1.0 } else { 0.0 }));
+            }
+            assert_eq!(choice[i].to_bits(), if a != 0.0 { b } else { a }.to_bits());
+        }
+    });
+}
+
+#[test]
+fn the_same_bits_wherever_a_number_stands() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let x: Vec<f64> = (0..1500).map(|_| rng.random_range(0.01..20.0)).collect();
+    for_each_level(|level| {
+        for (name, f) in FUNCTIONS {
+            let whole: Vec<u64> = compute(*f, &x).into_iter().map(f64::to_bits).collect();
+            for (start, length) in [(0, 1), (1, 7), (3, 8), (5, 33), (2, 511), (1, 513), (7, 1200), (300, 1200)] {
+                let part = compute(*f, &x[start..start + length]);
+                let same = part.iter().zip(&whole[start..]).all(|(part, whole)| part.to_bits() == *whole);
+                assert!(same, "{name} of {length} numbers from {start}, at {level:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn integer_powers() {
+    let x = [0.7, -1.3, 1.0, 2.0, -0.999, 1.0001];
+    for_each_level(|_| {
+        for n in -64..=64 {
+            let tape = Tape::<f64>::new();
+            let mut out = [0.0; 6];
+            tape.input("x", ndarray::arr1(&x)).powf(f64::from(n)).run_kernel(&[&x], &mut out);
+            for (x, y) in x.iter().zip(out) {
+                let expected = x.powi(n);
+                assert!((y - expected).abs() <= 12.0 * f64::EPSILON * expected.abs(), "{x}^{n} = {y}");
+            }
+        }
+    });
+}
+
+/// Shapes that reach every way a reduction or a scan is done, and the axes reduced.
+const SHAPES: &[(&[usize], &[usize])] = &[
+    (&[1], &[0]),
+    (&[7], &[0]),
+    (&[1000], &[0]),
+    (&[300, 1], &[1]),
+    (&[301, 5], &[1]),
+    (&[301, 5], &[0]),
+    (&[37, 20], &[1]),
+    (&[37, 20], &[0]),
+    (&[5, 700], &[1]),
+    (&[5, 700], &[0]),
+    (&[3, 2500], &[1]),
+    (&[3, 0, 4], &[1]),
+    (&[0, 4], &[1]),
+    (&[4, 9, 6], &[1]),
+    (&[4, 9, 6], &[0, 2]),
+    (&[4, 9, 6], &[0, 1, 2]),
+    (&[2, 3, 4, 5], &[0, 2]),
+];
+
+fn random(shape: &[usize]) -> ndarray::ArrayD<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(shape.len() as u64);
+    ndarray::ArrayD::from_shape_simple_fn(shape, || rng.random_range(-2.0..3.0))
+}
+
+/// The numbers that each entry of a reduction is made of.
+fn lanes(x: &ndarray::ArrayD<f64>, axes: &[usize]) -> Vec<Vec<f64>> {
+    let kept: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
+    let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
+    let turned = x.view().permuted_axes(order);
+    let count: usize = kept.iter().map(|&axis| x.shape()[axis]).product();
+    let length: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
+    let numbers: Vec<f64> = turned.iter().copied().collect();
+    (0..count).map(|i| numbers[i * length..(i + 1) * length].to_vec()).collect()
+}
+
+#[test]
+fn reductions() {
+    for_each_level(|level| {
+        for &(shape, axes) in SHAPES {
+            let x = random(shape);
+            let tape = Tape::<f64>::new();
+            let input = tape.input("x", &x);
+            let of = |y: Var| {
+                let mut out = vec![f64::NAN; y.size()];
+                y.run_kernel(&[x.as_slice().unwrap()], &mut out);
+                out
+            };
+            let lanes = lanes(&x, axes);
+            let (sum, log) = (of(input.sum_axes(axes)), of(input.logsumexp(axes)));
+            for (i, lane) in lanes.iter().enumerate() {
+                let total: f64 = lane.iter().sum();
+                let bound = lane.len() as f64 * f64::EPSILON * lane.iter().map(|x| x.abs()).sum::<f64>();
+                assert!((sum[i] - total).abs() <= bound, "sum of {shape:?} over {axes:?}, at {level:?}");
+                let expected = lane.iter().map(|x| x.exp()).sum::<f64>().ln();
+                let close = (log[i] - expected).abs() <= 1e-14 * (1.0 + expected.abs()) || log[i] == expected;
+                assert!(close, "logsumexp of {shape:?} over {axes:?}: {} not {expected}, at {level:?}", log[i]);
+            }
+            if lanes.iter().all(|lane| !lane.is_empty()) {
+                let max = of(input.max_axes(axes));
+                let expected: Vec<f64> =
+                    lanes.iter().map(|lane| lane.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect();
+                assert_eq!(max, expected, "max of {shape:?} over {axes:?}, at {level:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn reductions_of_special_values() {
+    const INFINITY: f64 = f64::INFINITY;
+    for_each_level(|_| {
+        for length in [3, 30, 100, 3000] {
+            for (special, max, log) in
+                [(INFINITY, INFINITY, INFINITY), (f64::NAN, f64::NAN, f64::NAN), (1000.0, 1000.0, 1000.0)]
+            {
+                for position in [0, length / 2, length - 1] {
+                    let mut x = ndarray::Array1::from_elem(length, -INFINITY);
+                    x[position] = special;
+                    let (x, bits) = (x.into_dyn(), |x: f64| if x.is_nan() { 0 } else { x.to_bits() });
+                    for (shape, axis) in [([1, length], 1), ([length, 1], 0)] {
+                        let tape = Tape::<f64>::new();
+                        let input = tape.input("x", x.to_shape(shape.as_slice()).unwrap().to_owned());
+                        for (y, expected) in [(input.max_axes(&[axis]), max), (input.logsumexp(&[axis]), log)] {
+                            let mut out = [0.0];
+                            y.run_kernel(&[x.as_slice().unwrap()], &mut out);
+                            assert_eq!(bits(out[0]), bits(expected), "{special} at {position} of {length}");
+                        }
+                    }
+                }
+            }
+            let nothing = vec![-INFINITY; length];
+            assert_eq!(reduced(|x| x.logsumexp(&[0]), &nothing), -INFINITY);
+        }
+    });
+}
+
+fn reduced(f: fn(Var) -> Var, x: &[f64]) -> f64 {
+    let tape = Tape::<f64>::new();
+    let mut out = [0.0];
+    f(tape.input("x", ndarray::arr1(x))).run_kernel(&[x], &mut out);
+    out[0]
+}
+
+#[test]
+fn a_row_is_reduced_and_scanned_alike_among_any_number_of_rows() {
+    for_each_level(|level| {
+        for n in [3, 5, 20, 63, 100, 600] {
+            let x = random(&[50, n]);
+            let numbers = x.as_slice().unwrap();
+            let of = |f: fn(Var) -> Var, rows: usize, operands: &[&[f64]]| {
+                let tape = Tape::<f64>::new();
+                let y = f(tape.input("x", random(&[rows, n])));
+                let mut out = vec![0.0; y.size()];
+                y.run_kernel(operands, &mut out);
+                out
+            };
+            for f in [|x: Var| x.sum_axes(&[1]), |x: Var| x.logsumexp(&[1])] {
+                let all = of(f, 50, &[numbers]);
+                for (first, rows) in [(0, 1), (1, 9), (10, 40), (7, 17)] {
+                    let some = of(f, rows, &[&numbers[first * n..(first + rows) * n]]);
+                    assert_eq!(some, all[first..first + rows], "rows of {n}, at {level:?}");
+                }
+            }
+            for f in [|x: Var| x.scan(x, 1), |x: Var| x.scan_reverse(x, 1)] {
+                let all = of(f, 50, &[numbers, numbers]);
+                for (first, rows) in [(0, 1), (1, 9), (10, 40), (7, 17)] {
+                    let here = &numbers[first * n..(first + rows) * n];
+                    assert_eq!(of(f, rows, &[here, here]), all[first * n..(first + rows) * n], "at {level:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn scans_in_all_four_ways() {
+    for_each_level(|level| {
+        for &(shape, axes) in SHAPES {
+            let (axis, a) = (axes[0], random(shape));
+            let b = a.mapv(|x| 0.3 * x);
+            let (length, behind) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+            for reverse in [false, true] {
+                for shifted in [false, true] {
+                    let tape = Tape::<f64>::new();
+                    let (x, c) = (tape.input("a", &a), tape.input("b", &b));
+                    // The derivative of the opposite scan is the shifted one.
+                    let y = match (reverse, shifted) {
+                        (false, false) => x.scan(c, axis),
+                        (true, false) => x.scan_reverse(c, axis),
+                        (false, true) => x.scan_reverse(c, axis).vjp(x, x),
+                        (true, true) => x.scan(c, axis).vjp(x, x),
+                    };
+                    let out = y.value();
+                    let (a, b) = (a.as_slice().unwrap(), b.as_slice().unwrap());
+                    let mut expected = vec![0.0; a.len()];
+                    for row in 0..a.len() / (length * behind).max(1) {
+                        for k in 0..behind {
+                            let at = |t: usize| (row * length + t) * behind + k;
+                            for step in 0..length {
+                                let t = if reverse { length - 1 - step } else { step };
+                                let last = if reverse { t + 1 } else { t.wrapping_sub(1) };
+                                expected[at(t)] = a[at(t)];
+                                if step > 0 {
+                                    expected[at(t)] += b[at(if shifted { last } else { t })] * expected[at(last)];
+                                }
+                            }
+                        }
+                    }
+                    for (y, expected) in out.iter().zip(&expected) {
+                        let close = (y - expected).abs() <= 1e-12 * (1.0 + expected.abs());
+                        assert!(close, "{shape:?} {axis} reverse={reverse} shifted={shifted} at {level:?}");
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn gathering_and_scattering() {
+    for_each_level(|level| {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for &(dims, behind, count) in &[
+            (&[20, 5][..], 1, 1000),
+            (&[20, 5], 3, 77),
+            (&[7], 1, 300),
+            (&[300], 1, 500),
+            (&[2, 3, 4], 1, 9),
+            (&[3], 2, 0),
+        ] {
+            let mut array = |length: usize| (0..count).map(|_| rng.random_range(0..length as i32)).collect();
+            let arrays: Vec<Vec<i32>> = dims.iter().map(|&length: &usize| array(length)).collect();
+            let tape = Tape::<f64>::new();
+            let indices: Vec<_> = arrays.iter().map(|array| tape.index("i", ndarray::arr1(array))).collect();
+            let row =
+                |n: usize| dims.iter().zip(&arrays).fold(0, |row, (length, array)| row * length + array[n] as usize);
+            let tail: &[usize] = if behind == 1 { &[] } else { &[behind] };
+            let table = random(&[dims, tail].concat());
+            let entries = random(&[&[count], tail].concat());
+            let gathered = tape.input("table", &table).gather(&indices);
+            let scattered = tape.input("entries", &entries).scatter_add(&indices, dims);
+            let (table, entries) = (table.as_slice().unwrap(), entries.as_slice().unwrap());
+            let mut out = vec![f64::NAN; gathered.size()];
+            gathered.run_kernel(&[table, &[], &[], &[]], &mut out);
+            let mut sums = vec![f64::NAN; scattered.size()];
+            scattered.run_kernel(&[entries, &[], &[], &[]], &mut sums);
+            let mut expected = vec![0.0; table.len()];
+            for n in 0..count {
+                for k in 0..behind {
+                    assert_eq!(out[n * behind + k], table[row(n) * behind + k], "{dims:?} at {level:?}");
+                    expected[row(n) * behind + k] += entries[n * behind + k];
+                }
+            }
+            for (sum, expected) in sums.iter().zip(&expected) {
+                assert!((sum - expected).abs() < 1e-11, "{dims:?} at {level:?}");
+            }
+        }
+    });
 }
 
 /// Twice the precision, by pairs of f64: slow and plain.

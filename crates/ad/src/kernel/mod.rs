@@ -1,14 +1,18 @@
 //! The loops over numbers. They know slices and lengths, nothing of tapes or shapes.
 //!
 //! [`simd`] compiles a loop for each kind of processor and chooses at run time; [`functions`] are the functions of one
-//! number, written once, without branches; [`map`] applies them to slices. [`linear`] is what is left to a library.
+//! number, written once, without branches; [`map`] applies them to slices; [`reduce`] and [`scan`] are what runs along
+//! an axis, [`indexed`] what reads and writes at indices. [`linear`] is what is left to a library.
 //!
 //! The same numbers give the same bits wherever they stand in a slice, however long it is and in whatever pieces it is
 //! computed, on one kind of processor. Kinds differ in the last bit, since some round a·b + c once and some twice.
 
 pub mod functions;
+pub mod indexed;
 mod linear;
 pub mod map;
+pub mod reduce;
+pub mod scan;
 pub mod simd;
 
 pub use linear::{Matrix, Singular, matmul, solve};

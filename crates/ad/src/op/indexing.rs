@@ -9,9 +9,10 @@ use std::ops::Not;
 use smallvec::SmallVec;
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use crate::kernel::indexed::{Indices, gather, scatter_add};
 use crate::real::Real;
 use crate::tape::{Index, Kind, NodeId, Operands, Var, constant_index, record};
-use crate::tensor::{Axes, IntoArray, Shape, size, strides};
+use crate::tensor::{Axes, IntoArray, Shape, size};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Indexing {
@@ -162,28 +163,28 @@ impl<T: Real> Rules<T> for Indexing {
                 out.iter_mut().zip(operands[0].index()).for_each(|(out, &i)| *out = T::of(f64::from(i)));
             }
             Indexing::Gather { axis } => {
-                let table = operands[0];
-                let dims = &table.shape[*axis..*axis + operands.len() - 1];
+                let (table, arrays) = (operands[0], arrays(&operands[1..]));
+                let dims = &table.shape[*axis..axis + arrays.len()];
+                let indices = inside(Indices { arrays: &arrays, dims })?;
                 let behind = size(&table.shape[axis + dims.len()..]);
-                let x = table.real();
-                let visit = |from: usize, to: usize| match behind {
-                    1 => out[to] = x[from],
-                    _ => out[to * behind..][..behind].copy_from_slice(&x[from * behind..][..behind]),
-                };
-                each_index(&operands[1..], size(&table.shape[..*axis]), dims, visit)?;
+                let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
+                if count > 0 {
+                    for (block, out) in out.chunks_exact_mut(count).enumerate() {
+                        gather(&table.real()[block * rows..][..rows], indices, behind, out);
+                    }
+                }
             }
             Indexing::ScatterAdd { axis, dims } => {
-                let x = operands[0].real();
+                let (x, arrays) = (operands[0].real(), arrays(&operands[1..]));
+                let indices = inside(Indices { arrays: &arrays, dims })?;
                 let behind = size(&shape[axis + dims.len()..]);
+                let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
                 out.fill(T::zero());
-                let visit = |to: usize, from: usize| match behind {
-                    1 => out[to] += x[from],
-                    _ => {
-                        let x = &x[from * behind..][..behind];
-                        out[to * behind..][..behind].iter_mut().zip(x).for_each(|(out, &x)| *out += x);
+                if rows > 0 {
+                    for (block, out) in out.chunks_exact_mut(rows).enumerate() {
+                        scatter_add(&x[block * count..][..count], indices, behind, out);
                     }
-                };
-                each_index(&operands[1..], size(&shape[..*axis]), dims, visit)?;
+                }
             }
         }
         Ok(())
@@ -207,34 +208,16 @@ impl Indexing {
     }
 }
 
-/// Calls `visit(row of the table, row of the entries)` for each block in front and each position of the index arrays.
-fn each_index<T: Real>(
-    indices: &[Operand<'_, T>],
-    before: usize,
-    dims: &[usize],
-    mut visit: impl FnMut(usize, usize),
-) -> Result<(), Failure> {
-    for (operand, &length) in indices.iter().zip(dims) {
-        let outside = operand.index().iter().position(|&i| usize::try_from(i).is_ok_and(|i| i < length).not());
-        if let Some(position) = outside {
-            return Err(Failure::IndexOutOfRange { index: operand.index()[position], position, length });
-        }
-    }
-    let (rows, steps, count) = (size(dims), strides(dims), size(indices[0].shape));
-    for block in 0..before {
-        let mut visit = |n: usize, row: usize| visit(block * rows + row, block * count + n);
-        match indices {
-            [i] => i.index().iter().enumerate().for_each(|(n, &i)| visit(n, i as usize)),
-            [i, j] => {
-                let pairs = i.index().iter().zip(j.index());
-                pairs.enumerate().for_each(|(n, (&i, &j))| visit(n, i as usize * steps[0] + j as usize));
-            }
-            _ => (0..count).for_each(|n| {
-                visit(n, indices.iter().zip(&steps).map(|(i, step)| i.index()[n] as usize * step).sum());
-            }),
-        }
-    }
-    Ok(())
+fn arrays<'a, T>(indices: &[Operand<'a, T>]) -> SmallVec<[&'a [i32]; 3]> {
+    indices.iter().map(Operand::index).collect()
+}
+
+/// The indices, if none is outside its axis.
+fn inside(indices: Indices<'_>) -> Result<Indices<'_>, Failure> {
+    indices.outside().map_or(Ok(indices), |(axis, position)| {
+        let (index, length) = (indices.arrays[axis][position], indices.dims[axis]);
+        Err(Failure::IndexOutOfRange { index, position, length })
+    })
 }
 
 fn move_axis<T: Real>(x: Var<T>, from: usize, to: usize) -> Var<T> {

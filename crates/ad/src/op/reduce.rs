@@ -2,6 +2,7 @@
 
 use super::movement::Movement;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use crate::kernel::reduce::{Max, Sum, fold, logsumexp};
 use crate::real::Real;
 use crate::tape::Var;
 use crate::tensor::{Axes, Shape, size};
@@ -82,48 +83,7 @@ impl<T: Real> Rules<T> for Reduce {
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (x, shape, out) = (operands[0].real(), operands[0].shape, out.real());
-        match self.by {
-            By::Sum => {
-                out.fill(T::zero());
-                self.rows(shape, |from, row, to, kept| {
-                    if kept {
-                        out[to..to + row].iter_mut().zip(&x[from..from + row]).for_each(|(out, &x)| *out += x);
-                    } else {
-                        out[to] += sum(&x[from..from + row]);
-                    }
-                });
-            }
-            By::Max => {
-                let larger = |a: T, b: T| if a > b || a.is_nan() { a } else { b };
-                out.fill(T::neg_infinity());
-                self.rows(shape, |from, row, to, kept| {
-                    for (i, &x) in x[from..from + row].iter().enumerate() {
-                        let out = &mut out[if kept { to + i } else { to }];
-                        *out = larger(*out, x);
-                    }
-                });
-            }
-            By::LogSumExp => {
-                let mut largest = vec![T::neg_infinity(); out.len()];
-                self.rows(shape, |from, row, to, kept| {
-                    for (i, &x) in x[from..from + row].iter().enumerate() {
-                        let largest = &mut largest[if kept { to + i } else { to }];
-                        *largest = largest.max(x);
-                    }
-                });
-                // Against ±∞ nothing is subtracted: the sum of exponentials is then 0 or ∞ by itself.
-                largest.iter_mut().filter(|largest| !largest.is_finite()).for_each(|largest| *largest = T::zero());
-                out.fill(T::zero());
-                self.rows(shape, |from, row, to, kept| {
-                    for (i, &x) in x[from..from + row].iter().enumerate() {
-                        let to = if kept { to + i } else { to };
-                        out[to] += (x - largest[to]).exp();
-                    }
-                });
-                out.iter_mut().zip(&largest).for_each(|(out, &largest)| *out = out.ln() + largest);
-            }
-        }
+        self.reduce(operands[0].real(), operands[0].shape, &self.axes, out.real());
         Ok(())
     }
 
@@ -137,54 +97,27 @@ impl Reduce {
         (0..shape.len()).filter(|axis| !self.axes.contains(axis))
     }
 
-    /// Calls `visit(start in the operand, length, start in the result, whether the row is kept or reduced to one)` for
-    /// each row of the operand, in order. Neighbouring axes that share their fate count as one.
-    fn rows(&self, shape: &[usize], mut visit: impl FnMut(usize, usize, usize, bool)) {
-        if size(shape) == 0 {
-            return;
+    /// Axes that are neighbours are reduced at once; if there are others in front, those after.
+    fn reduce<T: Real>(&self, x: &[T], shape: &[usize], axes: &[usize], out: &mut [T]) {
+        let neighbours = axes.windows(2).rev().take_while(|pair| pair[0] + 1 == pair[1]).count() + 1;
+        let (front, block) = axes.split_at(axes.len().saturating_sub(neighbours));
+        let start = block.first().copied().unwrap_or(0);
+        let (kept, reduced) = shape.split_at(start);
+        let (reduced, behind) = reduced.split_at(block.len());
+        let (n, inner) = (size(reduced), size(behind));
+        let along = |out: &mut [T]| match self.by {
+            By::Sum => fold::<T, Sum>(x, n, inner, out),
+            By::Max => fold::<T, Max>(x, n, inner, out),
+            By::LogSumExp => logsumexp(x, n, inner, out),
+        };
+        if front.is_empty() {
+            return along(out);
         }
-        let mut merged: Vec<(usize, bool)> = Vec::with_capacity(shape.len());
-        for (axis, &length) in shape.iter().enumerate() {
-            let kept = !self.axes.contains(&axis);
-            match merged.last_mut() {
-                Some(last) if last.1 == kept => last.0 *= length,
-                _ => merged.push((length, kept)),
-            }
-        }
-        let (row, row_kept) = merged.pop().unwrap_or((1, true));
-        let mut steps = vec![0; merged.len()];
-        let mut step = if row_kept { row } else { 1 };
-        for (axis, &(length, kept)) in merged.iter().enumerate().rev() {
-            if kept {
-                steps[axis] = step;
-                step *= length;
-            }
-        }
-        let (mut position, mut to) = (vec![0; merged.len()], 0);
-        for from in (0..size(shape)).step_by(row) {
-            visit(from, row, to, row_kept);
-            for axis in (0..merged.len()).rev() {
-                position[axis] += 1;
-                to += steps[axis];
-                if position[axis] < merged[axis].0 {
-                    break;
-                }
-                to -= steps[axis] * merged[axis].0;
-                position[axis] = 0;
-            }
-        }
+        let shape = [kept, behind].concat();
+        let mut partly = vec![T::zero(); size(&shape)];
+        along(&mut partly);
+        self.reduce(&partly, &shape, front, out);
     }
-}
-
-/// The sum in eight interleaved parts: an order that is fixed, and that vector units like.
-fn sum<T: Real>(x: &[T]) -> T {
-    let (chunks, rest) = x.as_chunks::<8>();
-    let mut parts = [T::zero(); 8];
-    for chunk in chunks {
-        parts.iter_mut().zip(chunk).for_each(|(part, &x)| *part += x);
-    }
-    let rest: T = rest.iter().copied().sum();
-    ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7])) + rest
 }
 
 impl<T: Real> Var<T> {

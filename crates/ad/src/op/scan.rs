@@ -13,6 +13,7 @@
 
 use super::leaf::fill;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use crate::kernel;
 use crate::real::Real;
 use crate::tape::Var;
 use crate::tensor::{Shape, around, size};
@@ -69,25 +70,8 @@ impl<T: Real> Rules<T> for Scan {
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
         let (a, b, out) = (operands[0].real(), operands[1].real(), out.real());
-        let (before, length, behind) = around(shape, self.axis);
-        for block in 0..before {
-            let start = |t: usize| (block * length + t) * behind;
-            let mut previous: Option<usize> = None;
-            for step in 0..length {
-                let t = if self.reverse { length - 1 - step } else { step };
-                let (here, a) = (start(t), &a[start(t)..][..behind]);
-                match previous {
-                    None => out[here..][..behind].copy_from_slice(a),
-                    Some(last) => {
-                        let b = &b[if self.shifted { last } else { here }..][..behind];
-                        for i in 0..behind {
-                            out[here + i] = a[i] + b[i] * out[last + i];
-                        }
-                    }
-                }
-                previous = Some(here);
-            }
-        }
+        let (_, length, behind) = around(shape, self.axis);
+        kernel::scan::Scan { a, b, out, length, behind, reverse: self.reverse, shifted: self.shifted }.compute();
         Ok(())
     }
 
