@@ -36,6 +36,9 @@ struct Arguments {
     /// Compare only.
     #[arg(long)]
     no_time: bool,
+    /// Print the programs instead of running them.
+    #[arg(long)]
+    print: bool,
     /// With `--only W1`: compute W1's gradient and Hessian-vector product once, print them, and exit.
     #[arg(long)]
     first: bool,
@@ -82,21 +85,23 @@ fn compare_all(arguments: &Arguments) -> Result<bool> {
     if !arguments.data.is_dir() {
         return Err(format!("{} is not a directory", arguments.data.display()).into());
     }
-    writeln!(io::stdout(), "tool,workload,quantity,max_rel_error,median_us,min_us")?;
+    if !arguments.print {
+        writeln!(io::stdout(), "tool,workload,quantity,max_rel_error,median_us,min_us")?;
+    }
     let mut right = true;
     for (workload, parts) in WORKLOADS {
         if arguments.only.is_empty() || arguments.only.iter().any(|name| name == workload) {
             let inputs = Folder::open(&arguments.data, workload, "in")?;
             let outputs = Folder::open(&arguments.data, workload, "out")?;
             for part in parts {
-                right &= compare(workload, part, &inputs, &outputs, arguments.no_time)?;
+                right &= compare(workload, part, &inputs, &outputs, arguments)?;
             }
         }
     }
     Ok(right)
 }
 
-fn compare(workload: &str, part: &Part, inputs: &Folder, outputs: &Folder, no_time: bool) -> Result<bool> {
+fn compare(workload: &str, part: &Part, inputs: &Folder, outputs: &Folder, arguments: &Arguments) -> Result<bool> {
     let tasks = match part(&Recorder::new(inputs)) {
         Err(Error::Absent(path)) => {
             eprintln!("{workload}: skipped what needs {}, which does not exist", path.display());
@@ -106,10 +111,20 @@ fn compare(workload: &str, part: &Part, inputs: &Folder, outputs: &Folder, no_ti
     };
     let mut right = true;
     for task in &tasks {
+        if arguments.print {
+            writeln!(
+                io::stdout(),
+                "# {workload}: {}\n{}# {}\n",
+                task.names().join(", "),
+                task.program,
+                task.program.cost()
+            )?;
+            continue;
+        }
         let errors = task.errors(outputs).map_err(|problem| format!("{workload}: {problem}"))?;
         let last = errors.len() - 1;
         for (i, (quantity, error)) in errors.into_iter().enumerate() {
-            let timing = if i == last && task.timed && !no_time { timing(task)? } else { ",".to_owned() };
+            let timing = if i == last && task.timed && !arguments.no_time { timing(task)? } else { ",".to_owned() };
             writeln!(io::stdout(), "ad,{workload},{quantity},{error:.2e},{timing}")?;
             if error >= bound(workload, quantity) {
                 eprintln!("WRONG {workload} {quantity}: {error:.2e}");

@@ -39,6 +39,16 @@ pub enum Error {
         /// The shape given.
         given: Shape,
     },
+    /// Arrays to write results into that do not fit them.
+    #[error(
+        "the program has results of shapes {expected:?}, but was given arrays of shapes {given:?} to write them into"
+    )]
+    Results {
+        /// The outputs' shapes.
+        expected: Vec<Shape>,
+        /// The arrays' shapes.
+        given: Vec<Shape>,
+    },
     /// A value of another type than the one recorded.
     #[error("input `{input}` has elements of type {given}, but {expected} was recorded")]
     Dtype {

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{Debug, Display, LowerExp};
 
-use crate::kernel::Matrix;
 use crate::kernel::functions::Number;
+use crate::kernel::{Accumulate, Matrix};
 use crate::tape::Graph;
 
 /// A floating-point type a tape can be made of: `f64` (the default everywhere) or `f32`.
@@ -40,9 +40,12 @@ pub trait Sealed: Sized {
     fn try_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> Option<R>
     where
         Self: Real;
-    /// out = a·b, row-major.
+    /// Runs `f` with room of this thread's, so that a replay need not allocate any. It holds anything.
     #[doc(hidden)]
-    fn matmul(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>);
+    fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R;
+    /// out = a·b or out += a·b, row-major.
+    #[doc(hidden)]
+    fn matmul(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>, accumulate: Accumulate);
     /// The array of a value of this type.
     #[doc(hidden)]
     fn borrow<'v, 'a>(value: &'v crate::Value<'a>) -> Option<&'v ndarray::CowArray<'a, Self, ndarray::IxDyn>>;
@@ -67,8 +70,15 @@ macro_rules! real {
                 thread_local!(static REGISTRY: RefCell<Registry<$type>> = RefCell::default());
                 REGISTRY.try_with(f).ok()
             }
-            fn matmul(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>) {
-                crate::kernel::matmul(out, a, b);
+            fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R {
+                thread_local!(static SCRATCH: RefCell<Vec<$type>> = const { RefCell::new(Vec::new()) });
+                let mut room = SCRATCH.with(RefCell::take);
+                let result = f(&mut room);
+                SCRATCH.set(room);
+                result
+            }
+            fn matmul(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>, accumulate: Accumulate) {
+                crate::kernel::matmul(out, a, b, accumulate);
             }
             fn borrow<'v, 'a>(
                 value: &'v crate::Value<'a>,

@@ -40,7 +40,7 @@ fn a_program_prints_its_constants() {
     let tape = Tape::<f32>::new();
     let x = tape.input("x", arr1(&[1.0_f32, 2.0]));
     let text = tape.compile([x], [x * 2.5 + arr1(&[1.0, 3.0])]).to_string();
-    assert!(text.contains("f32[2] = 2.5"), "{text}");
+    assert!(text.contains("f32[] = 2.5"), "one number is not written out: {text}");
     assert!(text.lines().any(|line| line.starts_with("const ") && line.ends_with("f32[2]")), "{text}");
 }
 
@@ -206,8 +206,8 @@ fn a_var_says_on_which_line_it_was_made_and_a_derivative_what_it_comes_from() {
 }
 
 #[test]
-fn a_chain_of_200_000_operations_is_recorded_differentiated_compiled_and_run() {
-    let length = 200_000;
+fn a_chain_of_a_million_operations_is_recorded_differentiated_compiled_and_run() {
+    let length = 1_000_000;
     let tape = Tape::<f64>::new();
     let x = tape.input("x", 0.3);
     let y = (0..length / 2).fold(x, |y, _| (y * 0.999).sin());

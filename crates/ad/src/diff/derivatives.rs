@@ -5,8 +5,9 @@ use super::tree::Tree;
 use super::vmap::Mapping;
 use super::{Path, Through, path, pullback, pushforward};
 use crate::op::leaf::fill;
+use crate::op::{Leaf, Op, apply};
 use crate::real::Real;
-use crate::tape::{NodeId, Recording, Var, constant};
+use crate::tape::{NodeId, Recording, Var};
 use crate::tensor::{Shape, size};
 
 /// What to do about an input that the output does not depend on.
@@ -251,10 +252,8 @@ fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var:
 /// The unit arrays of a Var's shape, along a new leading axis.
 #[track_caller]
 fn unit_directions<T: Real>(like: Var<T>) -> Var<T> {
-    let n = like.size();
-    let shape: Shape = std::iter::once(n).chain(like.shape()).collect();
-    let identity = ndarray::Array2::<T>::eye(n).into_shape_with_order(shape.as_slice());
-    constant(like.tape, identity.expect("n² entries"))
+    let shape: Shape = std::iter::once(like.size()).chain(like.shape()).collect();
+    apply(like.tape, Op::Leaf(Leaf::Units { shape }), &[])
 }
 
 impl<T: Real> Var<T> {

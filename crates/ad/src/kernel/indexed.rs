@@ -106,11 +106,16 @@ impl<T: Real> Kernel for Gather<'_, T> {
 
 /// table[row n] += x[n], where no index is outside.
 pub fn scatter_add<T: Real>(x: &[T], indices: Indices<'_>, behind: usize, table: &mut [T]) {
+    if behind == 1 { scatter_numbers(x, indices, table) } else { simd::run(ScatterRows { x, indices, behind, table }) }
+}
+
+/// Number by number: nothing for vectors to do.
+fn scatter_numbers<T: Real>(x: &[T], indices: Indices<'_>, table: &mut [T]) {
     // An addition to what has just been added to has to wait for it. In a small table that is common, and positions take
     // turns to add to one of several copies.
     const COPIES: usize = 4;
     const SMALL: usize = 128;
-    if behind == 1 && table.len() <= SMALL && x.len() >= 2 * COPIES * table.len() {
+    if table.len() <= SMALL && x.len() >= 2 * COPIES * table.len() {
         let mut copies = [[T::zero(); SMALL]; COPIES];
         indices.for_each_block(|start, rows| {
             let (x, rest) = x[start..][..rows.len()].as_chunks::<COPIES>();
@@ -130,18 +135,32 @@ pub fn scatter_add<T: Real>(x: &[T], indices: Indices<'_>, behind: usize, table:
         return;
     }
     indices.for_each_block(|start, rows| {
-        let x = &x[start * behind..][..rows.len() * behind];
-        if behind == 1 {
-            for (&x, &row) in x.iter().zip(rows) {
-                table[row] += x;
-            }
-        } else {
-            for (x, &row) in x.chunks_exact(behind).zip(rows) {
+        for (&x, &row) in x[start..].iter().zip(rows) {
+            table[row] += x;
+        }
+    });
+}
+
+struct ScatterRows<'a, T> {
+    x: &'a [T],
+    indices: Indices<'a>,
+    behind: usize,
+    table: &'a mut [T],
+}
+
+impl<T: Real> Kernel for ScatterRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let ScatterRows { x, indices, behind, table } = self;
+        indices.for_each_block(|start, rows| {
+            for (x, &row) in x[start * behind..].chunks_exact(behind).zip(rows) {
                 let to = &mut table[row * behind..][..behind];
                 for (to, &x) in to.iter_mut().zip(x) {
                     *to += x;
                 }
             }
-        }
-    });
+        });
+    }
 }

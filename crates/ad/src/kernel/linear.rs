@@ -3,6 +3,7 @@
 use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::simd::{self, Kernel};
 use crate::real::Real;
 
 /// A matrix in row-major order, perhaps seen transposed.
@@ -31,54 +32,112 @@ impl<'a, T> Matrix<'a, T> {
             MatRef::from_row_major_slice(self.entries, self.rows, self.columns)
         }
     }
-
-    fn at(&self, row: usize, column: usize) -> &'a T {
-        &self.entries[if self.transposed { column * self.rows + row } else { row * self.columns + column }]
-    }
 }
 
-/// out = a·b, row-major.
-pub fn matmul<T: faer::traits::ComplexField>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
+/// Whether a product is added to what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accumulate {
+    No,
+    Yes,
+}
+
+/// out = a·b, or out += a·b, row-major.
+pub fn matmul<T: faer::traits::ComplexField>(
+    out: &mut [T],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    accumulate: Accumulate,
+) {
     let out = MatMut::from_row_major_slice_mut(out, a.rows, b.columns);
-    faer_matmul(out, Accum::Replace, a.faer(), b.faer(), T::one_impl(), Par::Seq);
+    let accumulate = if accumulate == Accumulate::Yes { Accum::Add } else { Accum::Replace };
+    faer_matmul(out, accumulate, a.faer(), b.faer(), T::one_impl(), Par::Seq);
 }
 
-/// Replaces the n×m right-hand side by the solution of a·x = b.
-pub fn solve<T: Real>(a: Matrix<'_, T>, b: &mut [T], m: usize) -> Result<(), Singular> {
-    let n = a.rows;
-    let mut lu: Vec<T> = (0..n * n).map(|i| *a.at(i / n, i % n)).collect();
-    // Gaussian elimination with partial pivoting. The matrices of this project are small (the states of a tabular
-    // problem), where a blocked factorisation has nothing to gain, and this tells when a pivot vanishes.
+/// The LU factorisation of an n×n matrix with partial pivoting, in place, and which row each step exchanged with its own,
+/// as numbers.
+///
+/// The matrices of this project are small (the states of a tabular problem), where a blocked factorisation has nothing to
+/// gain, and this tells when a pivot vanishes.
+pub fn factor<T: Real>(n: usize, lu: &mut [T], pivots: &mut [T]) -> Result<(), Singular> {
     for k in 0..n {
         let larger = |&i: &usize, &j: &usize| lu[i * n + k].abs().as_f64().total_cmp(&lu[j * n + k].abs().as_f64());
         let pivot = (k..n).max_by(larger).unwrap_or(k);
         if lu[pivot * n + k] == T::zero() {
             return Err(Singular);
         }
+        pivots[k] = T::of(pivot as f64);
         if pivot != k {
             (0..n).for_each(|j| lu.swap(k * n + j, pivot * n + j));
-            (0..m).for_each(|j| b.swap(k * m + j, pivot * m + j));
         }
         for i in k + 1..n {
             let factor = lu[i * n + k] / lu[k * n + k];
+            lu[i * n + k] = factor;
             let (above, below) = lu.split_at_mut(i * n);
             subtract(&mut below[k + 1..n], factor, &above[k * n + k + 1..][..n - k - 1]);
-            let (above, below) = b.split_at_mut(i * m);
-            subtract(&mut below[..m], factor, &above[k * m..][..m]);
-        }
-    }
-    for k in (0..n).rev() {
-        let (above, below) = b.split_at_mut(k * m);
-        let row = &mut below[..m];
-        row.iter_mut().for_each(|x| *x /= lu[k * n + k]);
-        for i in 0..k {
-            subtract(&mut above[i * m..][..m], lu[i * n + k], row);
         }
     }
     Ok(())
 }
 
+/// Replaces the n×m right-hand side by the solution of A·x = b, or Aᵀ·x = b, where A has this factorisation.
+pub fn solve_factored<T: Real>(n: usize, lu: &[T], pivots: &[T], transposed: bool, b: &mut [T], m: usize) {
+    simd::run(SolveFactored { n, lu, pivots, transposed, b, m });
+}
+
+struct SolveFactored<'a, T> {
+    n: usize,
+    lu: &'a [T],
+    pivots: &'a [T],
+    transposed: bool,
+    b: &'a mut [T],
+    m: usize,
+}
+
+impl<T: Real> Kernel for SolveFactored<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let SolveFactored { n, lu, pivots, transposed, b, m } = self;
+        // A = Pᵀ·L·U: forwards through the first triangle, backwards through the second.
+        let lower = |i: usize, k: usize| if transposed { lu[k * n + i] } else { lu[i * n + k] };
+        let exchange = |b: &mut [T], k: usize| {
+            let pivot = pivots[k].as_f64() as usize;
+            if pivot != k {
+                (0..m).for_each(|j| b.swap(k * m + j, pivot * m + j));
+            }
+        };
+        if !transposed {
+            (0..n).for_each(|k| exchange(b, k));
+        }
+        for i in 0..n {
+            let (above, below) = b.split_at_mut(i * m);
+            let row = &mut below[..m];
+            for k in 0..i {
+                subtract(row, lower(i, k), &above[k * m..][..m]);
+            }
+            if transposed {
+                row.iter_mut().for_each(|x| *x /= lu[i * n + i]);
+            }
+        }
+        for i in (0..n).rev() {
+            let (above, below) = b.split_at_mut((i + 1) * m);
+            let row = &mut above[i * m..];
+            for k in i + 1..n {
+                subtract(row, lower(i, k), &below[(k - i - 1) * m..][..m]);
+            }
+            if !transposed {
+                row.iter_mut().for_each(|x| *x /= lu[i * n + i]);
+            }
+        }
+        if transposed {
+            (0..n).rev().for_each(|k| exchange(b, k));
+        }
+    }
+}
+
 /// x −= factor·y
+#[inline(always)]
 fn subtract<T: Real>(x: &mut [T], factor: T, y: &[T]) {
     x.iter_mut().zip(y).for_each(|(x, &y)| *x -= factor * y);
 }

@@ -19,9 +19,75 @@ pub trait Function<T, const N: usize>: Copy {
     }
 }
 
+/// How an operand's numbers stand for the entries of a result: runs of `run` numbers, each so many `times` in a row, and
+/// all of it again and again until the result is full.
+///
+/// That is a broadcast with new axes in front and between axes that are kept. (Behind them, `run` is 1.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    pub run: usize,
+    pub times: usize,
+}
+
+impl Repeat {
+    /// Each number for so many entries.
+    pub fn each(times: usize) -> Self {
+        Self { run: 1, times }
+    }
+}
+
+/// An operand that may have fewer numbers than the result has entries. (As many where `repeat` is `None`.)
+#[derive(Clone, Copy)]
+pub struct View<'a, T> {
+    pub numbers: &'a [T],
+    pub repeat: Option<Repeat>,
+}
+
 /// out = f(x, y, …), entry by entry.
-pub fn map<T: Real, const N: usize>(f: impl Function<T, N>, operands: [&[T]; N], out: &mut [T]) {
-    simd::run(Map { f, operands, out });
+pub fn map<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
+    if operands.iter().all(|operand| operand.repeat.is_none()) {
+        simd::run(Map { f, operands: operands.map(|operand| operand.numbers), out });
+    } else if !out.is_empty() {
+        map_repeated(f, operands, out);
+    }
+}
+
+/// What is repeated is written out, a block at a time, in the nearest cache.
+fn map_repeated<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
+    const BLOCK: usize = 256;
+    let mut written = [[T::zero(); BLOCK]; N];
+    // If all that is repeated comes again after a few entries, it is written once, for a block that is a multiple of them.
+    let mut period = 1;
+    for View { numbers, repeat } in &operands {
+        if let Some(repeat) = repeat.filter(|_| numbers.len() > 1) {
+            let again = numbers.len() * repeat.times;
+            period = if period == 1 || period == again { again } else { usize::MAX };
+        }
+    }
+    let once = period <= BLOCK;
+    let block = if once { BLOCK / period * period } else { BLOCK }.min(out.len());
+    for (b, out) in out.chunks_mut(block).enumerate() {
+        let start = b * block;
+        let mut here: [&[T]; N] = [&[]; N];
+        for ((here, written), View { numbers, repeat }) in here.iter_mut().zip(&mut written).zip(operands) {
+            *here = match (repeat, numbers) {
+                (None, _) => &numbers[start..][..out.len()],
+                (Some(_), &[number]) => {
+                    if b == 0 {
+                        written[..out.len()].fill(number);
+                    }
+                    &written[..out.len()]
+                }
+                (Some(repeat), _) => {
+                    if b == 0 || !once {
+                        write(numbers, repeat, start, &mut written[..out.len()]);
+                    }
+                    &written[..out.len()]
+                }
+            };
+        }
+        simd::run(Map { f, operands: here, out });
+    }
 }
 
 struct Map<'a, T, F, const N: usize> {
@@ -44,6 +110,26 @@ impl<T: Real, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
                 (here[k], operands[k]) = operands[k].split_at(out.len());
             }
             block::<T, F, N, FMA>(self.f, here, out);
+        }
+    }
+}
+
+/// The entries from `start` on.
+fn write<T: Real>(numbers: &[T], Repeat { run, times }: Repeat, start: usize, mut written: &mut [T]) {
+    // Which run, and where in its repetitions.
+    let (mut first, mut at) = (start / (run * times) * run % numbers.len(), start % (run * times));
+    while !written.is_empty() {
+        let within = if run == 1 { 0 } else { at % run };
+        let length = if run == 1 { times - at } else { run - within }.min(written.len());
+        let (now, rest) = written.split_at_mut(length);
+        if run == 1 {
+            now.fill(numbers[first]);
+        } else {
+            now.copy_from_slice(&numbers[first + within..][..length]);
+        }
+        (at, written) = (at + length, rest);
+        if at == run * times {
+            (first, at) = (if first + run == numbers.len() { 0 } else { first + run }, 0);
         }
     }
 }

@@ -15,4 +15,4 @@ pub mod reduce;
 pub mod scan;
 pub mod simd;
 
-pub use linear::{Matrix, Singular, matmul, solve};
+pub use linear::{Accumulate, Matrix, Singular, factor, matmul, solve_factored};

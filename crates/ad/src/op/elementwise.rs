@@ -10,7 +10,7 @@ use ndarray::{Array, Dimension};
 use super::leaf::fill;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::kernel::functions;
-use crate::kernel::map::{Function, map};
+use crate::kernel::map::{Function, Repeat, View, map};
 use crate::real::Real;
 use crate::tape::{Var, constant};
 use crate::tensor::{IntoArray, Shape, broadcast_shape, size};
@@ -38,7 +38,7 @@ macro_rules! unary {
                 match self { $(Unary::$variant => stringify!($name)),* }
             }
 
-            fn forward<T: Real>(self, x: &[T], out: &mut [T]) {
+            fn forward<T: Real>(self, x: View<'_, T>, out: &mut [T]) {
                 match self { $(Unary::$variant => {
                     #[derive(Clone, Copy)]
                     struct F;
@@ -81,7 +81,7 @@ macro_rules! binary {
                 match self { $(Binary::$variant => stringify!($name)),* }
             }
 
-            fn forward<T: Real>(self, x: &[T], z: &[T], out: &mut [T]) {
+            fn forward<T: Real>(self, x: View<'_, T>, z: View<'_, T>, out: &mut [T]) {
                 match self { $(Binary::$variant => {
                     #[derive(Clone, Copy)]
                     struct F;
@@ -122,7 +122,7 @@ macro_rules! compare {
                 match self { $(Compare::$variant => stringify!($name)),* }
             }
 
-            fn forward<T: Real>(self, x: &[T], z: &[T], out: &mut [T]) {
+            fn forward<T: Real>(self, x: View<'_, T>, z: View<'_, T>, out: &mut [T]) {
                 match self { $(Compare::$variant => {
                     #[derive(Clone, Copy)]
                     struct F;
@@ -215,7 +215,7 @@ struct Power {
 }
 
 impl Power {
-    fn forward<T: Real>(self, x: &[T], out: &mut [T]) {
+    fn forward<T: Real>(self, x: View<'_, T>, out: &mut [T]) {
         #[derive(Clone, Copy)]
         struct Known<const N: i32>;
         impl<T: Real, const N: i32> Function<T, 1> for Known<N> {
@@ -232,13 +232,21 @@ impl Power {
                 functions::powi(x, self.0)
             }
         }
+        #[derive(Clone, Copy)]
+        struct General(f64);
+        impl<T: Real> Function<T, 1> for General {
+            #[inline(always)]
+            fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
+                x.powf(T::of(self.0))
+            }
+        }
         match self.exponent {
             -2.0 => map(Known::<-2>, [x], out),
             -1.0 => map(Known::<-1>, [x], out),
             2.0 => map(Known::<2>, [x], out),
             3.0 => map(Known::<3>, [x], out),
             n if n.fract() == 0.0 && n.abs() <= 64.0 => map(Integer(n as i32), [x], out),
-            exponent => out.iter_mut().zip(x).for_each(|(out, x)| *out = x.powf(T::of(exponent))),
+            exponent => map(General(exponent), [x], out),
         }
     }
 }
@@ -315,15 +323,19 @@ impl<T: Real> Rules<T> for Elementwise {
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (x, out) = (operands[0].real(), out.real());
+        let (x, out) = (operands[0].view(), out.real());
         match *self {
             Elementwise::Unary(op) => op.forward(x, out),
             Elementwise::Power(bits) => Power { exponent: f64::from_bits(bits) }.forward(x, out),
-            Elementwise::Binary(op) => op.forward(x, operands[1].real(), out),
-            Elementwise::Compare(op) => op.forward(x, operands[1].real(), out),
-            Elementwise::Select => map(Choose, [x, operands[1].real(), operands[2].real()], out),
+            Elementwise::Binary(op) => op.forward(x, operands[1].view(), out),
+            Elementwise::Compare(op) => op.forward(x, operands[1].view(), out),
+            Elementwise::Select => map(Choose, [x, operands[1].view(), operands[2].view()], out),
         }
         Ok(())
+    }
+
+    fn takes_repeated(&self, _operand: usize, _repeat: Repeat, _shape: &[usize]) -> bool {
+        true
     }
 
     fn flops(&self, _operands: &[&[usize]], shape: &[usize]) -> usize {

@@ -174,17 +174,29 @@ impl<T: Real> Rules<T> for Indexing {
                     }
                 }
             }
-            Indexing::ScatterAdd { axis, dims } => {
-                let (x, arrays) = (operands[0].real(), arrays(&operands[1..]));
-                let indices = inside(Indices { arrays: &arrays, dims })?;
-                let behind = size(&shape[axis + dims.len()..]);
-                let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
+            Indexing::ScatterAdd { .. } => {
                 out.fill(T::zero());
-                if rows > 0 {
-                    for (block, out) in out.chunks_exact_mut(rows).enumerate() {
-                        scatter_add(&x[block * count..][..count], indices, behind, out);
-                    }
-                }
+                self.accumulate(operands, shape, out, &mut [])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accumulate(
+        &self,
+        operands: &[Operand<'_, T>],
+        shape: &[usize],
+        sum: &mut [T],
+        _part: &mut [T],
+    ) -> Result<(), Failure> {
+        let Indexing::ScatterAdd { axis, dims } = self else { unreachable!("only scatter_add sums") };
+        let (x, arrays) = (operands[0].real(), arrays(&operands[1..]));
+        let indices = inside(Indices { arrays: &arrays, dims })?;
+        let behind = size(&shape[axis + dims.len()..]);
+        let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
+        if rows > 0 {
+            for (block, sum) in sum.chunks_exact_mut(rows).enumerate() {
+                scatter_add(&x[block * count..][..count], indices, behind, sum);
             }
         }
         Ok(())

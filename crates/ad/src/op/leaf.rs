@@ -62,6 +62,8 @@ pub enum Leaf<T> {
     Constant(Data<T>),
     /// One number (as the bits of an `f64`) everywhere.
     Fill { bits: u64, shape: Shape },
+    /// The unit arrays of some shape, along a new axis in front of it or behind: entries of an identity matrix.
+    Units { shape: Shape },
     /// Stands for an argument that is substituted later (by `vmap`, or by a tangent); has no numbers.
     Placeholder { kind: Kind, shape: Shape },
 }
@@ -74,6 +76,7 @@ impl<T> Hash for Leaf<T> {
         match self {
             Leaf::Input { value, .. } | Leaf::Constant(value) => value.hash(state),
             Leaf::Fill { bits, shape } => (bits, shape).hash(state),
+            Leaf::Units { shape } => shape.hash(state),
             Leaf::Placeholder { kind, shape } => (kind, shape).hash(state),
         }
     }
@@ -101,6 +104,7 @@ impl<T: Real> Rules<T> for Leaf<T> {
             Leaf::Input { .. } => "input",
             Leaf::Constant(_) => "constant",
             Leaf::Fill { .. } => "fill",
+            Leaf::Units { .. } => "units",
             Leaf::Placeholder { .. } => "placeholder",
         }
     }
@@ -116,7 +120,7 @@ impl<T: Real> Rules<T> for Leaf<T> {
     fn kind(&self, _first: Kind) -> Kind {
         match self {
             Leaf::Input { value, .. } | Leaf::Constant(value) => value.kind(),
-            Leaf::Fill { .. } => Kind::Real,
+            Leaf::Fill { .. } | Leaf::Units { .. } => Kind::Real,
             Leaf::Placeholder { kind, .. } => *kind,
         }
     }
@@ -124,7 +128,7 @@ impl<T: Real> Rules<T> for Leaf<T> {
     fn shape(&self, _operands: &[&[usize]]) -> Result<Shape, String> {
         Ok(match self {
             Leaf::Input { value, .. } | Leaf::Constant(value) => value.shape().into(),
-            Leaf::Fill { shape, .. } | Leaf::Placeholder { shape, .. } => shape.clone(),
+            Leaf::Fill { shape, .. } | Leaf::Units { shape } | Leaf::Placeholder { shape, .. } => shape.clone(),
         })
     }
 

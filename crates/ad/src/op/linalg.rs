@@ -1,9 +1,10 @@
-//! Matrix products and linear systems, over stacks of matrices: leading axes are equal and carried along.
+//! Matrix products and linear systems, over stacks of matrices: leading axes are equal and carried along. (Of a product,
+//! the second matrix may be one for the whole stack.)
 //!
 //! Both operations take their matrices transposed by flags, which differentiation flips: no transpose is ever recorded.
 
 use super::{Batch, Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
-use crate::kernel;
+use crate::kernel::{self, Accumulate};
 use crate::real::Real;
 use crate::tape::{NodeId, Var, record};
 use crate::tensor::{Shape, broadcast_shape, size};
@@ -19,7 +20,13 @@ pub struct MatMul {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Solve {
     pub transposed: bool,
+    /// A is given by what [`Factor`] makes of it: lowering does that, so that all solutions share one factorisation.
+    pub factored: bool,
 }
+
+/// A ↦ its LU factorisation with partial pivoting: n×n and, as a last row, the pivots. Only lowering records it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Factor;
 
 /// The last two axes, exchanged if `transposed`.
 fn matrix(shape: &[usize], transposed: bool) -> (usize, usize) {
@@ -52,7 +59,7 @@ impl<T: Real> Rules<T> for MatMul {
             return Err(format!("needs matrices, got shapes {a:?} and {b:?}"));
         }
         let ((m, k), (other, n)) = (matrix(a, self.transpose_a), matrix(b, self.transpose_b));
-        if k != other || stack(a) != stack(b) {
+        if k != other || (stack(a) != stack(b) && !self.is_shared(b)) {
             return Err(format!("shapes {a:?} and {b:?} do not fit: {m}×{k} times {other}×{n}"));
         }
         Ok([stack(a), &[m, n]].concat().into())
@@ -61,6 +68,13 @@ impl<T: Real> Rules<T> for MatMul {
     fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
         let (a, b) = (call.var(0), call.var(1));
         let &MatMul { transpose_a: ta, transpose_b: tb } = self;
+        if a.shape().len() > b.shape().len() {
+            let (tall_a, tall_g) = (tall(a), tall(g));
+            return call.two(
+                || product(g, b, false, !tb),
+                || if tb { product(tall_g, tall_a, true, false) } else { product(tall_a, tall_g, true, false) },
+            );
+        }
         call.two(
             // For C = A·B: Ā = C̄·Bᵀ and B̄ = Aᵀ·C̄; for a transposed operand, the transpose of that.
             || if ta { product(b, g, tb, true) } else { product(g, b, false, !tb) },
@@ -74,12 +88,18 @@ impl<T: Real> Rules<T> for MatMul {
 
     fn batch(&self, batch: &Batch<T>) -> NodeId {
         let (a, b) = (batch.operands[0].0.var(), batch.operands[1].0.var());
-        // One B for all: the stack of A is one tall matrix.
-        if batch.is_batched(0) && !batch.is_batched(1) && !self.transpose_a && b.shape().len() == 2 {
-            let shape = a.shape();
-            let tall = a.reshape(&[shape[0] * shape[1], shape[2]]);
-            let result = product(tall, b, false, self.transpose_b);
-            return result.reshape(&[shape[0], shape[1], result.shape()[1]]).node;
+        if batch.is_batched(0) && !batch.is_batched(1) && self.is_shared(&b.shape()) {
+            return record::<T>(batch.tape, Op::MatMul(*self), &[a.node, b.node]);
+        }
+        let (first, second) = (batch.batched(0).var(), batch.batched(1).var());
+        if first.shape().len() > second.shape().len() {
+            // One B for each of a stack of stacks.
+            let shape = first.shape();
+            let rows: usize = shape[1..shape.len() - 1].iter().product();
+            let inner = first.reshaped(&[shape[0], rows, shape[shape.len() - 1]]);
+            let result = product(inner, second, false, self.transpose_b);
+            let columns = result.shape()[2];
+            return result.reshaped(&[&shape[..shape.len() - 1], &[columns]].concat()).node;
         }
         let operands = [batch.batched(0).node(), batch.batched(1).node()];
         record::<T>(batch.tape, Op::MatMul(*self), &operands)
@@ -87,7 +107,10 @@ impl<T: Real> Rules<T> for MatMul {
 
     fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
         if operands[0].len() > 2 {
-            return Rows::alike(operands);
+            return match operands[1].len() {
+                2 => Some(Rows { by_row: smallvec::smallvec![true, false], summed: false }),
+                _ => Rows::alike(operands),
+            };
         }
         match (self.transpose_a, self.transpose_b) {
             // X·W of the rows of X, and XᵀY, a sum over the rows of both.
@@ -98,19 +121,54 @@ impl<T: Real> Rules<T> for MatMul {
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (a, b, out) = (operands[0], operands[1], out.real());
-        let (m, k) = matrix(a.shape, self.transpose_a);
-        let n = shape[shape.len() - 1];
-        for i in 0..size(stack(shape)) {
-            let a = kernel::Matrix::new(&a.real()[i * m * k..][..m * k], m, k, self.transpose_a);
-            let b = kernel::Matrix::new(&b.real()[i * k * n..][..k * n], k, n, self.transpose_b);
-            T::matmul(&mut out[i * m * n..][..m * n], a, b);
-        }
+        self.products(operands, shape, out.real(), Accumulate::No);
+        Ok(())
+    }
+
+    fn accumulate(
+        &self,
+        operands: &[Operand<'_, T>],
+        shape: &[usize],
+        sum: &mut [T],
+        _part: &mut [T],
+    ) -> Result<(), Failure> {
+        self.products(operands, shape, sum, Accumulate::Yes);
         Ok(())
     }
 
     fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
         2 * size(shape) * matrix(operands[0], self.transpose_a).1
+    }
+}
+
+/// A stack of matrices as one, one above another.
+#[track_caller]
+fn tall<T: Real>(x: Var<T>) -> Var<T> {
+    let shape = x.shape();
+    let (rows, columns) = (shape[..shape.len() - 1].iter().product(), shape[shape.len() - 1]);
+    x.reshaped(&[rows, columns])
+}
+
+impl MatMul {
+    /// Whether B of this shape is one for all matrices of a stack.
+    fn is_shared(&self, b: &[usize]) -> bool {
+        b.len() == 2 && !self.transpose_a
+    }
+
+    fn products<T: Real>(&self, operands: &[Operand<'_, T>], shape: &[usize], out: &mut [T], accumulate: Accumulate) {
+        let (a, b) = (operands[0], operands[1]);
+        let (mut m, k) = matrix(a.shape, self.transpose_a);
+        let n = shape[shape.len() - 1];
+        let mut stacked = size(stack(shape));
+        if a.shape.len() > b.shape.len() {
+            // One B for all: the stack of A is one tall matrix.
+            (m, stacked) = (m * stacked, 1);
+        }
+        for i in 0..stacked {
+            let a = kernel::Matrix::new(&a.real()[i * m * k..][..m * k], m, k, self.transpose_a);
+            let b = kernel::Matrix::new(&b.real()[i * k * n..][..k * n], k, n, self.transpose_b);
+            T::matmul(&mut out[i * m * n..][..m * n], a, b, accumulate);
+        }
     }
 }
 
@@ -120,7 +178,13 @@ impl<T: Real> Rules<T> for Solve {
     }
 
     fn parameters(&self) -> String {
-        if self.transposed { "A^T".to_owned() } else { String::new() }
+        match (self.transposed, self.factored) {
+            (false, false) => "",
+            (true, false) => "A^T",
+            (false, true) => "factored",
+            (true, true) => "A^T factored",
+        }
+        .to_owned()
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
@@ -129,6 +193,7 @@ impl<T: Real> Rules<T> for Solve {
             return Err(format!("needs matrices, got shapes {a:?} and {b:?}"));
         }
         let ((n, columns), (rows, _)) = (matrix(a, false), matrix(b, false));
+        let n = n - usize::from(self.factored);
         if n != columns || n != rows || stack(a) != stack(b) {
             return Err(format!("shapes {a:?} and {b:?} do not fit: needs A of n×n and B of n×m"));
         }
@@ -137,7 +202,7 @@ impl<T: Real> Rules<T> for Solve {
 
     fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
         let (a, x) = (call.var(0), call.output());
-        let flipped = Solve { transposed: !self.transposed };
+        let flipped = Solve { transposed: !self.transposed, ..*self };
         let b_bar = apply(call.tape, Op::Solve(flipped), &[a.node, g.node]);
         call.two(
             || -(if self.transposed { product(x, b_bar, false, true) } else { product(b_bar, x, false, true) }),
@@ -166,20 +231,69 @@ impl<T: Real> Rules<T> for Solve {
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (a, b, out) = (operands[0], operands[1], out.real());
+        let (a, b, out) = (operands[0].real(), operands[1].real(), out.real());
         let (n, m) = matrix(shape, false);
-        for i in 0..size(stack(shape)) {
-            let a = kernel::Matrix::new(&a.real()[i * n * n..][..n * n], n, n, self.transposed);
-            let out = &mut out[i * n * m..][..n * m];
-            out.copy_from_slice(&b.real()[i * n * m..][..n * m]);
-            kernel::solve(a, out, m).map_err(|kernel::Singular| Failure::Singular { matrix: i })?;
+        out.copy_from_slice(b);
+        for (i, out) in out.chunks_exact_mut((n * m).max(1)).enumerate() {
+            if self.factored {
+                let (lu, pivots) = a[i * (n + 1) * n..][..(n + 1) * n].split_at(n * n);
+                kernel::solve_factored(n, lu, pivots, self.transposed, out, m);
+            } else {
+                let mut lu = [&a[i * n * n..][..n * n], &vec![T::zero(); n]].concat();
+                let (lu, pivots) = lu.split_at_mut(n * n);
+                kernel::factor(n, lu, pivots).map_err(|kernel::Singular| Failure::Singular { matrix: i })?;
+                kernel::solve_factored(n, lu, pivots, self.transposed, out, m);
+            }
         }
         Ok(())
     }
 
     fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
-        let n = matrix(operands[0], false).0;
-        2 * n * n * n * size(stack(shape)) / 3 + 2 * n * size(shape)
+        let n = matrix(operands[0], false).1;
+        let factorisation = if self.factored { 0 } else { 2 * n * n * n * size(stack(shape)) / 3 };
+        factorisation + 2 * n * size(shape)
+    }
+}
+
+impl<T: Real> Rules<T> for Factor {
+    fn name(&self) -> &str {
+        "factor"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        let a = operands[0];
+        let (n, columns) = matrix(a, false);
+        if n != columns {
+            return Err(format!("needs square matrices, got shape {a:?}"));
+        }
+        Ok([stack(a), &[n + 1, n]].concat().into())
+    }
+
+    fn vjp(&self, _call: &Call<T>, _cotangent: Var<T>) -> Cotangents<T> {
+        unreachable!("derivatives stand before a program is lowered")
+    }
+
+    fn batched(&self, _size: usize) -> Op<T> {
+        Op::Factor(*self)
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        Rows::alike(operands).filter(|_| operands[0].len() > 2)
+    }
+
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+        let (a, out) = (operands[0].real(), out.real());
+        let n = shape[shape.len() - 1];
+        for (i, out) in out.chunks_exact_mut((n * (n + 1)).max(1)).enumerate() {
+            let (lu, pivots) = out.split_at_mut(n * n);
+            lu.copy_from_slice(&a[i * n * n..][..n * n]);
+            kernel::factor(n, lu, pivots).map_err(|kernel::Singular| Failure::Singular { matrix: i })?;
+        }
+        Ok(())
+    }
+
+    fn flops(&self, operands: &[&[usize]], _shape: &[usize]) -> usize {
+        2 * matrix(operands[0], false).0 * size(operands[0]) / 3
     }
 }
 
@@ -211,7 +325,8 @@ impl<T: Real> Var<T> {
         }
         let left = if a.len() == 1 { self.insert_axis(0) } else { self };
         let right = if b.len() == 1 { other.insert_axis(1) } else { other };
-        let (left, right) = left.stacked_with(right);
+        // One right matrix for a stack of left ones is not repeated.
+        let (left, right) = if right.shape().len() == 2 { (left, right) } else { left.stacked_with(right) };
         let mut shape = left.shape();
         shape.pop();
         shape.push(right.shape()[right.shape().len() - 1]);
@@ -254,7 +369,7 @@ impl<T: Real> Var<T> {
             );
         }
         let (left, right) = self.stacked_with(right);
-        let x = apply(self.tape, Op::Solve(Solve { transposed: false }), &[left.node, right.node]);
+        let x = apply(self.tape, Op::Solve(Solve { transposed: false, factored: false }), &[left.node, right.node]);
         let mut shape = x.shape();
         if vector {
             shape.pop();

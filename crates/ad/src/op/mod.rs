@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use smallvec::SmallVec;
 
+use crate::kernel::map::{Repeat, View};
 use crate::real::Real;
 use crate::tape::{Handle, Index, Kind, NodeId, Operands, Var, record};
 use crate::tensor::Shape;
@@ -36,6 +37,7 @@ pub enum Op<T: Real> {
     Indexing(indexing::Indexing),
     MatMul(linalg::MatMul),
     Solve(linalg::Solve),
+    Factor(linalg::Factor),
     Scan(scan::Scan),
     Barrier(barrier::Barrier),
     Custom(custom::Custom<T>),
@@ -54,6 +56,7 @@ impl<T: Real> Hash for Op<T> {
             Op::Indexing(op) => op.hash(state),
             Op::MatMul(op) => op.hash(state),
             Op::Solve(op) => op.hash(state),
+            Op::Factor(op) => op.hash(state),
             Op::Scan(op) => op.hash(state),
             Op::Barrier(op) => op.hash(state),
             Op::Custom(op) => op.hash(state),
@@ -72,6 +75,7 @@ impl<T: Real> Op<T> {
             Op::Indexing(op) => op,
             Op::MatMul(op) => op,
             Op::Solve(op) => op,
+            Op::Factor(op) => op,
             Op::Scan(op) => op,
             Op::Barrier(op) => op,
             Op::Custom(op) => op,
@@ -126,8 +130,27 @@ pub trait Rules<T: Real> {
         None
     }
 
+    /// Can it read this operand with its numbers repeated, so that a broadcast need not be written out?
+    fn takes_repeated(&self, _operand: usize, _repeat: Repeat, _shape: &[usize]) -> bool {
+        false
+    }
+
     /// What are its numbers?
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure>;
+
+    /// Adds its numbers to `sum`, if it is one that sums over rows. `part` is room for as many.
+    fn accumulate(
+        &self,
+        operands: &[Operand<'_, T>],
+        shape: &[usize],
+        sum: &mut [T],
+        part: &mut [T],
+    ) -> Result<(), Failure> {
+        let part = &mut part[..sum.len()];
+        self.forward(operands, shape, Out::Real(part))?;
+        sum.iter_mut().zip(part).for_each(|(sum, &mut x)| *sum += x);
+        Ok(())
+    }
 
     /// How many floating-point operations is that? (A transcendental function counts as one.)
     fn flops(&self, _operands: &[&[usize]], _shape: &[usize]) -> usize {
@@ -225,6 +248,8 @@ impl<T: Real> Batch<T> {
 pub struct Operand<'a, T> {
     pub data: Slice<'a, T>,
     pub shape: &'a [usize],
+    /// How `data` stands for entries of `shape`, if it has fewer. Only for operands that [take](Rules::takes_repeated) it.
+    pub repeat: Option<Repeat>,
 }
 
 /// Dense, row-major entries of either kind.
@@ -241,6 +266,10 @@ pub enum Out<'a, T> {
 }
 
 impl<'a, T> Operand<'a, T> {
+    pub fn view(&self) -> View<'a, T> {
+        View { numbers: self.real(), repeat: self.repeat }
+    }
+
     pub fn real(&self) -> &'a [T] {
         match self.data {
             Slice::Real(data) => data,
@@ -347,6 +376,7 @@ impl<T: Real> Var<T> {
                     _ => Slice::Real(operands[i]),
                 },
                 shape,
+                repeat: None,
             })
             .collect();
         let done = op.rules().forward(&operands, &self.shape(), Out::Real(out));

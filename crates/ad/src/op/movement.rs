@@ -19,6 +19,8 @@ pub enum Movement {
     Slice { axis: usize, start: usize, end: usize },
     /// Zeros in front and behind along an axis.
     Pad { axis: usize, before: usize, after: usize },
+    /// By one along an axis, towards its end if `later`, with a 0 coming in.
+    Shift { axis: usize, later: bool },
     /// One behind another along an axis.
     Concat { axis: usize },
 }
@@ -31,6 +33,7 @@ impl<T: Real> Rules<T> for Movement {
             Movement::Transpose(_) => "transpose",
             Movement::Slice { .. } => "slice",
             Movement::Pad { .. } => "pad",
+            Movement::Shift { .. } => "shift",
             Movement::Concat { .. } => "concat",
         }
     }
@@ -42,6 +45,7 @@ impl<T: Real> Rules<T> for Movement {
             Movement::Transpose(axes) => format!("axes={axes:?}"),
             Movement::Slice { axis, start, end } => format!("axis={axis} {start}..{end}"),
             Movement::Pad { axis, before, after } => format!("axis={axis} before={before} after={after}"),
+            Movement::Shift { axis, later } => format!("axis={axis} {}", if *later { "later" } else { "earlier" }),
             Movement::Concat { axis } => format!("axis={axis}"),
         }
     }
@@ -89,6 +93,7 @@ impl<T: Real> Rules<T> for Movement {
                 shape[*axis] += before + after;
                 Ok(shape)
             }
+            Movement::Shift { axis, .. } => has_axis(*axis).map(|()| operand.into()),
             Movement::Concat { axis } => {
                 has_axis(*axis)?;
                 let mut shape = Shape::from_slice(operand);
@@ -122,6 +127,7 @@ impl<T: Real> Rules<T> for Movement {
             Movement::Pad { axis, before, .. } => {
                 call.one(|| g.slice(*axis, *before..before + call.var(0).shape()[*axis]))
             }
+            &Movement::Shift { axis, later } => call.one(|| g.shift(axis, !later)),
             Movement::Concat { axis } => {
                 let mut start = 0;
                 let mut cotangent = |operand: usize| {
@@ -143,6 +149,7 @@ impl<T: Real> Rules<T> for Movement {
             Movement::Transpose(axes) => Movement::Transpose(behind(axes)),
             &Movement::Slice { axis, start, end } => Movement::Slice { axis: axis + 1, start, end },
             &Movement::Pad { axis, before, after } => Movement::Pad { axis: axis + 1, before, after },
+            &Movement::Shift { axis, later } => Movement::Shift { axis: axis + 1, later },
             &Movement::Concat { axis } => Movement::Concat { axis: axis + 1 },
         })
     }
@@ -154,9 +161,10 @@ impl<T: Real> Rules<T> for Movement {
             Movement::Broadcast { .. } => Some(Rows { by_row: smallvec::smallvec![false], summed: false }),
             Movement::Reshape(shape) => alike.filter(|_| shape.first() == operands[0].first()),
             Movement::Transpose(axes) => alike.filter(|_| axes[0] == 0),
-            Movement::Slice { axis, .. } | Movement::Pad { axis, .. } | Movement::Concat { axis } => {
-                alike.filter(|_| *axis > 0)
-            }
+            Movement::Slice { axis, .. }
+            | Movement::Pad { axis, .. }
+            | Movement::Shift { axis, .. }
+            | Movement::Concat { axis } => alike.filter(|_| *axis > 0),
         }
     }
 
@@ -216,6 +224,17 @@ impl Movement {
                 if length * behind > 0 {
                     for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(length * behind)) {
                         out[before * behind..(before + length) * behind].copy_from_slice(x);
+                    }
+                }
+            }
+            &Movement::Shift { axis, later } => {
+                let (_, length, behind) = around(shape, axis);
+                if length * behind > 0 {
+                    let kept = (length - 1) * behind;
+                    for (out, x) in out.chunks_exact_mut(length * behind).zip(x.chunks_exact(length * behind)) {
+                        let (to, from) = if later { (behind, 0) } else { (0, behind) };
+                        out[to..to + kept].copy_from_slice(&x[from..from + kept]);
+                        if later { out[..behind].fill(zero) } else { out[kept..].fill(zero) }
                     }
                 }
             }

@@ -113,10 +113,13 @@ impl Reduce {
         if front.is_empty() {
             return along(out);
         }
-        let shape = [kept, behind].concat();
-        let mut partly = vec![T::zero(); size(&shape)];
-        along(&mut partly);
-        self.reduce(&partly, &shape, front, out);
+        let shape: Shape = kept.iter().chain(behind).copied().collect();
+        T::with_scratch(|partly| {
+            partly.clear();
+            partly.resize(size(&shape), T::zero());
+            along(partly);
+            self.reduce(partly, &shape, front, out);
+        });
     }
 }
 

@@ -12,8 +12,10 @@
 //! Outside the axis y is 0.
 
 use super::leaf::fill;
+use super::movement::Movement;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::kernel;
+use crate::kernel::map::Repeat;
 use crate::real::Real;
 use crate::tape::Var;
 use crate::tensor::{Shape, around, size};
@@ -69,10 +71,17 @@ impl<T: Real> Rules<T> for Scan {
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (a, b, out) = (operands[0].real(), operands[1].real(), out.real());
+        let (a, b, out) = (operands[0].real(), operands[1].view(), out.real());
         let (_, length, behind) = around(shape, self.axis);
         kernel::scan::Scan { a, b, out, length, behind, reverse: self.reverse, shifted: self.shifted }.compute();
         Ok(())
+    }
+
+    fn takes_repeated(&self, operand: usize, repeat: Repeat, shape: &[usize]) -> bool {
+        // b may be one number for all that is behind the axis, if not the same for every row.
+        let (_, _, behind) = around(shape, self.axis);
+        let one_number = repeat.run == 1 && behind > 0 && repeat.times.is_multiple_of(behind);
+        operand == 1 && (one_number || behind == 1 && repeat.times == 1)
     }
 
     fn flops(&self, _operands: &[&[usize]], shape: &[usize]) -> usize {
@@ -84,12 +93,7 @@ impl<T: Real> Var<T> {
     /// Moved by one along an axis, towards its end if `later`, with a 0 coming in.
     #[track_caller]
     pub(crate) fn shift(self, axis: usize, later: bool) -> Self {
-        let length = self.shape()[axis];
-        match (length, later) {
-            (0, _) => self,
-            (_, true) => self.slice(axis, 0..length - 1).pad(axis, 1, 0),
-            (_, false) => self.slice(axis, 1..length).pad(axis, 0, 1),
-        }
+        apply(self.tape, Op::Movement(Movement::Shift { axis, later }), &[self.node])
     }
 
     /// y_t = a_t + b_t·y_{t−1} along an axis, where a is this array and y_{−1} = 0. b broadcasts.

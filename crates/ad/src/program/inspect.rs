@@ -46,13 +46,14 @@ impl<T: Real> Program<T> {
         for unit in &self.units {
             match unit {
                 Unit::Step(step) => {
-                    let shapes: Vec<&[usize]> = step.operands.iter().map(|(_, shape)| shape.as_slice()).collect();
+                    let shapes: Vec<&[usize]> = step.operands.iter().map(|operand| operand.shape.as_slice()).collect();
                     count(&step.op, &shapes, step.kind, &step.shape, 1);
                 }
                 Unit::Region(region) => {
                     for step in &region.steps {
                         let variant = &step.variants[0];
-                        let shapes: Vec<&[usize]> = variant.operands.iter().map(|shape| shape.as_slice()).collect();
+                        let shapes: Vec<&[usize]> =
+                            variant.operands.iter().map(|(shape, _)| shape.as_slice()).collect();
                         count(&variant.op, &shapes, step.kind, &variant.shape, region.rows.div_ceil(region.block));
                     }
                 }
@@ -119,7 +120,8 @@ impl<T: Real> Display for Program<T> {
         for unit in &self.units {
             match unit {
                 Unit::Step(step) => {
-                    let operands: Vec<String> = step.operands.iter().map(|(place, _)| name(&number, *place)).collect();
+                    let operands: Vec<String> =
+                        step.operands.iter().map(|operand| name(&number, operand.place)).collect();
                     new(&mut number[step.slot]);
                     let result = format!("%{}", number[step.slot]);
                     line(result, &step.op, &operands, array(step.kind, &step.shape), step.location)?;
@@ -128,10 +130,10 @@ impl<T: Real> Display for Program<T> {
                     let mut temporary = vec![0; region.temporaries.len()];
                     for step in &region.steps {
                         let operands: Vec<String> = (step.operands.iter())
-                            .map(|operand| match operand {
+                            .map(|(operand, _)| match operand {
                                 RowOperand::Temporary(i) => format!("%{}", temporary[*i]),
                                 RowOperand::Rows(place, _) => format!("{}[rows]", name(&number, *place)),
-                                RowOperand::Whole(place) | RowOperand::Uniform(place) => name(&number, *place),
+                                RowOperand::Whole(place) => name(&number, *place),
                             })
                             .collect();
                         let mut kept = |result: usize| {

@@ -1,6 +1,7 @@
 //! A program before it has places in memory: operations in order, equal ones merged. Lowering rewrites one into another.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::Location;
 
 use smallvec::SmallVec;
@@ -33,12 +34,20 @@ pub(super) struct Ir<T: Real> {
     /// The nodes whose values a run is given.
     pub inputs: Vec<Id>,
     pub outputs: Vec<Id>,
-    equal: HashMap<(Op<T>, Ids), Id>,
+    /// The node of each operation and operands, by their hash, or the next number that is free.
+    equal: HashMap<u64, Id>,
+    hasher: RandomState,
 }
 
 impl<T: Real> Ir<T> {
     pub fn new() -> Self {
-        Self { nodes: Vec::new(), inputs: Vec::new(), outputs: Vec::new(), equal: HashMap::new() }
+        Self {
+            nodes: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            equal: HashMap::new(),
+            hasher: RandomState::new(),
+        }
     }
 
     /// What the outputs of a tape need, without identities. Inputs that are not listed keep their recorded values.
@@ -69,6 +78,8 @@ impl<T: Real> Ir<T> {
             ids.insert(id, new);
         }
         ir.outputs = outputs.iter().map(|output| ids[output]).collect();
+        // It is complete, and may be kept for long.
+        ir.equal = HashMap::new();
         Ok(ir)
     }
 
@@ -86,11 +97,16 @@ impl<T: Real> Ir<T> {
         kind: Kind,
         location: &'static Location<'static>,
     ) -> Id {
-        if let Some(&id) = self.equal.get(&(op.clone(), operands.clone())) {
-            return id;
+        let mut hash = self.hasher.hash_one((&op, &operands));
+        while let Some(&id) = self.equal.get(&hash) {
+            let node = &self.nodes[id];
+            if node.op == op && node.operands == operands {
+                return id;
+            }
+            hash = hash.wrapping_add(1);
         }
-        let id = self.push(op.clone(), operands.clone(), shape, kind, location);
-        self.equal.insert((op, operands), id);
+        let id = self.push(op, operands, shape, kind, location);
+        self.equal.insert(hash, id);
         id
     }
 
@@ -132,7 +148,13 @@ impl<T: Real> Ir<T> {
             nodes.push(node);
         }
         let renumber = |ids: Vec<Id>| ids.into_iter().map(|id| new[id]).collect();
-        Self { nodes, inputs: renumber(self.inputs), outputs: renumber(self.outputs), equal: HashMap::new() }
+        Self {
+            nodes,
+            inputs: renumber(self.inputs),
+            outputs: renumber(self.outputs),
+            equal: HashMap::new(),
+            hasher: self.hasher,
+        }
     }
 }
 

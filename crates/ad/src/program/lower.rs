@@ -9,18 +9,25 @@
 use std::panic::Location;
 
 use super::ir::{Id, Ids, Ir};
+use super::lanes::lanes_last;
 use crate::op::barrier::Barrier;
 use crate::op::elementwise::{Binary, Compare, Elementwise, Unary};
 use crate::op::indexing::Indexing;
-use crate::op::linalg::MatMul;
+use crate::op::linalg::{Factor, MatMul, Solve};
 use crate::op::movement::Movement;
 use crate::op::reduce::{By, Reduce};
 use crate::op::{Leaf, Op, Operand, Out, Slice};
 use crate::real::Real;
 use crate::tensor::{Axes, Shape, size};
 
-/// The same outputs from the same inputs.
+/// The same outputs from the same inputs, simplified, and with the directions of a Hessian innermost.
 pub(super) fn lower<T: Real>(plain: &Ir<T>) -> Ir<T> {
+    let simple = simplify(plain);
+    let has_units = simple.nodes.iter().any(|node| matches!(node.op, Op::Leaf(Leaf::Units { .. })));
+    if has_units { lanes_last(&simple) } else { simple }
+}
+
+fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
     let mut ir = Ir::new();
     let mut new: Vec<Id> = Vec::with_capacity(plain.nodes.len());
     let mut inputs = plain.inputs.iter().peekable();
@@ -39,35 +46,40 @@ pub(super) fn lower<T: Real>(plain: &Ir<T>) -> Ir<T> {
 type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
 
 /// The table, in the order in which rules are tried.
-fn rules<T: Real>() -> [(&'static str, Rule<T>); 16] {
+fn rules<T: Real>() -> [(&'static str, Rule<T>); 21] {
     [
         ("box(x) = 1", magic_box),
         ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
         ("x·1 = x/1 = x + 0 = x − 0 = x,  0 − x = x·(−1) = −x,  −(−x) = x", neutral),
+        ("x + (−y) = x − y,  x − (−y) = x + y,  x^1 = x", subtract),
         ("c·x = x·c,  (x·c)·d = x·(c·d),  (x·c)·y = (x·y)·c", scale),
         ("reshape, transpose, slice, broadcast: two in a row are one, and those that do nothing are none", move_once),
         ("f(broadcast x) = broadcast f(x)", broadcast_late),
-        ("slice(broadcast x) = broadcast(slice x)", slice_before_broadcast),
+        ("(x·broadcast a)·broadcast b = x·broadcast(a·b), and so for a number b", scale_repeated),
+        ("x·broadcast a ± x·broadcast b = x·broadcast(a ± b)", factor_out),
+        ("slice(broadcast x) = broadcast(slice x), and so for pad and shift", move_before_broadcast),
         ("Σ broadcast x = n·x", sum_of_repeated),
         ("Σ x·broadcast y = (Σ x)·y", sum_of_scaled),
-        ("Σ x·c = c·Σ x, and so for scan and scatter", constant_out),
+        ("Σ x·c = c·Σ x, and so for scan, scatter and shift", constant_out),
         ("f(gather x) = gather f(x)", gather_late),
         ("scatter(x·gather(y, i), i) = y·scatter(x, i), and 0 where that scatter is 0", scatter_of_gathered),
         ("slice(pad x) = x", slice_of_pad),
         ("Xᵀ·Y by flags", matmul_of_transposed),
+        ("A⁻¹·b by a factorisation of A, which all solutions share", solve_by_factor),
         ("Σ over the axes in turn = Σ at once", sum_once),
         ("gather(broadcast x) = broadcast(x)", gather_of_repeated),
+        ("scatter(broadcast x) = broadcast(scatter x)", scatter_of_repeated),
     ]
 }
 
-struct Lowering<'a, T: Real> {
-    ir: &'a mut Ir<T>,
-    location: &'static Location<'static>,
+pub(super) struct Lowering<'a, T: Real> {
+    pub ir: &'a mut Ir<T>,
+    pub location: &'static Location<'static>,
 }
 
 impl<T: Real> Lowering<'_, T> {
     /// The node of an operation, simplified.
-    fn emit(&mut self, op: Op<T>, operands: &[Id]) -> Id {
+    pub fn emit(&mut self, op: Op<T>, operands: &[Id]) -> Id {
         for (_, rule) in rules::<T>() {
             if let Some(id) = rule(self, &op, operands) {
                 return id;
@@ -176,8 +188,10 @@ fn fold<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let numbers = numbers.filter(|numbers| !numbers.is_empty())?;
     match op {
         Op::Elementwise(op) => {
-            let operands: Vec<Operand<'_, T>> =
-                numbers.iter().map(|x| Operand { data: Slice::Real(std::slice::from_ref(x)), shape: &[] }).collect();
+            let operands: Vec<Operand<'_, T>> = numbers
+                .iter()
+                .map(|x| Operand { data: Slice::Real(std::slice::from_ref(x)), shape: &[], repeat: None })
+                .collect();
             let mut result = [T::zero()];
             Op::<T>::Elementwise(*op).rules().forward(&operands, &[], Out::Real(&mut result)).ok()?;
             let shape = to.shape(x[0]);
@@ -221,6 +235,27 @@ fn neutral<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id
     }
 }
 
+fn subtract<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let negated = |to: &Lowering<'_, T>, id: Id| match to.op(id) {
+        Op::Elementwise(Elementwise::Unary(Unary::Negate)) => Some(to.operands(id)[0]),
+        _ => None,
+    };
+    let binary = |op| Op::Elementwise(Elementwise::Binary(op));
+    match op {
+        Op::Elementwise(Elementwise::Power(bits)) if f64::from_bits(*bits) == 1.0 => Some(x[0]),
+        Op::Elementwise(Elementwise::Binary(Binary::Plus)) => match (negated(to, x[0]), negated(to, x[1])) {
+            (_, Some(y)) => Some(to.emit(binary(Binary::Minus), &[x[0], y])),
+            (Some(y), None) => Some(to.emit(binary(Binary::Minus), &[x[1], y])),
+            _ => None,
+        },
+        Op::Elementwise(Elementwise::Binary(Binary::Minus)) => {
+            let y = negated(to, x[1])?;
+            Some(to.emit(binary(Binary::Plus), &[x[0], y]))
+        }
+        _ => None,
+    }
+}
+
 fn scale<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let Op::Elementwise(Elementwise::Binary(Binary::Times)) = op else { return None };
     if to.as_number(x[0]).is_some() {
@@ -244,7 +279,7 @@ fn scale<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> 
 
 fn constant_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let linear = match op {
-        Op::Scan(_) | Op::Indexing(Indexing::ScatterAdd { .. }) => true,
+        Op::Scan(_) | Op::Indexing(Indexing::ScatterAdd { .. }) | Op::Movement(Movement::Shift { .. }) => true,
         op => is_linear_sum(op),
     };
     let (inner, c) = if linear { to.as_scaled(x[0])? } else { return None };
@@ -264,6 +299,9 @@ fn move_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<
     let below = to.operands(x[0]);
     match (movement, &inner) {
         (Movement::Reshape(_), _) if result == shape => Some(x[0]),
+        (Movement::Reshape(_), Op::Leaf(Leaf::Units { .. })) if !result.is_empty() => {
+            Some(to.ir.node(Op::Leaf(Leaf::Units { shape: result }), &[], to.location))
+        }
         (Movement::Reshape(_), Op::Movement(Movement::Reshape(_))) => Some(to.emit(op.clone(), &below)),
         (Movement::Transpose(axes), _) if axes.iter().copied().eq(0..shape.len()) => Some(x[0]),
         (Movement::Transpose(axes), Op::Movement(Movement::Transpose(first))) => {
@@ -330,16 +368,86 @@ fn broadcast_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
     Some(to.broadcast(result, &shape, &widest))
 }
 
-fn slice_before_broadcast<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let Op::Movement(Movement::Slice { axis, start, end }) = op else { return None };
+fn move_before_broadcast<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Movement(
+        movement @ (Movement::Slice { axis, .. } | Movement::Pad { axis, .. } | Movement::Shift { axis, .. }),
+    ) = op
+    else {
+        return None;
+    };
     let (inner, axes) = to.as_broadcast(x[0])?;
-    let mut shape = to.shape(x[0]);
-    shape[*axis] = end - start;
-    let inner = match axes.iter().position(|kept| kept == axis) {
-        Some(axis) => to.emit(Op::Movement(Movement::Slice { axis, start: *start, end: *end }), &[inner]),
-        None => inner,
+    let shape = op.rules().shape(&[&to.shape(x[0])]).ok()?;
+    let inner = match (axes.iter().position(|kept| kept == axis), movement) {
+        (Some(axis), &Movement::Slice { start, end, .. }) => {
+            to.emit(Op::Movement(Movement::Slice { axis, start, end }), &[inner])
+        }
+        (Some(axis), &Movement::Pad { before, after, .. }) => {
+            to.emit(Op::Movement(Movement::Pad { axis, before, after }), &[inner])
+        }
+        (Some(axis), &Movement::Shift { later, .. }) => {
+            to.emit(Op::Movement(Movement::Shift { axis, later }), &[inner])
+        }
+        (None, Movement::Slice { .. }) => inner,
+        _ => return None,
     };
     Some(to.broadcast(inner, &shape, &axes))
+}
+
+// Factors that are repeated.
+
+/// A product of which one factor is repeated: (the other, what is repeated, along which axes it is not).
+fn as_times_repeated<T: Real>(to: &Lowering<'_, T>, id: Id) -> Option<(Id, Id, Axes)> {
+    let Op::Elementwise(Elementwise::Binary(Binary::Times)) = to.op(id) else { return None };
+    let factors = to.operands(id);
+    (0..2).find_map(|i| to.as_broadcast(factors[i]).map(|(inner, axes)| (factors[1 - i], inner, axes)))
+}
+
+fn scale_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(Elementwise::Binary(Binary::Times)) = op else { return None };
+    let shape = to.shape(x[0]);
+    (0..2).find_map(|i| {
+        let (other, a, axes) = as_times_repeated(to, x[i])?;
+        let small = to.shape(a);
+        let b = match (to.as_broadcast(x[1 - i]), to.as_number(x[1 - i])) {
+            (Some((b, same)), _) if same == axes => b,
+            (None, Some(number)) if number.is_finite() => to.fill(number, &small),
+            _ => return None,
+        };
+        let product = to.times(a, b);
+        let product = to.broadcast(product, &shape, &axes);
+        Some(to.times(other, product))
+    })
+}
+
+fn factor_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(Elementwise::Binary(sign @ (Binary::Plus | Binary::Minus))) = op else { return None };
+    let together = |to: &mut Lowering<'_, T>, left: Id, right: Id| {
+        let (a, b) = (as_times_repeated(to, left)?, as_times_repeated(to, right)?);
+        if a.0 != b.0 || a.2 != b.2 {
+            return None;
+        }
+        let factor = to.emit(op.clone(), &[a.1, b.1]);
+        let factor = to.broadcast(factor, &to.shape(left), &a.2);
+        Some(to.times(a.0, factor))
+    };
+    if let Some(product) = together(to, x[0], x[1]) {
+        return Some(product);
+    }
+    // (x·a + y) + x·b = x·(a + b) + y
+    let plus = Op::Elementwise(Elementwise::Binary(Binary::Plus));
+    let sums: &[(usize, usize)] = if *sign == Binary::Plus { &[(0, 1), (1, 0)] } else { &[(0, 1)] };
+    for &(sum, other) in sums {
+        if *to.op(x[sum]) != plus {
+            continue;
+        }
+        let terms = to.operands(x[sum]);
+        for i in 0..2 {
+            if let Some(product) = together(to, terms[i], x[other]) {
+                return Some(to.emit(plus, &[product, terms[1 - i]]));
+            }
+        }
+    }
+    None
 }
 
 // Sums.
@@ -440,6 +548,24 @@ fn gather_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -
     Some(to.broadcast(gathered, &result, &kept))
 }
 
+fn scatter_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    // Only along axes in front of those that are indexed, which the scatter carries along.
+    let Op::Indexing(Indexing::ScatterAdd { axis, dims }) = op else { return None };
+    let (inner, axes) = to.as_broadcast(x[0])?;
+    let shape = to.shape(x[0]);
+    let front = axes.iter().filter(|&&kept| kept < *axis).count();
+    if front == *axis || !(*axis..shape.len()).all(|kept| axes.contains(&kept)) {
+        return None;
+    }
+    let result = op.rules().shape(&x.iter().map(|&id| &*to.ir.nodes[id].shape).collect::<Vec<_>>()).ok()?;
+    let mut operands = Ids::from_slice(x);
+    operands[0] = inner;
+    let scatter = Indexing::ScatterAdd { axis: front, dims: dims.clone() };
+    let scattered = to.emit(Op::Indexing(scatter), &operands);
+    let kept: Axes = axes[..front].iter().copied().chain(*axis..result.len()).collect();
+    Some(to.broadcast(scattered, &result, &kept))
+}
+
 fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let Op::Indexing(Indexing::ScatterAdd { axis, dims }) = op else { return None };
     let table_of = |to: &Lowering<'_, T>, id: Id| {
@@ -482,10 +608,18 @@ fn matmul_of_transposed<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id])
         }
         _ => None,
     };
-    let (a, b) = (last_two_exchanged(to, x[0]), last_two_exchanged(to, x[1]));
+    // Of a stack that shares one B, A is not transposed.
+    let shared = to.shape(x[0]).len() > to.shape(x[1]).len();
+    let (a, b) = (last_two_exchanged(to, x[0]).filter(|_| !shared), last_two_exchanged(to, x[1]));
     if a.is_none() && b.is_none() {
         return None;
     }
     let flags = MatMul { transpose_a: transpose_a ^ a.is_some(), transpose_b: transpose_b ^ b.is_some() };
     Some(to.emit(Op::MatMul(flags), &[a.unwrap_or(x[0]), b.unwrap_or(x[1])]))
+}
+
+fn solve_by_factor<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let &Op::Solve(solve @ Solve { factored: false, .. }) = op else { return None };
+    let factor = to.emit(Op::Factor(Factor), &[x[0]]);
+    Some(to.emit(Op::Solve(Solve { factored: true, ..solve }), &[factor, x[1]]))
 }

@@ -5,12 +5,13 @@
 //! operation's kernel on slices of a workspace that is kept from run to run.
 
 use std::panic::Location;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use ndarray::{ArrayD, CowArray, IxDyn};
+use ndarray::{ArrayD, ArrayViewMutD, CowArray, IxDyn};
 use smallvec::SmallVec;
 
 use crate::error::Error;
+use crate::kernel::map::Repeat;
 use crate::op::{Failure, Leaf, Op, Operand, Out, Slice};
 use crate::real::Real;
 use crate::tape::{Handle, Kind, NodeId, Tape, Var, with_graph};
@@ -18,6 +19,7 @@ use crate::tensor::{Shape, Value, size};
 
 mod inspect;
 mod ir;
+mod lanes;
 mod lower;
 mod plan;
 mod region;
@@ -100,11 +102,22 @@ enum ConstantData<T> {
 #[derive(Clone, Debug)]
 struct Step<T: Real> {
     op: Op<T>,
-    operands: SmallVec<[(Place, Shape); 3]>,
+    operands: SmallVec<[StepOperand; 3]>,
     slot: usize,
     kind: Kind,
     shape: Shape,
     location: &'static Location<'static>,
+}
+
+/// What a kernel call reads.
+#[derive(Clone, Debug)]
+struct StepOperand {
+    place: Place,
+    /// How many entries there are.
+    size: usize,
+    /// The shape that they stand for.
+    shape: Shape,
+    repeat: Option<Repeat>,
 }
 
 /// Where an array lies during a run.
@@ -129,6 +142,9 @@ enum Given<'a, T: Real> {
 }
 
 /// Whether a program does its outputs' operations as they were recorded, or simplified first.
+///
+/// The environment variable `AD_LOWERING=off` turns it off for all programs of a process: to see whether a number that looks
+/// wrong is lowering's fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lowering {
     /// Simplified: the same numbers, within rounding, by less work.
@@ -136,6 +152,14 @@ pub enum Lowering {
     On,
     /// As recorded, but for what nobody asks for, what is equal to something before, and identities.
     Off,
+}
+
+impl Lowering {
+    fn unless_turned_off(self) -> Self {
+        static OFF: OnceLock<bool> = OnceLock::new();
+        let off = *OFF.get_or_init(|| std::env::var_os("AD_LOWERING").is_some_and(|value| value == "off"));
+        if off { Lowering::Off } else { self }
+    }
 }
 
 impl<T: Real> Tape<T> {
@@ -199,7 +223,7 @@ fn compile<T: Real>(
     let inputs: Vec<NodeId> = inputs.iter().map(|handle| handle.node()).collect();
     let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
     let ir = with_graph::<T, _>(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
-    Ok(match lowering {
+    Ok(match lowering.unless_turned_off() {
         Lowering::On => Program { recorded: Some(ir.clone()), ..plan::plan(&lower::lower(&ir), lowering) },
         Lowering::Off => plan::plan(&ir, lowering),
     })
@@ -245,6 +269,44 @@ impl<T: Real> Program<T> {
             |_, _, _| Ok(()),
             |given, buffers| {
                 self.outputs.iter().map(|(place, shape)| self.output(*place, shape, given, buffers)).collect()
+            },
+        )
+    }
+
+    /// Runs it and writes the results into arrays of the caller's, so that nothing is allocated, but by the first runs.
+    ///
+    /// ```
+    /// let tape = ad::Tape::<f64>::new();
+    /// let x = tape.input("x", &ndarray::arr1(&[1.0, 2.0]));
+    /// let gradient = tape.compile([x], [x.square().sum().grad(x)]);
+    /// let mut result = ndarray::Array1::zeros(2);
+    /// for x in [ndarray::arr1(&[3.0, 4.0]), ndarray::arr1(&[5.0, 6.0])] {
+    ///     gradient.run_into(&ad::values![x], &mut [result.view_mut().into_dyn()])?;
+    ///     assert_eq!(result, 2.0 * x);
+    /// }
+    /// # Ok::<(), ad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), and [`Error::Results`] if `results` are not as many, or not of the shapes, of the
+    /// outputs. Then nothing is written.
+    pub fn run_into(&self, values: &[Value<'_>], results: &mut [ArrayViewMutD<'_, T>]) -> Result<(), Error> {
+        let shapes = || self.outputs.iter().map(|(_, shape)| shape.as_slice());
+        if !shapes().eq(results.iter().map(|result| result.shape())) {
+            let given = results.iter().map(|result| result.shape().into()).collect();
+            return Err(Error::Results { expected: shapes().map(Shape::from).collect(), given });
+        }
+        self.execute(
+            values,
+            |_, _, _| Ok(()),
+            |given, buffers| {
+                for ((place, shape), result) in self.outputs.iter().zip(results) {
+                    let entries = self.entries(*place, shape, given, buffers);
+                    match result.as_slice_mut() {
+                        Some(result) => result.copy_from_slice(entries),
+                        None => result.iter_mut().zip(entries).for_each(|(result, &entry)| *result = entry),
+                    }
+                }
             },
         )
     }
@@ -323,10 +385,11 @@ impl<T: Real> Program<T> {
             match unit {
                 Unit::Step(step) => {
                     let mut out = std::mem::take(&mut slots[step.slot]);
-                    let operands: SmallVec<[Operand<'_, T>; 3]> = (step.operands.iter())
-                        .map(|(place, shape)| Operand {
-                            data: self.read(*place, given, slots).range(0..size(shape)),
-                            shape,
+                    let operands: SmallVec<[Operand<'_, T>; 8]> = (step.operands.iter())
+                        .map(|operand| Operand {
+                            data: self.read(operand.place, given, slots).range(0..operand.size),
+                            shape: &operand.shape,
+                            repeat: operand.repeat,
                         })
                         .collect();
                     let outcome = (step.op.rules())
@@ -356,7 +419,7 @@ impl<T: Real> Program<T> {
     }
 
     /// Checks the values against the inputs, and lays them out row-major.
-    fn accept<'a>(&self, values: &'a [Value<'_>]) -> Result<Vec<Given<'a, T>>, Error> {
+    fn accept<'a>(&self, values: &'a [Value<'_>]) -> Result<SmallVec<[Given<'a, T>; 32]>, Error> {
         let (expected, given) = (self.inputs.len(), values.len());
         if given < expected {
             let missing = self.inputs[given..].iter().map(|input| format!("`{}`", input.name)).collect::<Vec<_>>();
@@ -404,11 +467,22 @@ impl<T: Real> Program<T> {
         }
     }
 
-    fn output(&self, place: Place, shape: &Shape, given: &[Given<'_, T>], slots: &[Buffer<T>]) -> ArrayD<T> {
+    fn entries<'a>(
+        &'a self,
+        place: Place,
+        shape: &Shape,
+        given: &'a [Given<'_, T>],
+        slots: &'a [Buffer<T>],
+    ) -> &'a [T] {
         let Slice::Real(entries) = self.read(place, given, slots).range(0..size(shape)) else {
             unreachable!("outputs are Vars")
         };
-        ArrayD::from_shape_vec(shape.as_slice(), entries.to_vec()).expect("as many entries as the shape has")
+        entries
+    }
+
+    fn output(&self, place: Place, shape: &Shape, given: &[Given<'_, T>], slots: &[Buffer<T>]) -> ArrayD<T> {
+        let entries = self.entries(place, shape, given, slots).to_vec();
+        ArrayD::from_shape_vec(shape.as_slice(), entries).expect("as many entries as the shape has")
     }
 }
 
@@ -456,11 +530,10 @@ impl<T: Real> Unit<T> {
     /// Every place it reads.
     fn reads(&self, mut visit: impl FnMut(Place)) {
         match self {
-            Unit::Step(step) => step.operands.iter().for_each(|(place, _)| visit(*place)),
+            Unit::Step(step) => step.operands.iter().for_each(|operand| visit(operand.place)),
             Unit::Region(region) => {
-                for operand in region.steps.iter().flat_map(|step| &step.operands) {
-                    if let RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) = operand
-                    {
+                for (operand, _) in region.steps.iter().flat_map(|step| &step.operands) {
+                    if let RowOperand::Rows(place, _) | RowOperand::Whole(place) = operand {
                         visit(*place);
                     }
                 }
@@ -480,13 +553,12 @@ impl<T: Real> Unit<T> {
     fn relocate(&mut self, read: &impl Fn(&mut Place), write: &impl Fn(&mut usize)) {
         match self {
             Unit::Step(step) => {
-                step.operands.iter_mut().for_each(|(place, _)| read(place));
+                step.operands.iter_mut().for_each(|operand| read(&mut operand.place));
                 write(&mut step.slot);
             }
             Unit::Region(region) => {
-                for operand in region.steps.iter_mut().flat_map(|step| &mut step.operands) {
-                    if let RowOperand::Rows(place, _) | RowOperand::Whole(place) | RowOperand::Uniform(place) = operand
-                    {
+                for (operand, _) in region.steps.iter_mut().flat_map(|step| &mut step.operands) {
+                    if let RowOperand::Rows(place, _) | RowOperand::Whole(place) = operand {
                         read(place);
                     }
                 }

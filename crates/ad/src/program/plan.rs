@@ -6,15 +6,16 @@
 //! in cache, then on the next block. What is summed over rows is complete only after the last block, so what needs it runs
 //! in a later *phase*; a phase is some single steps, and then a region for each number of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use ndarray::ArrayD;
 use smallvec::SmallVec;
 
-use super::ir::{Id, Ir, Node};
+use super::ir::{Id, Ir};
 use super::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
-use super::{Constant, ConstantData, Input, Lowering, Place, Program, Slot, Step, Unit};
+use super::{Constant, ConstantData, Input, Lowering, Place, Program, Slot, Step, StepOperand, Unit};
+use crate::kernel::map::Repeat;
 use crate::op::movement::Movement;
 use crate::op::{Data, Leaf, Op, Rows};
 use crate::real::Real;
@@ -26,6 +27,9 @@ const LARGE: usize = 4096;
 
 /// The temporaries of a block should fit into this many bytes of cache.
 const CACHE: usize = 1 << 17;
+
+/// The fewest rows of a matrix that a block takes part in a product with.
+const PRODUCT_ROWS: usize = 128;
 
 /// A region with this many entries to compute is cut into chunks that may run in parallel. The cut does not depend on the
 /// number of threads, and neither do the results.
@@ -43,13 +47,20 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
         idle: Mutex::default(),
         recorded: None,
     };
-    let mut planner = Planner { ir, places: vec![None; ir.nodes.len()], values: Vec::new() };
+    let flow = Flow::new(ir, lowering);
+    let schedule = schedule(&flow, lowering);
+    let mut planner = Planner {
+        flow: &flow,
+        escapes: escapes(&flow, &schedule),
+        places: vec![None; ir.nodes.len()],
+        numbers: vec![None; ir.nodes.len()],
+        values: Vec::new(),
+    };
     planner.leaves(&mut program);
-    let schedule = schedule(ir, lowering);
     for group in &schedule {
         let unit = match group {
             Group::Step(id) => Unit::Step(planner.step(*id)),
-            Group::Region { rows, members } => Unit::Region(planner.region(&mut program, *rows, members)),
+            Group::Region { rows, members } => Unit::Region(planner.region(*rows, members)),
         };
         program.units.push(unit);
     }
@@ -59,34 +70,115 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
     program
 }
 
+/// Operations, and what each of them reads.
+struct Flow<'a, T: Real> {
+    ir: &'a Ir<T>,
+    reads: Vec<SmallVec<[Read; 3]>>,
+    /// Which results somebody reads as they are.
+    live: Vec<bool>,
+}
+
+/// An operand as it is read: a broadcast that its user can do by itself is never written out.
+#[derive(Clone, Copy)]
+struct Read {
+    id: Id,
+    repeat: Option<Repeat>,
+}
+
+impl<'a, T: Real> Flow<'a, T> {
+    fn new(ir: &'a Ir<T>, lowering: Lowering) -> Self {
+        let reads: Vec<SmallVec<[Read; 3]>> = (ir.nodes.iter())
+            .map(|node| {
+                let operands = node.operands.iter().enumerate();
+                let read = |(i, &id)| {
+                    let whole = Read { id, repeat: None };
+                    let Some((id, repeat)) = repeated(ir, id).filter(|_| lowering == Lowering::On) else {
+                        return whole;
+                    };
+                    match repeat {
+                        repeat if node.op.rules().takes_repeated(i, repeat, &node.shape) => {
+                            Read { id, repeat: Some(repeat) }
+                        }
+                        _ => whole,
+                    }
+                };
+                operands.map(read).collect()
+            })
+            .collect();
+        let mut live = vec![false; ir.nodes.len()];
+        ir.outputs.iter().for_each(|&output| live[output] = true);
+        for id in (0..ir.nodes.len()).rev().filter(|&id| !is_leaf(ir, id)) {
+            if live[id] {
+                reads[id].iter().for_each(|read| live[read.id] = true);
+            }
+        }
+        Self { ir, reads, live }
+    }
+
+    /// How a node treats rows, if it takes part in a region.
+    fn row_form(&self, id: Id) -> Option<(usize, Rows)> {
+        let node = &self.ir.nodes[id];
+        let shapes: SmallVec<[&[usize]; 3]> =
+            node.operands.iter().map(|&operand| self.ir.nodes[operand].shape.as_slice()).collect();
+        let mut rows = node.op.rules().rows(&shapes)?;
+        let count = match rows.by_row.iter().position(|&by_row| by_row) {
+            Some(operand) => shapes[operand][0],
+            None => node.shape[0],
+        };
+        let by_row = || rows.by_row.iter().zip(&shapes).filter(|(by_row, _)| **by_row).map(|(_, shape)| size(shape));
+        let largest = by_row().max().unwrap_or(0).max(size(&node.shape));
+        // What is repeated for every row has no rows.
+        for ((by_row, read), &operand) in rows.by_row.iter_mut().zip(&self.reads[id]).zip(&node.operands) {
+            *by_row &= read.repeat.is_none() || keeps_rows(self.ir, operand);
+        }
+        (count >= 2 && largest >= LARGE).then_some((count, rows))
+    }
+}
+
+fn is_leaf<T: Real>(ir: &Ir<T>, id: Id) -> bool {
+    matches!(ir.nodes[id].op, Op::Leaf(_))
+}
+
+/// What a node repeats, and how, if that is all it does and somebody might do it for it.
+fn repeated<T: Real>(ir: &Ir<T>, id: Id) -> Option<(Id, Repeat)> {
+    let node = &ir.nodes[id];
+    match &node.op {
+        Op::Leaf(Leaf::Fill { shape, .. }) => Some((id, Repeat::each(size(shape).max(1)))),
+        Op::Movement(Movement::Broadcast { shape, axes }) if node.kind == Kind::Real && size(shape) > 0 => {
+            // Axes that are kept, at most one gap between them, and what is behind it.
+            let Some(&first) = axes.first() else { return Some((node.operands[0], Repeat::each(size(shape)))) };
+            let gap = (first..shape.len()).find(|axis| !axes.contains(axis)).unwrap_or(shape.len());
+            let behind = (gap..shape.len()).find(|axis| axes.contains(axis)).unwrap_or(shape.len());
+            let kept = |axis: usize| axes.contains(&axis);
+            let simple = axes.is_sorted() && (behind..shape.len()).all(kept);
+            let run = if gap == shape.len() { first } else { behind };
+            let repeat = Repeat { run: size(&shape[run..]), times: size(&shape[gap..behind]) };
+            simple.then_some((node.operands[0], repeat))
+        }
+        _ => None,
+    }
+}
+
+/// Whether what a node repeats has its rows, each repeated within the row.
+fn keeps_rows<T: Real>(ir: &Ir<T>, id: Id) -> bool {
+    matches!(&ir.nodes[id].op, Op::Movement(Movement::Broadcast { axes, .. }) if axes.first() == Some(&0))
+}
+
 /// What runs as one.
 enum Group {
     Step(Id),
     Region { rows: usize, members: Vec<Id> },
 }
 
-/// How a node treats rows, if it takes part in a region.
-fn row_form<T: Real>(ir: &Ir<T>, node: &Node<T>) -> Option<(usize, Rows)> {
-    let shapes: SmallVec<[&[usize]; 3]> =
-        node.operands.iter().map(|&operand| ir.nodes[operand].shape.as_slice()).collect();
-    let rows = node.op.rules().rows(&shapes)?;
-    let count = match rows.by_row.iter().position(|&by_row| by_row) {
-        Some(operand) => shapes[operand][0],
-        None => node.shape[0],
-    };
-    let by_row = || rows.by_row.iter().zip(&shapes).filter(|(by_row, _)| **by_row).map(|(_, shape)| size(shape));
-    let largest = by_row().max().unwrap_or(0).max(size(&node.shape));
-    (count >= 2 && largest >= LARGE).then_some((count, rows))
-}
-
 /// The groups in an order in which they can run.
-fn schedule<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Vec<Group> {
-    let leaf = |id: Id| matches!(ir.nodes[id].op, Op::Leaf(_));
+fn schedule<T: Real>(flow: &Flow<'_, T>, lowering: Lowering) -> Vec<Group> {
+    let ir = flow.ir;
+    let runs = |id: Id| flow.live[id] && !is_leaf(ir, id);
     // For each node its phase, and its rows if it is in that phase's region; single steps run before regions.
     let mut forms: Vec<Option<(usize, Rows)>> = Vec::with_capacity(ir.nodes.len());
     let mut phases: Vec<usize> = Vec::with_capacity(ir.nodes.len());
-    for (id, node) in ir.nodes.iter().enumerate() {
-        let form = if leaf(id) || lowering == Lowering::Off { None } else { row_form(ir, node) };
+    for id in 0..ir.nodes.len() {
+        let form = if !runs(id) || lowering == Lowering::Off { None } else { flow.row_form(id) };
         let after = |i: usize, operand: Id| match (&forms[operand], &form) {
             (None, _) => phases[operand],
             (Some((rows, made)), Some((count, form))) if rows == count && !made.summed && form.by_row[i] => {
@@ -94,12 +186,12 @@ fn schedule<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Vec<Group> {
             }
             (Some(_), _) => phases[operand] + 1,
         };
-        let phase = node.operands.iter().enumerate().map(|(i, &operand)| after(i, operand)).max().unwrap_or(0);
+        let phase = flow.reads[id].iter().enumerate().map(|(i, read)| after(i, read.id)).max().unwrap_or(0);
         forms.push(form);
         phases.push(phase);
     }
     let mut order: BTreeMap<(usize, usize), Vec<Id>> = BTreeMap::new();
-    for id in (0..ir.nodes.len()).filter(|&id| !leaf(id)) {
+    for id in (0..ir.nodes.len()).filter(|&id| runs(id)) {
         let rows = forms[id].as_ref().map_or(0, |(rows, _)| *rows);
         order.entry((phases[id], rows)).or_default().push(id);
     }
@@ -114,6 +206,25 @@ fn schedule<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Vec<Group> {
     groups
 }
 
+/// Whether the whole result of a node is needed outside of the group that it runs in.
+fn escapes<T: Real>(flow: &Flow<'_, T>, schedule: &[Group]) -> Vec<bool> {
+    let mut group_of = vec![usize::MAX; flow.reads.len()];
+    for (g, group) in schedule.iter().enumerate() {
+        match group {
+            Group::Step(id) => group_of[*id] = g,
+            Group::Region { members, .. } => members.iter().for_each(|&id| group_of[id] = g),
+        }
+    }
+    let mut escapes = vec![false; flow.reads.len()];
+    flow.ir.outputs.iter().for_each(|&output| escapes[output] = true);
+    for (user, reads) in flow.reads.iter().enumerate().filter(|(user, _)| flow.live[*user]) {
+        for read in reads.iter().filter(|read| group_of[read.id] != group_of[user]) {
+            escapes[read.id] = true;
+        }
+    }
+    escapes
+}
+
 /// A result that is kept while the program runs: its slot is found at last.
 pub(super) struct Value {
     kind: Kind,
@@ -121,8 +232,11 @@ pub(super) struct Value {
 }
 
 struct Planner<'a, T: Real> {
-    ir: &'a Ir<T>,
+    flow: &'a Flow<'a, T>,
+    escapes: Vec<bool>,
     places: Vec<Option<Place>>,
+    /// Of what is one number everywhere, where that number lies.
+    numbers: Vec<Option<Place>>,
     values: Vec<Value>,
 }
 
@@ -131,9 +245,17 @@ impl<T: Real> Planner<'_, T> {
         self.places[id].expect("groups run after those whose results they need")
     }
 
+    /// Where what is read lies, and how many entries that are. Of a number that is repeated, one is enough.
+    fn source(&self, read: Read) -> (Place, usize) {
+        match self.numbers[read.id].filter(|_| read.repeat.is_some()) {
+            Some(number) => (number, 1),
+            None => (self.place(read.id), size(&self.flow.ir.nodes[read.id].shape)),
+        }
+    }
+
     /// A place for a whole result. It holds the number of a value until slots are assigned.
     fn keep(&mut self, id: Id) -> usize {
-        let node = &self.ir.nodes[id];
+        let node = &self.flow.ir.nodes[id];
         self.values.push(Value { kind: node.kind, size: size(&node.shape) });
         let value = self.values.len() - 1;
         self.places[id] = Some(Place::Slot(value));
@@ -141,46 +263,48 @@ impl<T: Real> Planner<'_, T> {
     }
 
     fn leaves(&mut self, program: &mut Program<T>) {
-        let mut inputs = self.ir.inputs.iter().peekable();
-        for (id, node) in self.ir.nodes.iter().enumerate() {
+        let ir = self.flow.ir;
+        let mut used_whole = vec![false; ir.nodes.len()];
+        let reads = self.flow.reads.iter().zip(&self.flow.live).filter(|(_, live)| **live).flat_map(|(reads, _)| reads);
+        reads.filter(|read| read.repeat.is_none()).for_each(|read| used_whole[read.id] = true);
+        ir.outputs.iter().for_each(|&output| used_whole[output] = true);
+        let mut inputs = ir.inputs.iter().peekable();
+        let mut numbers: HashMap<u64, Place> = HashMap::new();
+        for (id, node) in ir.nodes.iter().enumerate() {
             let Op::Leaf(leaf) = &node.op else { continue };
-            self.places[id] = Some(match leaf {
+            self.places[id] = match leaf {
                 Leaf::Input { name, .. } if inputs.next_if_eq(&&id).is_some() => {
                     let (name, kind, shape, location) =
                         (Arc::clone(name), node.kind, node.shape.clone(), node.location);
                     program.inputs.push(Input { name, kind, shape, location });
-                    Place::Input(program.inputs.len() - 1)
+                    Some(Place::Input(program.inputs.len() - 1))
                 }
-                leaf => add_constant(program, leaf, &node.shape),
-            });
+                Leaf::Fill { .. } if !used_whole[id] => None,
+                leaf => Some(add_constant(program, leaf, &node.shape)),
+            };
+            if let Leaf::Fill { bits, .. } = leaf {
+                self.numbers[id] = Some(*numbers.entry(*bits).or_insert_with(|| add_constant(program, leaf, &[])));
+            }
         }
     }
 
     fn step(&mut self, id: Id) -> Step<T> {
-        let node = &self.ir.nodes[id];
-        let operand = |&operand: &Id| (self.place(operand), self.ir.nodes[operand].shape.clone());
-        let operands = node.operands.iter().map(operand).collect();
+        let node = &self.flow.ir.nodes[id];
+        let operand = |(&read, &operand): (&Read, &Id)| {
+            let (place, size) = self.source(read);
+            StepOperand { place, size, shape: self.flow.ir.nodes[operand].shape.clone(), repeat: read.repeat }
+        };
+        let operands = self.flow.reads[id].iter().zip(&node.operands).map(operand).collect();
         let (op, kind, shape, location) = (node.op.clone(), node.kind, node.shape.clone(), node.location);
         Step { op, operands, slot: self.keep(id), kind, shape, location }
     }
 
-    fn region(&mut self, program: &mut Program<T>, rows: usize, members: &[Id]) -> Region<T> {
-        let all = Layout::new(self.ir, rows, members);
-        // On one row at a time, what repeats an array for every row is that array itself.
-        let repeated: Vec<Id> = match all.block {
-            1 => members.iter().copied().filter(|&id| repeats_for_rows(self.ir, id) && !all.escapes(id)).collect(),
-            _ => Vec::new(),
-        };
-        let layout = if repeated.is_empty() {
-            all
-        } else {
-            let others: Vec<Id> = members.iter().copied().filter(|id| !repeated.contains(id)).collect();
-            Layout { block: 1, ..Layout::new(self.ir, rows, &others) }
-        };
+    fn region(&mut self, rows: usize, members: &[Id]) -> Region<T> {
+        let layout = Layout::new(self.flow, &self.escapes, rows, members);
         let mut results: Vec<RegionResult> = Vec::new();
         let mut destinations: Vec<Destination> = Vec::new();
         for member in &layout.members {
-            let node = &self.ir.nodes[member.id];
+            let node = &self.flow.ir.nodes[member.id];
             let result = member.escapes.then(|| {
                 let slot = self.keep(member.id);
                 let per_row = if member.form.summed { size(&node.shape) } else { size(&node.shape[1..]) };
@@ -195,37 +319,26 @@ impl<T: Real> Planner<'_, T> {
             });
         }
         let steps = (layout.members.iter().zip(destinations))
-            .map(|(member, destination)| self.block_step(program, &layout, member, destination, &repeated))
+            .map(|(member, destination)| self.block_step(&layout, member, destination))
             .collect();
         let Layout { chunk, block, temporaries, .. } = layout;
         Region { rows, chunk, block, temporaries, results, steps }
     }
 
-    fn block_step(
-        &self,
-        program: &mut Program<T>,
-        layout: &Layout,
-        member: &Member,
-        destination: Destination,
-        repeated: &[Id],
-    ) -> BlockStep<T> {
-        let node = &self.ir.nodes[member.id];
-        let operand = |(&operand, &by_row): (&Id, &bool)| {
-            let whole = &self.ir.nodes[operand];
-            match (layout.temporary_of(operand), &whole.op) {
-                (Some(temporary), _) => RowOperand::Temporary(temporary),
-                _ if repeated.contains(&operand) => RowOperand::Whole(self.place(whole.operands[0])),
-                // One number everywhere: a block of it will do.
-                (None, Op::Leaf(leaf @ Leaf::Fill { .. })) if by_row => {
-                    let mut shape = whole.shape.clone();
-                    shape[0] = layout.block;
-                    RowOperand::Uniform(add_constant(program, leaf, &shape))
-                }
-                _ if by_row => RowOperand::Rows(self.place(operand), size(&whole.shape[1..])),
-                _ => RowOperand::Whole(self.place(operand)),
-            }
+    fn block_step(&self, layout: &Layout, member: &Member, destination: Destination) -> BlockStep<T> {
+        let nodes = &self.flow.ir.nodes;
+        let node = &nodes[member.id];
+        let reads = &self.flow.reads[member.id];
+        let operand = |(&read, &by_row): (&Read, &bool)| match layout.temporary_of(read.id) {
+            Some(temporary) => (RowOperand::Temporary(temporary), read.repeat),
+            None if by_row => (RowOperand::Rows(self.place(read.id), size(&nodes[read.id].shape[1..])), read.repeat),
+            None => (RowOperand::Whole(self.source(read).0), read.repeat),
         };
-        let operands = node.operands.iter().zip(&member.form.by_row).map(operand).collect();
+        let operands = reads.iter().zip(&member.form.by_row).map(operand).collect();
+        let by_row = node.op.rules().rows(
+            &node.operands.iter().map(|&operand| nodes[operand].shape.as_slice()).collect::<SmallVec<[&[usize]; 3]>>(),
+        );
+        let has_rows = by_row.expect("members have rows").by_row;
         let variant = |rows: usize| {
             let with_rows = |shape: &Shape, by_row: bool| {
                 let mut shape = shape.clone();
@@ -234,24 +347,23 @@ impl<T: Real> Planner<'_, T> {
                 }
                 shape
             };
-            let shapes = node.operands.iter().zip(&member.form.by_row);
+            let operand = |i: usize| {
+                let read = reads[i];
+                let size = match member.form.by_row[i] {
+                    true => size(&with_rows(&nodes[read.id].shape, true)),
+                    false => self.source(read).1,
+                };
+                (with_rows(&nodes[node.operands[i]].shape, has_rows[i]), size)
+            };
             Variant {
                 op: node.op.rules().on_rows(rows).unwrap_or_else(|| node.op.clone()),
-                operands: shapes.map(|(&id, &by_row)| with_rows(&self.ir.nodes[id].shape, by_row)).collect(),
+                operands: (0..reads.len()).map(operand).collect(),
                 shape: with_rows(&node.shape, !member.form.summed),
             }
         };
         let Layout { rows, chunk, block, .. } = *layout;
         let variants = [block, last_block(chunk, chunk, block), last_block(rows, chunk, block)].map(variant);
         BlockStep { operands, destination, variants, kind: node.kind, location: node.location }
-    }
-}
-
-/// Whether the node repeats one array for every row.
-fn repeats_for_rows<T: Real>(ir: &Ir<T>, id: Id) -> bool {
-    match &ir.nodes[id].op {
-        Op::Movement(Movement::Broadcast { shape, axes }) => axes.iter().copied().eq(1..shape.len()),
-        _ => false,
     }
 }
 
@@ -275,22 +387,15 @@ struct Member {
 }
 
 impl Layout {
-    fn new<T: Real>(ir: &Ir<T>, rows: usize, ids: &[Id]) -> Self {
+    fn new<T: Real>(flow: &Flow<'_, T>, escapes: &[bool], rows: usize, ids: &[Id]) -> Self {
+        let ir = flow.ir;
         let position = |id: Id| ids.binary_search(&id).ok();
-        let forms: Vec<Rows> =
-            ids.iter().map(|&id| row_form(ir, &ir.nodes[id]).expect("members have rows").1).collect();
-        // Who uses a member's rows here, last, and whether anybody needs the whole result.
+        let forms: Vec<Rows> = ids.iter().map(|&id| flow.row_form(id).expect("members have rows").1).collect();
+        // Who uses a member's rows here, last.
         let mut last_use: Vec<Option<usize>> = vec![None; ids.len()];
-        let mut escapes: Vec<bool> = forms.iter().map(|form| form.summed).collect();
-        for (user, node) in ir.nodes.iter().enumerate() {
-            for made in node.operands.iter().filter_map(|&operand| position(operand)) {
-                match position(user) {
-                    Some(user) => last_use[made] = Some(user),
-                    None => escapes[made] = true,
-                }
-            }
+        for (user, &id) in ids.iter().enumerate() {
+            flow.reads[id].iter().filter_map(|read| position(read.id)).for_each(|made| last_use[made] = Some(user));
         }
-        ir.outputs.iter().filter_map(|&output| position(output)).for_each(|made| escapes[made] = true);
 
         let mut temporaries: Vec<(Kind, usize)> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
@@ -319,7 +424,7 @@ impl Layout {
                 temporaries[temporary].1 = temporaries[temporary].1.max(need);
                 temporary
             });
-            members.push(Member { id, form, escapes: escapes[m], temporary });
+            members.push(Member { id, escapes: escapes[id] || form.summed, form, temporary });
             free.extend(ending[m].iter().filter_map(|&made| members[made].temporary));
         }
 
@@ -330,22 +435,20 @@ impl Layout {
         let row_bytes: usize = temporaries.iter().map(bytes).sum::<usize>().max(8);
         let work: usize = ids.iter().map(|&id| size(&ir.nodes[id].shape).max(rows)).sum();
         let chunk = rows.div_ceil(if work >= PARALLEL { CHUNKS.min(rows) } else { 1 });
-        let most = (CACHE / row_bytes).clamp(1, chunk);
+        // A matrix product that is cut too fine loses more than what leaves the cache.
+        let matrix_rows = ids.iter().filter(|&&id| matches!(ir.nodes[id].op, Op::MatMul(_))).map(|&id| {
+            let of = &ir.nodes[ir.nodes[id].operands[0]].shape;
+            size(&of[..of.len() - 1]) / rows
+        });
+        let fewest = matrix_rows.max().map_or(1, |per_row| (PRODUCT_ROWS / per_row.max(1)).clamp(1, chunk));
+        let most = (CACHE / row_bytes).clamp(fewest, chunk);
         // Blocks of one size, as far as possible: the last one of a chunk is not much smaller.
         let block = chunk.div_ceil(chunk.div_ceil(most));
         Self { rows, chunk, block, members, temporaries }
     }
 
-    fn member(&self, id: Id) -> Option<&Member> {
-        self.members.binary_search_by_key(&id, |member| member.id).ok().map(|m| &self.members[m])
-    }
-
     fn temporary_of(&self, id: Id) -> Option<usize> {
-        self.member(id)?.temporary
-    }
-
-    fn escapes(&self, id: Id) -> bool {
-        self.member(id).is_some_and(|member| member.escapes)
+        self.members.binary_search_by_key(&id, |member| member.id).ok().and_then(|m| self.members[m].temporary)
     }
 }
 
@@ -364,6 +467,11 @@ fn add_constant<T: Real>(program: &mut Program<T>, leaf: &Leaf<T>, shape: &[usiz
             ConstantData::Index(Arc::clone(array))
         }
         Leaf::Fill { bits, .. } => ConstantData::Real(Arc::new(ArrayD::from_elem(shape, T::of(f64::from_bits(*bits))))),
+        Leaf::Units { shape } => {
+            let n = shape.iter().product::<usize>().isqrt();
+            let units = ndarray::Array2::eye(n).into_shape_with_order(shape.as_slice()).expect("n² entries");
+            ConstantData::Real(Arc::new(units))
+        }
         Leaf::Placeholder { .. } => unreachable!("refused before"),
     };
     program.constants.push(Constant { data, shape: shape.into() });

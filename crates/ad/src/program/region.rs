@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::panic::Location;
 
-use rayon::prelude::*;
 use smallvec::SmallVec;
 
 use super::{Buffer, Place};
+use crate::kernel::map::Repeat;
 use crate::op::{Failure, Op, Operand, Out, Slice};
 use crate::real::Real;
 use crate::tape::Kind;
@@ -43,7 +43,7 @@ pub(super) struct RegionResult {
 /// One kernel call for each block.
 #[derive(Clone, Debug)]
 pub(super) struct BlockStep<T: Real> {
-    pub operands: SmallVec<[RowOperand; 3]>,
+    pub operands: SmallVec<[(RowOperand, Option<Repeat>); 3]>,
     pub destination: Destination,
     /// For a whole block, the last of a chunk, and the last of all.
     pub variants: [Variant<T>; 3],
@@ -55,7 +55,8 @@ pub(super) struct BlockStep<T: Real> {
 #[derive(Clone, Debug)]
 pub(super) struct Variant<T: Real> {
     pub op: Op<T>,
-    pub operands: SmallVec<[Shape; 3]>,
+    /// Each operand's shape, and how many entries of it there are where they are repeated.
+    pub operands: SmallVec<[(Shape, usize); 3]>,
     pub shape: Shape,
 }
 
@@ -67,8 +68,6 @@ pub(super) enum RowOperand {
     Rows(Place, usize),
     /// A whole array.
     Whole(Place),
-    /// A block of one number.
-    Uniform(Place),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +79,9 @@ pub(super) enum Destination {
     /// Added to a result.
     Sum(usize),
 }
+
+/// The rows of each result, as far as they are at hand.
+type Results<'a, T> = SmallVec<[Out<'a, T>; 16]>;
 
 /// What a chunk needs to itself.
 #[derive(Debug)]
@@ -119,26 +121,11 @@ impl<T: Real> Region<T> {
         results: &mut [&mut Buffer<T>],
         space: &mut [ChunkSpace<T>],
     ) -> Result<(), Fault> {
-        // Each chunk gets its rows of every result.
-        let mut rows: Vec<Vec<Out<'_, T>>> = (0..self.chunks()).map(|_| Vec::with_capacity(results.len())).collect();
-        for (result, buffer) in self.results.iter().zip(results.iter_mut()) {
-            let per_chunk = if result.summed { 0 } else { result.per_row * self.chunk };
-            let mut left = buffer.entries(if result.summed { 0 } else { result.per_row * self.rows });
-            for rows in &mut rows {
-                let (first, rest) = left.split_at(per_chunk);
-                rows.push(first);
-                left = rest;
-            }
-        }
-        let run = |(c, (mut rows, space)): (usize, (Vec<Out<'_, T>>, &mut ChunkSpace<T>))| {
-            let start = c * self.chunk;
-            self.run_chunk(start..(start + self.chunk).min(self.rows), read, &mut rows, space)
-        };
-        if self.chunks() == 1 {
-            rows.into_iter().zip(space.iter_mut()).enumerate().try_for_each(run)?;
-        } else {
-            rows.into_par_iter().zip(space.par_iter_mut()).enumerate().map(run).collect::<Result<Vec<()>, Fault>>()?;
-        }
+        // What is summed has no rows.
+        let rows: Results<'_, T> = (self.results.iter().zip(results.iter_mut()))
+            .map(|(result, buffer)| buffer.entries(if result.summed { 0 } else { result.per_row * self.rows }))
+            .collect();
+        self.run_chunks(0, read, rows, space)?;
         for (r, (result, buffer)) in
             self.results.iter().zip(results).enumerate().filter(|(_, (result, _))| result.summed)
         {
@@ -149,6 +136,33 @@ impl<T: Real> Region<T> {
             }
         }
         Ok(())
+    }
+
+    /// Runs the chunks from `first` on, of which `results` are the rows, one half beside the other.
+    fn run_chunks<'a>(
+        &self,
+        first: usize,
+        read: &(impl Fn(Place) -> Slice<'a, T> + Sync),
+        mut results: Results<'_, T>,
+        space: &mut [ChunkSpace<T>],
+    ) -> Result<(), Fault> {
+        if let [space] = space {
+            let start = first * self.chunk;
+            return self.run_chunk(start..(start + self.chunk).min(self.rows), read, &mut results, space);
+        }
+        let half = space.len() / 2;
+        let (before, after) = space.split_at_mut(half);
+        let (mut left, mut right) = (Results::new(), Results::new());
+        for (result, rows) in self.results.iter().zip(results) {
+            let (first, rest) = rows.split_at(if result.summed { 0 } else { half * self.chunk * result.per_row });
+            left.push(first);
+            right.push(rest);
+        }
+        let (first, second) = rayon::join(
+            || self.run_chunks(first, read, left, before),
+            || self.run_chunks(first + half, read, right, after),
+        );
+        first.and(second)
     }
 
     fn run_chunk<'a>(
@@ -188,23 +202,18 @@ impl<T: Real> Region<T> {
             Destination::Temporary { temporary, .. } => {
                 std::mem::replace(&mut space.temporaries[temporary], Buffer::Real(Vec::new()))
             }
-            Destination::Sum(_) => Buffer::Real(std::mem::take(&mut space.part)),
-            Destination::Rows(_) => Buffer::Real(Vec::new()),
+            Destination::Sum(_) | Destination::Rows(_) => Buffer::Real(Vec::new()),
         };
-        let operands: SmallVec<[Operand<'_, T>; 3]> = step
-            .operands
-            .iter()
-            .zip(&variant.operands)
-            .map(|(operand, shape)| {
-                let data = match *operand {
-                    RowOperand::Temporary(temporary) => space.temporaries[temporary].slice(0..size(shape)),
+        let operands: SmallVec<[Operand<'_, T>; 3]> = (step.operands.iter().zip(&variant.operands))
+            .map(|(&(operand, repeat), (shape, size))| {
+                let data = match operand {
+                    RowOperand::Temporary(temporary) => space.temporaries[temporary].slice(0..*size),
                     RowOperand::Rows(place, per_row) => {
                         read(place).range(block.start * per_row..(block.start + block.rows) * per_row)
                     }
-                    RowOperand::Whole(place) => read(place).range(0..size(shape)),
-                    RowOperand::Uniform(place) => read(place).range(0..size(shape)),
+                    RowOperand::Whole(place) => read(place).range(0..*size),
                 };
-                Operand { data, shape }
+                Operand { data, shape, repeat }
             })
             .collect();
         let here = |result: usize| {
@@ -216,29 +225,21 @@ impl<T: Real> Region<T> {
             Destination::Rows(result) => {
                 rules.forward(&operands, &variant.shape, results[result].reborrow().range(here(result)))
             }
-            _ => rules.forward(&operands, &variant.shape, made.entries(count)),
-        };
-        drop(operands);
-        match step.destination {
-            Destination::Rows(_) => {}
-            Destination::Temporary { temporary, copy } => {
-                if let Some(result) = copy {
-                    results[result].reborrow().range(here(result)).copy_from(made.slice(0..count));
-                }
-                space.temporaries[temporary] = made;
-            }
+            Destination::Temporary { .. } => rules.forward(&operands, &variant.shape, made.entries(count)),
             Destination::Sum(result) => {
-                let part = made.entries(count).real();
                 let sum = &mut space.sums[result];
                 if block.first {
-                    sum.copy_from_slice(part);
-                } else {
-                    sum.iter_mut().zip(part.iter()).for_each(|(sum, &x)| *sum += x);
+                    sum.fill(T::zero());
                 }
-                if let Buffer::Real(part) = made {
-                    space.part = part;
-                }
+                rules.accumulate(&operands, &variant.shape, sum, &mut space.part)
             }
+        };
+        drop(operands);
+        if let Destination::Temporary { temporary, copy } = step.destination {
+            if let Some(result) = copy {
+                results[result].reborrow().range(here(result)).copy_from(made.slice(0..count));
+            }
+            space.temporaries[temporary] = made;
         }
         outcome
     }
@@ -259,7 +260,7 @@ impl<T: Real> BlockStep<T> {
     fn displaced(&self, failure: Failure, start: usize) -> Failure {
         match failure {
             Failure::IndexOutOfRange { index, position, length } => {
-                let per_row = self.operands.iter().skip(1).find_map(|operand| match operand {
+                let per_row = self.operands.iter().skip(1).find_map(|(operand, _)| match operand {
                     RowOperand::Rows(_, per_row) => Some(*per_row),
                     _ => None,
                 });

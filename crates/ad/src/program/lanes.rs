@@ -1,0 +1,276 @@
+//! A derivative along many directions at once, with the directions innermost.
+//!
+//! A Hessian is recorded as a Hessian-vector product mapped over unit directions, whose axis stands in front: arrays are
+//! `[direction, sample, …]`. Computed like that, each direction goes through all samples, and what does not depend on the
+//! direction is read again for each. Here the axis moves behind all others, so that arrays are `[sample, …, direction]`:
+//! a program then goes through the samples once, block by block, all directions of a sample are one vector, and what does
+//! not depend on them is one number beside it.
+//!
+//! The axis begins at [`Leaf::Units`] and is followed through the operations. An operation that does something along the
+//! axis itself gets its operands back in the old order.
+
+use super::ir::{Id, Ids, Ir};
+use super::lower::Lowering;
+use crate::op::elementwise::{Binary, Elementwise};
+use crate::op::indexing::Indexing;
+use crate::op::linalg::MatMul;
+use crate::op::movement::Movement;
+use crate::op::reduce::{By, Reduce};
+use crate::op::scan::Scan;
+use crate::op::{Leaf, Op};
+use crate::real::Real;
+use crate::tensor::{Axes, Shape, size};
+
+/// The same outputs from the same inputs.
+pub(super) fn lanes_last<T: Real>(plain: &Ir<T>) -> Ir<T> {
+    let mut to = Lanes { from: plain, ir: Ir::new(), forms: Vec::with_capacity(plain.nodes.len()) };
+    let mut inputs = plain.inputs.iter().peekable();
+    for (id, node) in plain.nodes.iter().enumerate() {
+        let form = if inputs.next_if_eq(&&id).is_some() {
+            Form { in_order: Some(to.ir.input(node)), moved: None }
+        } else {
+            match to.moved(id) {
+                Some(moved) => Form { in_order: None, moved: Some(moved) },
+                None => {
+                    let operands: Ids = node.operands.iter().map(|&operand| to.in_order(operand)).collect();
+                    Form { in_order: Some(to.emit(id, node.op.clone(), &operands)), moved: None }
+                }
+            }
+        };
+        to.forms.push(form);
+    }
+    to.ir.outputs = plain.outputs.iter().map(|&output| to.in_order(output)).collect();
+    to.ir.without_dead()
+}
+
+struct Lanes<'a, T: Real> {
+    from: &'a Ir<T>,
+    ir: Ir<T>,
+    /// What each node has become, as far as somebody has asked.
+    forms: Vec<Form>,
+}
+
+#[derive(Clone, Copy)]
+struct Form {
+    in_order: Option<Id>,
+    moved: Option<Moved>,
+}
+
+/// A node whose axis `lane` has been moved behind all others.
+#[derive(Clone, Copy)]
+struct Moved {
+    id: Id,
+    lane: usize,
+}
+
+impl<T: Real> Lanes<'_, T> {
+    fn emit(&mut self, at: Id, op: Op<T>, operands: &[Id]) -> Id {
+        Lowering { ir: &mut self.ir, location: self.from.nodes[at].location }.emit(op, operands)
+    }
+
+    fn shape(&self, id: Id) -> Shape {
+        self.from.nodes[id].shape.clone()
+    }
+
+    fn lane(&self, id: Id) -> Option<usize> {
+        self.forms[id].moved.map(|moved| moved.lane)
+    }
+
+    fn movement(&mut self, at: Id, movement: Movement, x: Id) -> Id {
+        self.emit(at, Op::Movement(movement), &[x])
+    }
+
+    /// The node as it was.
+    fn in_order(&mut self, id: Id) -> Id {
+        if let Some(id) = self.forms[id].in_order {
+            return id;
+        }
+        let Moved { id: moved, lane } = self.forms[id].moved.expect("every node has a form");
+        let rank = self.from.nodes[id].shape.len();
+        let axes: Axes = (0..lane).chain([rank - 1]).chain(lane..rank - 1).collect();
+        let result = self.movement(id, Movement::Transpose(axes), moved);
+        self.forms[id].in_order = Some(result);
+        result
+    }
+
+    /// The node with its axis `lane` behind all others.
+    fn with_lane(&mut self, id: Id, lane: usize) -> Id {
+        if let Some(moved) = self.forms[id].moved.filter(|moved| moved.lane == lane) {
+            return moved.id;
+        }
+        let shape = self.shape(id);
+        let rank = shape.len();
+        let moved_shape: Shape = behind(lane, &shape);
+        let node = &self.from.nodes[id];
+        match &node.op {
+            Op::Leaf(Leaf::Fill { bits, .. }) => {
+                let fill = Leaf::Fill { bits: *bits, shape: moved_shape };
+                return self.emit(id, Op::Leaf(fill), &[]);
+            }
+            // What is repeated along the lanes.
+            Op::Movement(Movement::Broadcast { axes, .. }) if !axes.contains(&lane) => {
+                let axes = axes.iter().map(|&axis| without(lane, axis)).collect();
+                let inner = self.in_order(node.operands[0]);
+                return self.movement(id, Movement::Broadcast { shape: moved_shape, axes }, inner);
+            }
+            _ => {}
+        }
+        let inner = self.in_order(id);
+        let axes: Axes = (0..rank).filter(|&axis| axis != lane).chain([lane]).collect();
+        self.movement(id, Movement::Transpose(axes), inner)
+    }
+
+    /// A matrix product in which some axis has length 1, as a product of numbers: then no library is needed, and lanes can
+    /// be last.
+    fn product(&mut self, id: Id, MatMul { transpose_a, transpose_b }: MatMul) -> Option<Moved> {
+        let operands = self.from.nodes[id].operands.clone();
+        let (a, b, result) = (self.shape(operands[0]), self.shape(operands[1]), self.shape(id));
+        let rank = result.len();
+        // The lanes have to be of the stack.
+        let lane = operands.iter().find_map(|&operand| self.lane(operand)).filter(|&lane| lane + 2 < rank)?;
+        let k = if transpose_a { a[rank - 2] } else { a[rank - 1] };
+        let (m, n) = (result[rank - 2], result[rank - 1]);
+        if b.len() != rank && lane != 0 || (k != 1 && m != 1 && n != 1) {
+            return None;
+        }
+        // All of a·b before the sum: the stack without lanes, m, k, n, lanes.
+        let stack = result[..rank - 2].iter().enumerate().filter(|(axis, _)| *axis != lane).map(|(_, &length)| length);
+        let whole: Shape = stack.chain([m, k, n, result[lane]]).collect();
+        let depth = rank - 3;
+        let axes = |transposed: bool, first: usize, second: usize| -> Axes {
+            let (first, second) = if transposed { (second, first) } else { (first, second) };
+            (0..depth).chain([depth + first, depth + second, depth + 3]).collect()
+        };
+        let (a_axes, b_axes) = (axes(transpose_a, 0, 1), axes(transpose_b, 1, 2));
+        let left = self.with_lane(operands[0], lane);
+        let right = if b.len() == rank {
+            self.with_lane(operands[1], lane)
+        } else {
+            let inner = self.in_order(operands[1]);
+            let shape: Shape = whole[..depth].iter().chain(&b).chain([&result[lane]]).copied().collect();
+            self.movement(id, Movement::Broadcast { shape, axes: [depth, depth + 1].into_iter().collect() }, inner)
+        };
+        let left = self.placed(id, left, &whole, &a_axes);
+        let right = self.placed(id, right, &whole, &b_axes);
+        let product = self.emit(id, Op::Elementwise(Elementwise::Binary(Binary::Times)), &[left, right]);
+        let sum = Reduce { by: By::Sum, axes: [depth + 1].into_iter().collect() };
+        Some(Moved { id: self.emit(id, Op::Reduce(sum), &[product]), lane })
+    }
+
+    /// Axis i of x as axis `axes[i]` of an array of a certain shape, repeated along the others.
+    fn placed(&mut self, id: Id, x: Id, shape: &Shape, axes: &Axes) -> Id {
+        let mut order: Axes = (0..axes.len()).collect();
+        order.sort_by_key(|&i| axes[i]);
+        let mut sorted = axes.clone();
+        sorted.sort_unstable();
+        let x = self.movement(id, Movement::Transpose(order), x);
+        self.movement(id, Movement::Broadcast { shape: shape.clone(), axes: sorted }, x)
+    }
+
+    /// The node with its lanes last, if it has any and its operation lets them be.
+    fn moved(&mut self, id: Id) -> Option<Moved> {
+        let node = &self.from.nodes[id];
+        let shape = &node.shape;
+        let operands = node.operands.clone();
+        if let Op::Leaf(Leaf::Units { shape }) = &node.op {
+            // Directions in front. Behind, the same matrix has them last, since it is symmetric.
+            if shape.first() != Some(&size(&shape[1..])) {
+                return None;
+            }
+            let units = Leaf::Units { shape: behind(0, shape) };
+            return Some(Moved { id: self.emit(id, Op::Leaf(units), &[]), lane: 0 });
+        }
+        let (from, lane) = operands.iter().find_map(|&operand| self.lane(operand).map(|lane| (operand, lane)))?;
+        let source = self.shape(from);
+        // The operation on moved arrays, and where the lanes are in its result.
+        let (op, result, lanes) = match &node.op {
+            op @ Op::Elementwise(_) => (op.clone(), lane, operands.len()),
+            &Op::Scan(Scan { axis, reverse, shifted }) if axis != lane => {
+                (Op::Scan(Scan { axis: without(lane, axis), reverse, shifted }), lane, 2)
+            }
+            Op::Reduce(Reduce { by, axes }) if !axes.contains(&lane) => {
+                let result = lane - axes.iter().filter(|&&axis| axis < lane).count();
+                let axes = axes.iter().map(|&axis| without(lane, axis)).collect();
+                (Op::Reduce(Reduce { by: *by, axes }), result, 1)
+            }
+            Op::Movement(movement) => {
+                let (movement, result) = move_lanes(movement, lane, &source, shape)?;
+                (Op::Movement(movement), result, operands.len())
+            }
+            Op::Indexing(Indexing::Gather { axis }) => {
+                let (dims, rank) = (operands.len() - 1, self.shape(operands[1]).len());
+                let result = beside(lane, *axis, dims, rank)?;
+                (Op::Indexing(Indexing::Gather { axis: axis - usize::from(lane < *axis) }), result, 1)
+            }
+            Op::Indexing(Indexing::ScatterAdd { axis, dims }) => {
+                let rank = self.shape(operands[1]).len();
+                let result = beside(lane, *axis, rank, dims.len())?;
+                let axis = axis - usize::from(lane < *axis);
+                (Op::Indexing(Indexing::ScatterAdd { axis, dims: dims.clone() }), result, 1)
+            }
+            Op::Solve(_) if self.lane(operands[0]).is_none() && shape.len() == 2 && lane == 1 => {
+                (node.op.clone(), lane, 0)
+            }
+            Op::MatMul(product) => return self.product(id, *product),
+            _ => return None,
+        };
+        let mut moved: Ids = Ids::new();
+        for (i, &operand) in operands.iter().enumerate() {
+            moved.push(if i < lanes { self.with_lane(operand, lane) } else { self.in_order(operand) });
+        }
+        Some(Moved { id: self.emit(id, op, &moved), lane: result })
+    }
+}
+
+/// A shape with one axis behind all others.
+fn behind(lane: usize, shape: &[usize]) -> Shape {
+    shape[..lane].iter().chain(&shape[lane + 1..]).chain([&shape[lane]]).copied().collect()
+}
+
+/// The number of another axis, once `lane` is behind.
+fn without(lane: usize, axis: usize) -> usize {
+    axis - usize::from(axis > lane)
+}
+
+/// Where an axis is after `from` axes at `axis` have become `to`; `None` if it is one of them.
+fn beside(lane: usize, axis: usize, from: usize, to: usize) -> Option<usize> {
+    match lane {
+        lane if lane < axis => Some(lane),
+        lane if lane >= axis + from => Some(lane - from + to),
+        _ => None,
+    }
+}
+
+/// The movement of arrays whose lanes are last, and where they were in its result.
+fn move_lanes(movement: &Movement, lane: usize, from: &[usize], to: &[usize]) -> Option<(Movement, usize)> {
+    Some(match movement {
+        Movement::Broadcast { shape, axes } => {
+            let result = axes[lane];
+            let others = axes.iter().filter(|&&axis| axis != result).map(|&axis| without(result, axis));
+            let axes = others.chain([shape.len() - 1]).collect();
+            (Movement::Broadcast { shape: behind(result, shape), axes }, result)
+        }
+        Movement::Reshape(shape) => {
+            let before: usize = from[..lane].iter().product();
+            let here = |&axis: &usize| shape[axis] == from[lane] && shape[..axis].iter().product::<usize>() == before;
+            let result = (0..shape.len()).find(here)?;
+            (Movement::Reshape(behind(result, shape)), result)
+        }
+        Movement::Transpose(axes) => {
+            let result = axes.iter().position(|&axis| axis == lane)?;
+            let others = axes.iter().filter(|&&axis| axis != lane).map(|&axis| without(lane, axis));
+            (Movement::Transpose(others.chain([to.len() - 1]).collect()), result)
+        }
+        &Movement::Slice { axis, start, end } if axis != lane => {
+            (Movement::Slice { axis: without(lane, axis), start, end }, lane)
+        }
+        &Movement::Pad { axis, before, after } if axis != lane => {
+            (Movement::Pad { axis: without(lane, axis), before, after }, lane)
+        }
+        &Movement::Shift { axis, later } if axis != lane => {
+            (Movement::Shift { axis: without(lane, axis), later }, lane)
+        }
+        &Movement::Concat { axis } if axis != lane => (Movement::Concat { axis: without(lane, axis) }, lane),
+        _ => return None,
+    })
+}

@@ -1,0 +1,98 @@
+//! A replay allocates nothing.
+#![allow(unsafe_code)] // An allocator is.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ad::{Handle, Program, Tape, Value, Var};
+use ndarray::{Array, ArrayD, ArrayViewMutD, Dimension, ShapeBuilder};
+
+/// Counts what is asked of the system's allocator, by any thread.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: it passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn numbers<D: Dimension>(shape: impl ShapeBuilder<Dim = D>) -> Array<f64, D> {
+    let mut i = 0.0;
+    Array::from_shape_simple_fn(shape, || {
+        i += 1.0;
+        f64::sin(i)
+    })
+}
+
+/// The allocations of ten replays, after some in which every thread had its turn: a thread's first matrix product makes it
+/// room for all later ones.
+fn allocations(program: &Program, values: &[Value<'_>]) -> usize {
+    let mut results: Vec<ArrayD<f64>> = program.run(values).unwrap();
+    let mut into: Vec<ArrayViewMutD<'_, f64>> = results.iter_mut().map(|result| result.view_mut()).collect();
+    (0..30).for_each(|_| program.run_into(values, &mut into).unwrap());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..10 {
+        program.run_into(values, &mut into).unwrap();
+    }
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+/// DiCE on a table: gathers, scans and scatters over many samples, in regions.
+fn dice(samples: usize) -> usize {
+    let tape = Tape::<f64>::new();
+    let (logits, direction) = (numbers((20, 5)), numbers((20, 5)));
+    let states = Array::from_shape_fn((samples, 20), |(n, t)| ((n * 7 + t * 3) % 20) as i32);
+    let actions = Array::from_shape_fn((samples, 20), |(n, t)| ((n * 5 + t * 2) % 5) as i32);
+    let rewards = numbers((samples, 20));
+    let (theta, v) = (tape.input("logits", &logits), tape.input("v", &direction));
+    let (s, a, r) = (tape.index("states", &states), tape.index("actions", &actions), tape.input("rewards", &rewards));
+    let boxed = theta.log_softmax().gather(&[s, a]).cumsum(1).magic_box();
+    let value = (r * boxed).sum_axes(&[1]).mean();
+    let outputs = [value, value.grad(theta), value.hvp(theta, v), value.hessian(theta)];
+    let inputs: [Handle; 5] = [theta.into(), v.into(), s.into(), a.into(), r.into()];
+    allocations(&tape.compile(inputs, outputs), &ad::values![logits, direction, states, actions, rewards])
+}
+
+/// A network's loss: matrix products, activations, sums over rows.
+fn network(rows: usize) -> usize {
+    let tape = Tape::<f64>::new();
+    let arrays = [numbers((30, 16)), numbers((16, 3)), numbers((rows, 30))];
+    let x: Vec<Var> = arrays.iter().map(|array| tape.input("x", array)).collect();
+    let loss = x[2].matmul(x[0]).tanh().matmul(x[1]).square().sum_axes(&[1]).mean();
+    let (first, second) = (loss.grad(x[0]), loss.hvp(x[1], x[1]));
+    let values: Vec<Value<'_>> = arrays.iter().map(Value::from).collect();
+    allocations(&tape.compile(x, [first, second]), &values)
+}
+
+/// A linear system and its derivatives.
+fn system() -> usize {
+    let tape = Tape::<f64>::new();
+    let matrix = numbers((20, 20)) + 5.0 * Array::eye(20);
+    let x = tape.input("x", &matrix);
+    let y = x.solve(tape.constant(numbers(20))).sin().sum();
+    allocations(&tape.compile([x], [y.grad(x), y.hvp(x, x)]), &ad::values![matrix])
+}
+
+/// One test, so that no other thread allocates at the same time.
+#[test]
+fn a_replay_allocates_nothing() {
+    assert_eq!(dice(50), 0, "DiCE on few samples");
+    assert_eq!(network(40), 0, "a network on few rows");
+    assert_eq!(system(), 0, "a linear system");
+    // Work that is spread over threads is queued by rayon, which allocates nothing where its own thread asks for it.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    assert_eq!(pool.install(|| dice(5000)), 0, "DiCE on many samples");
+    assert_eq!(pool.install(|| network(4000)), 0, "a network on many rows");
+}

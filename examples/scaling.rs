@@ -1,0 +1,129 @@
+//! Time and memory of a DiCE Hessian-vector product against the number of trajectories.
+//!
+//! ```sh
+//! cargo run --release --example scaling -- --samples 1000,10000,100000,1000000
+//! ```
+//!
+//! The objective is that of workload W1: 20 states, 5 actions, 20 steps. A program goes through the trajectories block by
+//! block, so that beside its inputs it needs the same memory for any number of them.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use ad::{Handle, Program, Tape};
+use clap::Parser;
+use ndarray::{Array, Array1, Array2};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const STATES: usize = 20;
+const ACTIONS: usize = 5;
+const HORIZON: usize = 20;
+const GAMMA: f64 = 0.8;
+
+/// Time and memory of a DiCE Hessian-vector product against the number of trajectories.
+#[derive(Parser)]
+struct Arguments {
+    /// Numbers of trajectories, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000")]
+    samples: Vec<usize>,
+    /// The seed of the trajectories.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments { samples, seed } = Arguments::parse();
+    println!("trajectories   inputs MB   beside them MB   process MB   time ms   ns per step");
+    for n in samples {
+        if n == 0 {
+            return Err("--samples: a mean needs at least one trajectory".into());
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let data = Data::random(n, &mut rng);
+        let program = data.hvp();
+        let time = data.time(&program)?;
+        let beside = program.cost().peak_memory - data.bytes();
+        println!(
+            "{n:>12} {:>11.1} {:>16.2} {:>12} {:>9.2} {:>13.2}",
+            megabytes(data.bytes()),
+            megabytes(beside),
+            peak_of_process().map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", megabytes(bytes))),
+            time.as_secs_f64() * 1e3,
+            time.as_secs_f64() * 1e9 / (n * HORIZON) as f64
+        );
+    }
+    println!(
+        "beside them: what the program holds at once beyond its inputs; process: the peak of the whole process so far"
+    );
+    Ok(())
+}
+
+struct Data {
+    logits: Array2<f64>,
+    direction: Array2<f64>,
+    states: Array2<i32>,
+    actions: Array2<i32>,
+    rewards: Array2<f64>,
+}
+
+impl Data {
+    /// Trajectories without a process behind them: nothing here depends on where numbers come from.
+    fn random(n: usize, rng: &mut impl Rng) -> Self {
+        let mut table = || Array::from_shape_simple_fn((STATES, ACTIONS), || rng.random_range(-1.0..1.0));
+        let (logits, direction) = (table(), table());
+        Self {
+            logits,
+            direction,
+            states: Array::from_shape_simple_fn((n, HORIZON), || rng.random_range(0..STATES as i32)),
+            actions: Array::from_shape_simple_fn((n, HORIZON), || rng.random_range(0..ACTIONS as i32)),
+            rewards: Array::from_shape_simple_fn((n, HORIZON), || rng.random_range(0.0..1.0)),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let numbers = self.logits.len() + self.direction.len() + self.rewards.len();
+        numbers * size_of::<f64>() + (self.states.len() + self.actions.len()) * size_of::<i32>()
+    }
+
+    /// ∇(∇J·v) of J = mean_n Σ_t γ^t r_t □(Σ_{k≤t} log π(a_k|s_k)).
+    fn hvp(&self) -> Program {
+        let tape = Tape::new();
+        let (logits, direction) = (tape.input("logits", &self.logits), tape.input("direction", &self.direction));
+        let (states, actions) = (tape.index("states", &self.states), tape.index("actions", &self.actions));
+        let rewards = tape.input("rewards", &self.rewards);
+        let discounts = Array1::from_shape_fn(HORIZON, |t| GAMMA.powi(t as i32));
+        let score = logits.log_softmax().gather(&[states, actions]);
+        let objective = (rewards * score.cumsum(1).magic_box() * discounts).sum_axes(&[1]).mean();
+        let inputs: [Handle; 5] = [logits.into(), direction.into(), states.into(), actions.into(), rewards.into()];
+        tape.compile(inputs, [objective.hvp(logits, direction)])
+    }
+
+    /// The median of some runs.
+    fn time(&self, program: &Program) -> Result<Duration, ad::Error> {
+        let values = ad::values![self.logits, self.direction, self.states, self.actions, self.rewards];
+        let mut result = Array2::zeros((STATES, ACTIONS));
+        let mut times = Vec::new();
+        let begin = Instant::now();
+        while times.len() < 5 || (begin.elapsed() < Duration::from_millis(500) && times.len() < 1000) {
+            let start = Instant::now();
+            program.run_into(&values, &mut [result.view_mut().into_dyn()])?;
+            black_box(&result);
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        Ok(times[times.len() / 2])
+    }
+}
+
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// The most memory that this process has had at once, where the system tells.
+fn peak_of_process() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kilobytes| kilobytes * 1024)
+}
