@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "the examples use more of it")]
 mod exact;
 #[path = "../examples/identities/samplewise.rs"]
+#[allow(dead_code, reason = "the example prints more of it")]
 mod samplewise;
 
 use exact::{Bias, Row};

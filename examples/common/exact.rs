@@ -30,9 +30,10 @@ impl Problem {
         let mdp = TabularMdp::random(states, actions, 1.0, &mut rng)?;
         let end = Array1::from_shape_fn(states, |s| if s % 2 == 0 { 0.1 } else { 0.4 });
         let mdp = if early_end { mdp.with_termination(end)? } else { mdp };
-        let mut table = |size: f64| Array2::from_shape_simple_fn((states, actions), || rng.random_range(-size..size));
-        let logits = table(1.0);
-        let behaviour = &logits + &table(0.5);
+        let logits = Array2::from_shape_simple_fn((states, actions), || rng.random_range(-1.0..1.0));
+        // Far enough from π in every state that a bias of order ‖π − μ‖⁴ shows.
+        let apart = |(_, action)| (if action % 2 == 0 { 1.0 } else { -1.0 }) * rng.random_range(0.3..0.7);
+        let behaviour = &logits + Array2::from_shape_fn((states, actions), apart);
         Ok(Self { mdp, logits, behaviour, horizon })
     }
 

@@ -3,7 +3,7 @@
 use ad::{Program, Tape, Value};
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, Array2, ArrayD};
-use rand::RngExt;
+use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use rl::batch::Batch;
@@ -53,8 +53,8 @@ impl Accuracy {
 /// A random MDP with its critics, and the policy at one ε.
 struct Problem {
     mdp: TabularMdp,
-    critic: Array1<f64>,
-    action_critic: Array2<f64>,
+    critic: ArrayD<f64>,
+    action_critic: ArrayD<f64>,
     /// Logarithms of the policy π and of the sampling policy μ, `[S, A]`.
     log_policy: Array2<f64>,
     log_behaviour: Array2<f64>,
@@ -175,14 +175,11 @@ impl Experiment {
             truth.run(&values).expect("values of the shapes recorded, and γ < 1")
         };
         let values = solve(&log_behaviour).swap_remove(0);
-        let mut noisy = |exact: f64, size: f64| exact + size * Distribution::<f64>::sample(&StandardNormal, rng);
-        // The critics are those of μ with noise of this size: the paper's code has it for V; Q has the same.
-        let size = values.iter().map(|v| v * v).sum::<f64>().sqrt() / self.states as f64;
-        let critic: Array1<f64> = values.iter().map(|&v| noisy(v, size)).collect();
         let next = |s: usize, a: usize| (&mdp.transition().slice(ndarray::s![s, a, ..]) * &values).sum();
-        let shape = (self.states, self.actions);
-        let action_critic =
-            Array2::from_shape_fn(shape, |(s, a)| noisy(mdp.reward()[[s, a]] + GAMMA * next(s, a), size));
+        let exact_q = Array2::from_shape_fn(mdp.reward().dim(), |(s, a)| mdp.reward()[[s, a]] + GAMMA * next(s, a));
+        // The critics are those of μ with noise, whose standard deviation is their norm divided by their entries.
+        let critic = noisy(&values, rng);
+        let action_critic = noisy(&exact_q.into_dyn(), rng);
         // On policy a ratio would sit just on the truncated estimate's bound; that of the paper's code is a little below.
         let log_behaviour = (behaviour + 1e-8).ln();
         let mut exact = solve(&log_policy);
@@ -204,6 +201,12 @@ impl Experiment {
         };
         Ok(programs.estimators.iter().map(run).collect())
     }
+}
+
+/// The exact values, each with noise of standard deviation ‖exact‖₂ / (number of entries).
+fn noisy(exact: &ArrayD<f64>, rng: &mut impl Rng) -> ArrayD<f64> {
+    let size = exact.iter().map(|v| v * v).sum::<f64>().sqrt() / exact.len() as f64;
+    exact.mapv(|v| v + size * Distribution::<f64>::sample(&StandardNormal, rng))
 }
 
 /// Pearson's correlation of all entries; 0 if one of the arrays is constant.

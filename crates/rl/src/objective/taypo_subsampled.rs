@@ -80,6 +80,9 @@ impl Estimator for TayPo2Subsampled {
     }
 
     fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
+        if matches!(self.drawn, Drawn::Fixed(_)) {
+            return Vec::new();
+        }
         let mut all = vec![Vec::new()];
         for t in 0..horizon {
             let sets = subsets(t, self.pairs.min(t));
