@@ -1,7 +1,7 @@
 //! TayPO-2 from some of its pairs of steps.
 
-use ad::{Index, Var};
-use ndarray::{Array2, Array3};
+use ad::Var;
+use ndarray::{Array1, Array3};
 use rand::RngExt;
 
 use super::{Claim, Estimator, TayPo};
@@ -10,29 +10,35 @@ use crate::stream::stream;
 
 /// TayPO-2 with the sum over the steps k before t estimated from m of them: V̂^μ + Σ_t γ^t d_t A_t (1 + c_t Σ_{k ∈ K_t} d_k).
 ///
-/// K_t is a set of min(m, t) steps before t, drawn uniformly without replacement for every trajectory and every t, and
-/// c_t = t / min(m, t). A step k < t is in K_t with probability min(m, t) / t = 1 / c_t, so given the trajectory the
-/// expectation over K_t is Σ_{k<t} d_k. Hence it is unbiased for TayPO-2, at every order of derivative, at a cost of
-/// O(m·H) pairs, and is TayPO-2 itself where m ≥ H − 1. Tang et al. 2021 mention such a scheme (appendix E).
+/// K_t is a reservoir: a set of min(m, t) steps before t, uniform among all such sets, and c_t = t / min(m, t). A step k < t
+/// is in K_t with probability min(m, t) / t = 1 / c_t, so given the trajectory the expectation over K_t is Σ_{k<t} d_k.
+/// Hence it is unbiased for TayPO-2, at every order of derivative, with m pairs for each step, and is TayPO-2 itself where
+/// m ≥ H − 1. Tang et al. 2021 mention such a scheme (appendix E).
 ///
-/// The prefix sum of [`TayPo`] sums *all* pairs in O(H) where, as here, a pair's weight is a product. Sub-sampling is for
-/// studying what fewer pairs cost in variance, and for pairs that are dear.
+/// The reservoir is kept as in Vitter 1985, algorithm R: step k takes the place r, if r < m, where r is uniform in 0 … k.
+/// For each place that is a recurrence along the trajectory, a scan of O(H). The sets of different t overlap, which changes
+/// no expectation.
 ///
-/// The sets are drawn when the surrogate is recorded: trajectory n's from the n-th stream of `seed`. A compiled program
+/// The prefix sum of [`TayPo`] sums *all* pairs in O(H), because a pair's weight is a product. Sub-sampling shows what
+/// fewer pairs cost in variance, and is for weights that are not.
+///
+/// The draws are made when the surrogate is recorded: trajectory n's from the n-th stream of the seed. A compiled program
 /// keeps them; record with another seed for others.
 #[derive(Clone, Debug)]
 pub struct TayPo2Subsampled {
     pairs: usize,
-    drawn: Drawn,
+    draw: Draw,
 }
 
-/// Where the sets K_0 … K_{H−1} come from.
+/// The place in the reservoir that each step takes, if any.
+type Places = Vec<Option<usize>>;
+
 #[derive(Clone, Debug)]
-enum Drawn {
+enum Draw {
     /// Drawn for each trajectory from its stream of this seed.
     FromSeed(u64),
     /// These, for each trajectory.
-    Fixed(Vec<Vec<usize>>),
+    Fixed(Places),
 }
 
 impl TayPo2Subsampled {
@@ -42,25 +48,16 @@ impl TayPo2Subsampled {
     #[track_caller]
     pub fn new(pairs: usize, seed: u64) -> Self {
         assert!(pairs >= 1, "TayPo2Subsampled: give at least one pair for each step");
-        Self { pairs, drawn: Drawn::FromSeed(seed) }
+        Self { pairs, draw: Draw::FromSeed(seed) }
     }
 
-    /// K_0 … K_{H−1} of one trajectory.
-    fn earlier_steps(&self, trajectory: usize, horizon: usize) -> Vec<Vec<usize>> {
-        match &self.drawn {
-            Drawn::Fixed(sets) => sets.clone(),
-            Drawn::FromSeed(seed) => {
+    fn places(&self, trajectory: usize, horizon: usize) -> Places {
+        match &self.draw {
+            Draw::Fixed(places) => places.clone(),
+            Draw::FromSeed(seed) => {
                 let rng = &mut stream(*seed, trajectory as u64);
-                let mut draw = |t: usize| {
-                    // Floyd's algorithm: each of the subsets with the same probability.
-                    let mut set = Vec::with_capacity(self.pairs.min(t));
-                    for last in t - self.pairs.min(t)..t {
-                        let k = rng.random_range(0..=last);
-                        set.push(if set.contains(&k) { last } else { k });
-                    }
-                    set
-                };
-                (0..horizon).map(&mut draw).collect()
+                let drawn = (0..horizon).map(|k| if k < self.pairs { k } else { rng.random_range(0..=k) });
+                drawn.map(|place| Some(place).filter(|&place| place < self.pairs)).collect()
             }
         }
     }
@@ -80,53 +77,47 @@ impl Estimator for TayPo2Subsampled {
     }
 
     fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
-        if matches!(self.drawn, Drawn::Fixed(_)) {
+        if matches!(self.draw, Draw::Fixed(_)) {
             return Vec::new();
         }
-        let mut all = vec![Vec::new()];
-        for t in 0..horizon {
-            let sets = subsets(t, self.pairs.min(t));
+        let mut all: Vec<(f64, Places)> = vec![(1.0, Vec::new())];
+        for k in 0..horizon {
+            let (steps, places) = (k as f64 + 1.0, self.pairs as f64);
+            let choices: Vec<(f64, Option<usize>)> = if k < self.pairs {
+                vec![(1.0, Some(k))]
+            } else if k + 1 == horizon {
+                vec![(1.0, None)] // Nothing comes after the last step: its place does not matter.
+            } else {
+                let taken = (0..self.pairs).map(|place| (1.0 / steps, Some(place)));
+                taken.chain([(1.0 - places / steps, None)]).collect()
+            };
             all = (all.iter())
-                .flat_map(|begun: &Vec<Vec<usize>>| sets.iter().map(|set| [&begun[..], &[set.clone()]].concat()))
+                .flat_map(|(p, begun)| {
+                    choices.iter().map(move |(q, choice)| (p * q, [&begun[..], &[*choice]].concat()))
+                })
                 .collect();
         }
-        let probability = 1.0 / all.len() as f64;
-        let fixed = |sets| -> Box<dyn Estimator> { Box::new(Self { pairs: self.pairs, drawn: Drawn::Fixed(sets) }) };
-        all.into_iter().map(|sets| (probability, fixed(sets))).collect()
+        let fixed = |places| -> Box<dyn Estimator> { Box::new(Self { pairs: self.pairs, draw: Draw::Fixed(places) }) };
+        all.into_iter().map(|(probability, places)| (probability, fixed(places))).collect()
     }
 
     fn formula(&self, batch: &Batch) -> Var {
         let (trajectories, horizon) = (batch.episodes.trajectories(), batch.episodes.horizon());
-        let mut earlier = Array3::<i32>::zeros((trajectories, horizon, self.pairs));
-        let mut weights = Array2::<f64>::zeros((horizon, self.pairs));
+        let mut enters = Array3::<f64>::zeros((trajectories, horizon, self.pairs));
         for n in 0..trajectories {
-            for (t, set) in self.earlier_steps(n, horizon).iter().enumerate() {
-                for (j, &k) in set.iter().enumerate() {
-                    earlier[[n, t, j]] = k as i32;
-                    weights[[t, j]] = t as f64 / set.len() as f64;
+            for (k, place) in self.places(n, horizon).into_iter().enumerate() {
+                if let Some(place) = place {
+                    enters[[n, k, place]] = 1.0;
                 }
             }
         }
+        let weight = |t: usize| if t == 0 { 0.0 } else { t as f64 / self.pairs.min(t) as f64 };
         let deviation = batch.on_steps(batch.ratio() - 1.0);
-        let trajectory = Array3::from_shape_fn(earlier.dim(), |(n, _, _)| n as i32);
-        let [trajectory, earlier] = [trajectory, earlier].map(|index| Index::constant(deviation, index));
-        let before = (deviation.gather(&[trajectory, earlier]) * weights).sum_axes(&[2]);
+        // What each place holds after step k: d_k if that enters, else what it held before.
+        let reservoir = (deviation.insert_axis(2) * &enters).scan(1.0 - &enters, 1).sum_axes(&[2]);
+        let before = reservoir.slice(1, 0..horizon - 1).pad(1, 1, 0) * Array1::from_shape_fn(horizon, weight);
         batch.plain_value() + batch.discounted_sum(deviation * batch.advantages() * (before + 1.0))
     }
-}
-
-/// The subsets of {0, …, n − 1} with this many members.
-fn subsets(n: usize, size: usize) -> Vec<Vec<usize>> {
-    if size == 0 {
-        return vec![Vec::new()];
-    }
-    let with_largest = |largest: usize| {
-        subsets(largest, size - 1).into_iter().map(move |mut set| {
-            set.push(largest);
-            set
-        })
-    };
-    (size - 1..n).flat_map(with_largest).collect()
 }
 
 #[cfg(test)]
@@ -136,33 +127,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_set_of_earlier_steps_is_drawn_equally_often() {
+    fn every_set_of_earlier_steps_is_equally_likely() {
         // 60 000 trajectories; a count is within five standard deviations of a binomial one.
         let (trajectories, horizon, pairs) = (60_000, 6, 2);
         let estimator = TayPo2Subsampled::new(pairs, 3);
-        let mut counts = vec![HashMap::new(); horizon];
+        let mut counts = vec![HashMap::new(); horizon + 1];
         for n in 0..trajectories {
-            for (t, mut set) in estimator.earlier_steps(n, horizon).into_iter().enumerate() {
+            let mut reservoir = vec![None; pairs];
+            for (k, place) in estimator.places(n, horizon).into_iter().enumerate() {
+                place.into_iter().for_each(|place| reservoir[place] = Some(k));
+                let mut set: Vec<usize> = reservoir.iter().copied().flatten().collect();
                 set.sort_unstable();
-                *counts[t].entry(set).or_insert(0.0) += 1.0;
+                *counts[k + 1].entry(set).or_insert(0.0) += 1.0;
             }
         }
-        for (t, counts) in counts.iter().enumerate() {
-            let sets = subsets(t, pairs.min(t));
-            assert_eq!(counts.len(), sets.len());
-            let p = 1.0 / sets.len() as f64;
+        for (t, counts) in counts.iter().enumerate().skip(1) {
+            let sets = if t == 1 { 1 } else { t * (t - 1) / 2 };
+            assert_eq!(counts.len(), sets, "as many sets of two among {t}");
+            let p = 1.0 / sets as f64;
             let deviation = (trajectories as f64 * p * (1.0 - p)).sqrt();
-            for set in &sets {
-                let count = counts[set];
+            for (set, count) in counts {
                 assert!((count - trajectories as f64 * p).abs() <= 5.0 * deviation, "t = {t}, {set:?}: {count}");
             }
         }
-    }
-
-    #[test]
-    fn subsets_are_all_those_of_a_size() {
-        assert_eq!(subsets(4, 2), [[0, 1], [0, 2], [1, 2], [0, 3], [1, 3], [2, 3]]);
-        assert_eq!(subsets(3, 0), [[0; 0]]);
-        assert_eq!(subsets(7, 3).len(), 35);
     }
 }
