@@ -39,7 +39,7 @@ struct Options {
     /// The number of actions.
     #[arg(long, default_value_t = 5)]
     actions: usize,
-    /// How many random MDPs to average over [default: 40].
+    /// How many random MDPs to average over [default: 40; for --sweep epsilon 120].
     #[arg(long)]
     mdps: Option<usize>,
     /// The numbers of trajectories to estimate from, separated by commas [default: 1000; or 10 to 3000].
@@ -116,13 +116,14 @@ fn experiment(options: &Options) -> Result<Experiment, String> {
         (_, true) => &[100],
         (_, false) => &[1000],
     };
-    let mdps = options.mdps.unwrap_or(if quick {
-        4
-    } else if options.paper {
-        200
-    } else {
-        40
-    });
+    let mdps = match options.sweep {
+        _ if quick => 4,
+        _ if options.paper => 200,
+        // Near the behaviour policy the estimates differ by little.
+        Some(Sweep::Epsilon) => 120,
+        _ => 40,
+    };
+    let mdps = options.mdps.unwrap_or(mdps);
     let (states, actions, horizon) = (options.states, options.actions, options.horizon);
     let least = samples.iter().copied().min().unwrap_or(0);
     let positive = [("--states", states), ("--actions", actions), ("--mdps", mdps), ("--horizon", horizon)];

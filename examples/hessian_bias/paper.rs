@@ -77,7 +77,7 @@ pub fn of_epsilons(accuracies: &[Accuracy], epsilons: &[f64], samples: usize) ->
         }
     }
 
-    let claim = claims.claim("Truncated DR does not perform well unless π ≈ μ: below DR, and further as ε grows");
+    let claim = claims.claim("Truncated DR does not perform well unless π ≈ μ: it is below DR for every ε > 0");
     for what in What::BOTH {
         for &epsilon in &apart {
             let lead = data.lead("dr", "dr_truncated", (epsilon, samples), what);

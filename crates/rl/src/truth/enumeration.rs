@@ -105,7 +105,7 @@ impl Setting {
     /// # let mdp = TabularMdp::new(ndarray::Array3::from_elem((2, 2, 2), 0.5), array![[0.0, 1.0], [2.0, 3.0]])?;
     /// # let setting = Setting::new(&mdp, &array![[0.3, -0.2], [0.1, 0.4]], 3, 0.9);
     /// let score = setting.expectation(|batch, theta| batch.log_prob().sum().grad(theta))?;
-    /// assert!(score.iter().all(|x| x.abs() < 1e-15));
+    /// assert!(score.iter().all(|x| x.abs() < 1e-14));
     /// # Ok::<(), rl::error::Error>(())
     /// ```
     pub fn expectation(&self, quantity: impl FnOnce(&Batch, Var) -> Var) -> Result<ArrayD<f64>> {
