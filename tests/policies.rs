@@ -2,6 +2,7 @@
 
 use ad::Tape;
 use ndarray::{Array1, ArrayD, arr1, arr2};
+use rand::RngExt;
 use rl::policy::{Categorical, Normal, softmax};
 use rl::stream::stream;
 
@@ -53,6 +54,33 @@ fn the_gradient_of_a_kl_vanishes_where_both_are_equal_and_its_hessian_is_the_fis
     let fisher = |i: usize, j: usize| if i == j { p[i] * (1.0 - p[i]) } else { -p[i] * p[j] };
     let expected: Vec<f64> = (0..9).map(|n| fisher(n / 3, n % 3)).collect();
     close(&kl.hessian(theta).value(), &expected);
+}
+
+#[test]
+fn the_score_of_a_softmax_is_the_centred_feature_and_its_hessian_minus_the_covariance() {
+    let (rows, actions, size) = (3, 4, 2);
+    let mut rng = stream(13, 0);
+    let mut random = |shape: &[usize]| ArrayD::from_shape_simple_fn(shape, || rng.random_range(-1.0..1.0));
+    let (features, theta) = (random(&[rows, actions, size]), random(&[size]));
+    for chosen in 0..actions as i32 {
+        let tape = Tape::<f64>::new();
+        let (theta, features) = (tape.input("theta", &theta), tape.input("features", &features));
+        let policy = Categorical::new((features * theta).sum_axes(&[2]));
+        let taken = tape.index("actions", Array1::from_elem(rows, chosen));
+        let log_prob = policy.log_prob(taken);
+        let flat = |x: ad::Var| x.value().iter().copied().collect::<Vec<f64>>();
+        close(&log_prob.derivative(theta, 1).value(), &flat(policy.score(features, taken)));
+        close(&log_prob.derivative(theta, 2).value(), &flat(-policy.covariance(features)));
+    }
+    // By the logits themselves: one-hot − π, and π πᵀ − diag π.
+    let tape = Tape::<f64>::new();
+    let logits = tape.input("logits", arr1(&[0.3, -1.0, 0.5]));
+    let (policy, identity) = (Categorical::new(logits), tape.constant(ndarray::Array2::eye(3)));
+    let p = softmax(&arr1(&[0.3, -1.0, 0.5]));
+    close(&policy.score(identity, tape.index("action", ndarray::arr0(1))).value(), &[-p[0], 1.0 - p[1], -p[2]]);
+    let covariance: Vec<f64> =
+        (0..9).map(|n| (n / 3, n % 3)).map(|(i, j)| f64::from(i == j) * p[i] - p[i] * p[j]).collect();
+    close(&policy.covariance(identity).value(), &covariance);
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Exact biases of the estimators on a small problem drawn from a seed, by enumeration of every trajectory.
 
-use ndarray::{Array1, Array2, array};
+use std::path::Path;
+
+use ndarray::{Array1, Array2};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use rl::error::Result;
 use rl::mdp::TabularMdp;
-use rl::objective::Estimator;
+use rl::objective::{Claim, Estimator, Orders};
 use rl::truth::{Horizon, Setting, check_estimator, derivatives};
 
-/// 2 states and 2 actions with P ~ Dirichlet(1), so that no bias vanishes because the process is deterministic.
+/// A few states and actions with P ~ Dirichlet(1), so that no bias vanishes because the process is deterministic.
 pub struct Problem {
     pub mdp: TabularMdp,
     pub logits: Array2<f64>,
@@ -17,42 +20,66 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// With 2 states and 2 actions.
     pub fn new(seed: u64, early_end: bool, horizon: usize) -> Result<Self> {
+        Self::sized(seed, early_end, [2, 2], horizon)
+    }
+
+    pub fn sized(seed: u64, early_end: bool, [states, actions]: [usize; 2], horizon: usize) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mdp = TabularMdp::random(2, 2, 1.0, &mut rng)?;
-        let mdp = if early_end { mdp.with_termination(array![0.1, 0.4])? } else { mdp };
-        let mut table = |size: f64| Array2::from_shape_simple_fn((2, 2), || rng.random_range(-size..size));
-        let logits = table(1.0);
-        let behaviour = &logits + &table(0.5);
+        let mdp = TabularMdp::random(states, actions, 1.0, &mut rng)?;
+        let end = Array1::from_shape_fn(states, |s| if s % 2 == 0 { 0.1 } else { 0.4 });
+        let mdp = if early_end { mdp.with_termination(end)? } else { mdp };
+        let logits = Array2::from_shape_simple_fn((states, actions), || rng.random_range(-1.0..1.0));
+        // Far enough from π in every state that a bias of order ‖π − μ‖⁴ shows.
+        let apart = |(_, action)| (if action % 2 == 0 { 1.0 } else { -1.0 }) * rng.random_range(0.3..0.7);
+        let behaviour = &logits + Array2::from_shape_fn((states, actions), apart);
         Ok(Self { mdp, logits, behaviour, horizon })
     }
 
-    /// With a critic that is right (the value of the sampling policy) or wrong (two fixed numbers).
+    /// With critics V and Q that are right (of the sampling policy) or wrong (numbers that mean nothing).
     pub fn setting(&self, gamma: f64, off_policy: bool, right_critic: bool) -> Result<Setting> {
         let setting = Setting::new(&self.mdp, &self.logits, self.horizon, gamma);
         let sampler = if off_policy { &self.behaviour } else { &self.logits };
         let setting = if off_policy { setting.off_policy(sampler) } else { setting };
-        let critic = if right_critic { self.values(sampler, gamma)? } else { array![1.7, -0.6] };
-        Ok(setting.with_critic(&critic))
+        let (critic, action_critic) = if right_critic {
+            let values = self.values(sampler, gamma)?;
+            // What is left after an arrival: nothing, if the episode ends there.
+            let left = &values * &self.mdp.termination().mapv(|end| gamma * (1.0 - end));
+            let next = |s: usize, a: usize| self.mdp.transition().slice(ndarray::s![s, a, ..]).dot(&left);
+            let action_values =
+                Array2::from_shape_fn(self.logits.dim(), |(s, a)| next(s, a) + self.mdp.reward()[[s, a]]);
+            (values, action_values)
+        } else {
+            let wrong = |s: usize| if s % 2 == 0 { 1.7 } else { -0.6 };
+            let action_values = Array2::from_shape_fn(self.logits.dim(), |(s, a)| wrong(s) + 0.8 * a as f64 - 0.5);
+            (Array1::from_shape_fn(self.mdp.states(), wrong), action_values)
+        };
+        Ok(setting.with_action_critic(&action_critic).with_critic(&critic))
     }
 
     /// V(s) from each state, over the horizon.
     fn values(&self, logits: &Array2<f64>, gamma: f64) -> Result<Array1<f64>> {
         let horizon = Horizon::Finite { steps: self.horizon, terminal: None };
         let from = |state: usize| {
-            let start = Array1::from_shape_fn(2, |s| f64::from(s == state));
+            let start = Array1::from_shape_fn(self.mdp.states(), |s| f64::from(s == state));
             let mdp = self.mdp.clone().with_start(start)?;
             Ok(derivatives(&mdp, logits, gamma, &horizon, 0)?[0].sum())
         };
-        Ok(array![from(0)?, from(1)?])
+        (0..self.mdp.states()).map(from).collect()
     }
 }
 
-/// Right and wrong critic, γ = 0.9 and γ = 1, early end or not.
+/// Right and wrong critics, γ = 0.9 and γ = 1, early end or not; 2 states and 2 actions.
 pub fn settings(seed: u64, off_policy: bool, horizon: usize) -> Result<Vec<Setting>> {
+    settings_sized(seed, off_policy, [2, 2], horizon)
+}
+
+/// The same with this number of states and actions.
+pub fn settings_sized(seed: u64, off_policy: bool, size: [usize; 2], horizon: usize) -> Result<Vec<Setting>> {
     let mut settings = Vec::new();
     for early_end in [false, true] {
-        let problem = Problem::new(seed, early_end, horizon)?;
+        let problem = Problem::sized(seed, early_end, size, horizon)?;
         for gamma in [0.9, 1.0] {
             for right_critic in [false, true] {
                 settings.push(problem.setting(gamma, off_policy, right_critic)?);
@@ -71,8 +98,13 @@ pub struct Bias {
     pub max_abs_truth: f64,
 }
 
-/// The largest biases of the derivatives of orders 0 to 3.
+/// The largest biases of the derivatives of orders 0 to 3, with 2 states and 2 actions.
 pub fn biases(estimator: &dyn Estimator, seed: u64, off_policy: bool, horizon: usize) -> Result<Vec<Bias>> {
+    biases_in(estimator, &settings(seed, off_policy, horizon)?, off_policy)
+}
+
+/// The largest biases of the derivatives of orders 0 to 3, over these settings.
+pub fn biases_in(estimator: &dyn Estimator, settings: &[Setting], off_policy: bool) -> Result<Vec<Bias>> {
     let empty = |order| Bias {
         order,
         claimed: estimator.claim().contains(order, off_policy),
@@ -80,12 +112,99 @@ pub fn biases(estimator: &dyn Estimator, seed: u64, off_policy: bool, horizon: u
         max_abs_truth: 0.0,
     };
     let mut largest: Vec<Bias> = (0..=3).map(empty).collect();
-    for setting in settings(seed, off_policy, horizon)? {
-        let report = check_estimator(estimator, &setting, 3)?;
+    for setting in settings {
+        let report = check_estimator(estimator, setting, 3)?;
         for (largest, order) in largest.iter_mut().zip(&report.orders) {
-            largest.max_abs_bias = largest.max_abs_bias.max(order.max_abs_bias());
-            largest.max_abs_truth = largest.max_abs_truth.max(order.max_abs_truth());
+            largest.max_abs_bias = larger(largest.max_abs_bias, order.max_abs_bias());
+            largest.max_abs_truth = larger(largest.max_abs_truth, order.max_abs_truth());
         }
     }
     Ok(largest)
+}
+
+/// The larger of two numbers, NaN if either is: a NaN must not look like a small bias.
+pub fn larger(a: f64, b: f64) -> f64 {
+    if a >= b || a.is_nan() { a } else { b }
+}
+
+/// One line of `exact.csv`: an estimator's exact bias at one order, on or off policy.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub estimator: String,
+    pub policy: &'static str,
+    pub bias: Bias,
+    /// Whether it is exact here although it does not claim it: TayPO-K is, where no trajectory is longer than K.
+    pub vanishes: bool,
+}
+
+impl Row {
+    /// Whether the bias is what the claim says: at most 1e-10 where one is claimed, and elsewhere clearly there.
+    pub fn holds(&self) -> bool {
+        let bias = self.bias.max_abs_bias;
+        if self.bias.claimed || self.vanishes { bias <= UNBIASED } else { bias > BIASED }
+    }
+}
+
+/// A bias up to this is nothing but rounding.
+const UNBIASED: f64 = 1e-10;
+/// A bias from this on is none of rounding.
+const BIASED: f64 = 1e-8;
+
+/// The biases of every estimator, in parallel.
+pub fn rows(
+    estimators: &[Box<dyn Estimator>],
+    seed: u64,
+    size: [usize; 2],
+    horizon: usize,
+    done: impl Fn() + Sync,
+) -> Result<Vec<Row>> {
+    let settings = |off_policy| settings_sized(seed, off_policy, size, horizon);
+    let settings = [(false, "on", settings(false)?), (true, "off", settings(true)?)];
+    let jobs: Vec<_> = estimators.iter().flat_map(|estimator| settings.iter().map(move |s| (estimator, s))).collect();
+    let of_one = |&(estimator, (off_policy, policy, settings)): &(&Box<dyn Estimator>, &(bool, _, Vec<Setting>))| {
+        let biases = biases_in(&**estimator, settings, *off_policy)?;
+        done();
+        let vanishes = estimator.claim().off_policy_residual.is_some_and(|order| horizon <= order);
+        let row = |bias| Row { estimator: estimator.name(), policy: *policy, bias, vanishes };
+        Ok(biases.into_iter().filter(|bias| bias.order > 0 || has_value(&estimator.claim())).map(row).collect())
+    };
+    let rows: Result<Vec<Vec<Row>>> = jobs.par_iter().map(of_one).collect();
+    Ok(rows?.concat())
+}
+
+/// Whether the value of a surrogate is an estimate at all; AD's is not, only its gradient.
+fn has_value(claim: &Claim) -> bool {
+    !matches!(claim.on_policy, Orders::Only(order) if order > 0)
+}
+
+/// A line for each estimator on and off policy: the bias at each order.
+pub fn print_rows(rows: &[Row]) {
+    let width = rows.iter().map(|row| row.estimator.len()).max().unwrap_or(0).max(9);
+    println!("{:<width$}  policy       value    gradient     Hessian   3rd order", "estimator");
+    for line in rows.chunk_by(|a, b| (&a.estimator, a.policy) == (&b.estimator, b.policy)) {
+        let cells: Vec<String> = (0..=3)
+            .map(|order| match line.iter().map(|row| &row.bias).find(|bias| bias.order == order) {
+                Some(bias) => {
+                    let mark = if bias.claimed { " " } else { "*" };
+                    let zero = bias.max_abs_bias <= UNBIASED;
+                    let number = if zero { "0".to_owned() } else { format!("{:.1e}", bias.max_abs_bias) };
+                    format!("{number:>10}{mark}")
+                }
+                None => format!("{:>10} ", "–"),
+            })
+            .collect();
+        println!("{:<width$}  {:<6} {}", line[0].estimator, line[0].policy, cells.join(" "));
+    }
+}
+
+/// Writes `exact.csv`.
+pub fn write_rows(path: &Path, rows: &[Row]) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let mut file = csv::Writer::from_path(path)?;
+    file.write_record(["estimator", "policy", "order", "claimed", "max_abs_bias", "max_abs_truth"])?;
+    for Row { estimator, policy, bias, .. } in rows {
+        let numbers = [format!("{:e}", bias.max_abs_bias), format!("{:e}", bias.max_abs_truth)];
+        let (order, claimed) = (bias.order.to_string(), bias.claimed.to_string());
+        file.write_record([estimator.as_str(), policy, &order, &claimed, &numbers[0], &numbers[1]])?;
+    }
+    Ok(file.flush()?)
 }

@@ -2,8 +2,8 @@
 
 use ad::{Program, Tape, Value};
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::{Array2, ArrayD};
-use rand::RngExt;
+use ndarray::{Array1, Array2, ArrayD};
+use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use rl::batch::Batch;
@@ -26,21 +26,35 @@ pub struct Experiment {
     pub epsilons: Vec<f64>,
 }
 
-/// One row of the result: the correlation's mean and standard deviation over the MDPs.
+/// One row of the result: the correlations of the estimated derivative with the exact one.
 pub struct Accuracy {
     pub estimator: String,
     pub epsilon: f64,
     pub samples: usize,
     pub order: usize,
-    pub mean: f64,
-    pub std: f64,
+    /// One for each MDP.
+    pub correlations: Vec<f64>,
     pub claimed: bool,
 }
 
-/// A random MDP with its critic, and the policy at one ε.
+impl Accuracy {
+    pub fn mean(&self) -> f64 {
+        self.correlations.iter().sum::<f64>() / self.correlations.len() as f64
+    }
+
+    /// The standard deviation over the MDPs.
+    pub fn std(&self) -> f64 {
+        let (mean, n) = (self.mean(), self.correlations.len() as f64);
+        let variance = self.correlations.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        variance.sqrt()
+    }
+}
+
+/// A random MDP with its critics, and the policy at one ε.
 struct Problem {
     mdp: TabularMdp,
-    critic: ndarray::Array1<f64>,
+    critic: ArrayD<f64>,
+    action_critic: ArrayD<f64>,
     /// Logarithms of the policy π and of the sampling policy μ, `[S, A]`.
     log_policy: Array2<f64>,
     log_behaviour: Array2<f64>,
@@ -83,14 +97,12 @@ impl Experiment {
                     for order in [1, 2] {
                         let here =
                             (0..self.mdps).map(|mdp| correlations[mdp * self.epsilons.len() + e][n][i][order - 1]);
-                        let (mean, std) = mean_and_std(&here.collect::<Vec<_>>());
                         rows.push(Accuracy {
                             estimator: estimator.name(),
                             epsilon,
                             samples: programs.samples,
                             order,
-                            mean,
-                            std,
+                            correlations: here.collect(),
                             claimed: estimator.claim().contains(order, epsilon > 0.0),
                         });
                     }
@@ -103,7 +115,12 @@ impl Experiment {
     /// Any process and policy of the right size, to record with.
     fn example(&self) -> Result<(TabularMdp, Array2<f64>)> {
         let mdp = TabularMdp::random(self.states, self.actions, 1.0, &mut stream(0, 0))?;
-        Ok((mdp, Array2::from_elem((self.states, self.actions), 1.0 / self.actions as f64)))
+        Ok((mdp, self.uniform()))
+    }
+
+    /// μ, `[S, A]`.
+    fn uniform(&self) -> Array2<f64> {
+        Array2::from_elem((self.states, self.actions), 1.0 / self.actions as f64)
     }
 
     /// (P, R, start, termination, θ) ↦ V^π of every state, and the gradient and Hessian of V(s_0).
@@ -117,7 +134,7 @@ impl Experiment {
         Ok(tape.compile(inputs, [values, value.grad(theta), value.hessian(theta)]))
     }
 
-    /// (trajectories, θ, log μ, V) ↦ gradient and Hessian, for every estimator.
+    /// (trajectories, θ, log μ, V, Q) ↦ gradient and Hessian, for every estimator.
     fn programs(&self, samples: usize) -> Result<Programs> {
         let (mdp, policy) = self.example()?;
         let rollout = mdp.sample(&policy, self.horizon, samples, 0)?;
@@ -126,13 +143,16 @@ impl Experiment {
             let episodes = rollout.record(&tape);
             let theta = tape.input("theta", policy.ln());
             let log_behaviour = tape.input("log_behaviour", policy.ln());
-            let critic = tape.input("critic", ndarray::Array1::zeros(self.states));
+            let critic = tape.input("critic", Array1::zeros(self.states));
+            let action_critic = tape.input("action_critic", Array2::zeros((self.states, self.actions)));
+            let expected = (theta.softmax() * action_critic).sum_axes(&[1]);
             let batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA)
                 .off_policy(episodes.look_up(log_behaviour))
-                .with_critic(critic.gather(&[episodes.states]));
-            // Off policy only IS and DR claim anything; how far the others are from the truth is the question here.
+                .with_critic(critic.gather(&[episodes.states]))
+                .with_action_critic(episodes.look_up(action_critic), expected.gather(&[episodes.states]));
+            // Off policy most claim nothing; how far the others are from the truth is the question here.
             let surrogate = allow_biased(&*estimator).surrogate(&batch);
-            let parameters = [theta, log_behaviour, critic].map(ad::Handle::from);
+            let parameters = [theta, log_behaviour, critic, action_critic].map(ad::Handle::from);
             let inputs = episodes.handles().into_iter().chain(parameters);
             let program = tape.compile(inputs, [surrogate.grad(theta), surrogate.hessian(theta)]);
             (estimator, program)
@@ -143,7 +163,7 @@ impl Experiment {
     fn problem(&self, index: usize, epsilon: f64, truth: &Program) -> Result<Problem> {
         let rng = &mut stream(self.seed, index as u64);
         let mdp = TabularMdp::random(self.states, self.actions, CONCENTRATION, rng)?;
-        let behaviour = Array2::from_elem((self.states, self.actions), 1.0 / self.actions as f64);
+        let behaviour = self.uniform();
         let mut policy = &behaviour * (1.0 - epsilon);
         for mut row in policy.rows_mut() {
             row[rng.random_range(0..self.actions)] += epsilon;
@@ -155,20 +175,25 @@ impl Experiment {
             truth.run(&values).expect("values of the shapes recorded, and γ < 1")
         };
         let values = solve(&log_behaviour).swap_remove(0);
-        let noise = values.iter().map(|v| v * v).sum::<f64>().sqrt() / self.states as f64;
-        let critic = values.iter().map(|v| v + noise * Distribution::<f64>::sample(&StandardNormal, rng)).collect();
+        let next = |s: usize, a: usize| (&mdp.transition().slice(ndarray::s![s, a, ..]) * &values).sum();
+        let exact_q = Array2::from_shape_fn(mdp.reward().dim(), |(s, a)| mdp.reward()[[s, a]] + GAMMA * next(s, a));
+        // The critics are those of μ with noise, whose standard deviation is their norm divided by their entries.
+        let critic = noisy(&values, rng);
+        let action_critic = noisy(&exact_q.into_dyn(), rng);
+        // On policy a ratio would sit just on the truncated estimate's bound; that of the paper's code is a little below.
+        let log_behaviour = (behaviour + 1e-8).ln();
         let mut exact = solve(&log_policy);
         let (hessian, gradient) = (exact.swap_remove(2), exact.swap_remove(1));
-        Ok(Problem { mdp, critic, log_policy, log_behaviour, truth: [gradient, hessian] })
+        Ok(Problem { mdp, critic, action_critic, log_policy, log_behaviour, truth: [gradient, hessian] })
     }
 
     /// For each estimator, the correlations of the gradient and of the Hessian.
     fn correlations(&self, index: usize, problem: &Problem, programs: &Programs) -> Result<Vec<[f64; 2]>> {
         // Another key than the problem's own stream has: the same MDP at every ε and N, and fresh trajectories.
         let seed = self.seed ^ (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let behaviour = problem.log_behaviour.exp();
+        let behaviour = self.uniform();
         let rollout = problem.mdp.sample(&behaviour, self.horizon, programs.samples, seed)?;
-        let parameters = ad::values![problem.log_policy, problem.log_behaviour, problem.critic];
+        let parameters = ad::values![problem.log_policy, problem.log_behaviour, problem.critic, problem.action_critic];
         let values: Vec<Value<'_>> = rollout.values().into_iter().chain(parameters).collect();
         let run = |(_, program): &(Box<dyn Estimator>, Program)| {
             let results = program.run(&values).expect("values of the shapes recorded, and states and actions in range");
@@ -178,17 +203,16 @@ impl Experiment {
     }
 }
 
+/// The exact values, each with noise of standard deviation ‖exact‖₂ / (number of entries).
+fn noisy(exact: &ArrayD<f64>, rng: &mut impl Rng) -> ArrayD<f64> {
+    let size = exact.iter().map(|v| v * v).sum::<f64>().sqrt() / exact.len() as f64;
+    exact.mapv(|v| v + size * Distribution::<f64>::sample(&StandardNormal, rng))
+}
+
 /// Pearson's correlation of all entries; 0 if one of the arrays is constant.
 fn pearson(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
     let (a, b) = (a - a.sum() / a.len() as f64, b - b.sum() / b.len() as f64);
     let product = |a: &ArrayD<f64>, b: &ArrayD<f64>| (a * b).sum();
     let scale = (product(&a, &a) * product(&b, &b)).sqrt();
     if scale > 0.0 { product(&a, &b) / scale } else { 0.0 }
-}
-
-fn mean_and_std(x: &[f64]) -> (f64, f64) {
-    let n = x.len() as f64;
-    let mean = x.iter().sum::<f64>() / n;
-    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, variance.sqrt())
 }

@@ -2,185 +2,187 @@
 //! experiment of Tang et al. 2021, figure 1, for every estimator, and a proof by enumeration beside it.
 
 mod accuracy;
+#[path = "../common/claims.rs"]
+mod claims;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/exact.rs"]
+#[allow(dead_code, reason = "other examples and tests use more of it")]
 mod exact;
 mod figure;
+mod paper;
 
 use std::path::Path;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rl::objective::all;
 
 use accuracy::{Accuracy, Experiment};
-use exact::Bias;
 
 /// The accuracy of estimated gradients and Hessians on random MDPs, and the exact bias of every estimator.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
     common: common::Common,
+    /// A figure of the paper: accuracy against ε, or (at ε = 0.5) against the number of samples.
+    #[arg(long, value_enum)]
+    sweep: Option<Sweep>,
+    /// Judge what the paper says of the figure; exit with 1 unless every claim holds, and every claimed bias is 0.
+    #[arg(long, requires = "sweep")]
+    check: bool,
+    /// The paper's size and more: 200 MDPs instead of its 10, which leave some of its claims open.
+    #[arg(long, conflicts_with = "quick")]
+    paper: bool,
     /// The number of states of each MDP.
     #[arg(long, default_value_t = 20)]
     states: usize,
     /// The number of actions.
     #[arg(long, default_value_t = 5)]
     actions: usize,
-    /// How many random MDPs to average over.
-    #[arg(long, default_value_t = 40)]
-    mdps: usize,
-    /// The numbers of trajectories to estimate from, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    /// How many random MDPs to average over [default: 40; for --sweep epsilon 120].
+    #[arg(long)]
+    mdps: Option<usize>,
+    /// The numbers of trajectories to estimate from, separated by commas [default: 1000; or 10 to 3000].
+    #[arg(long, value_delimiter = ',')]
     samples: Vec<usize>,
     /// The number of steps of a trajectory.
     #[arg(long, default_value_t = 20)]
     horizon: usize,
-    /// How far the policy is from the one that samples: 0 is on policy. Separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "0,0.5")]
+    /// How far the policy is from the one that samples: 0 is on policy. Separated by commas [default: 0,0.5; or 0 to 0.8].
+    #[arg(long, value_delimiter = ',')]
     epsilon: Vec<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sweep {
+    Epsilon,
+    Samples,
 }
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| hessian_bias(options))
+    common::run(|| hessian_bias(&options))
 }
 
-/// The exact biases of one estimator, on or off policy.
-pub struct Exact {
-    estimator: String,
-    policy: &'static str,
-    biases: Vec<Bias>,
-}
-
-fn hessian_bias(mut options: Options) -> common::Outcome {
-    if options.common.quick {
-        (options.mdps, options.samples) = (options.mdps.min(4), vec![100]);
-    }
-    check(&options)?;
+fn hessian_bias(options: &Options) -> common::Outcome {
+    let experiment = experiment(options)?;
     let folder = options.common.folder("hessian_bias")?;
+    let exact = exact::rows(&all(), options.common.seed, [2, 2], 3, || ())?;
+    println!(
+        "Exact bias of the k-th derivative, over every trajectory of 2×2 MDPs (H = 3); * where none is claimed:\n"
+    );
+    exact::print_rows(&exact);
+    println!("\n0 is at most 1e-10: a proof, not a statistic. AD, the usual surrogate, has a wrong Hessian.\n");
 
-    let exact = exact_biases(options.common.seed)?;
-    print_exact(&exact);
-    let experiment = Experiment {
-        seed: options.common.seed,
-        states: options.states,
-        actions: options.actions,
-        mdps: options.mdps,
-        horizon: options.horizon,
-        samples: options.samples,
-        epsilons: options.epsilon,
-    };
     let accuracies = experiment.run()?;
     print_accuracies(&experiment, &accuracies);
 
-    write_exact(&folder.join("exact.csv"), &exact)?;
+    exact::write_rows(&folder.join("exact.csv"), &exact)?;
     write_accuracies(&folder.join("accuracy.csv"), &accuracies)?;
-    figure::draw(&folder.join("hessian_bias.svg"), &experiment, &accuracies, &exact)?;
-    println!("\naccuracy.csv, exact.csv and hessian_bias.svg are in {}", folder.display());
-    Ok(())
-}
-
-fn check(options: &Options) -> Result<(), String> {
-    let positive = [
-        ("--states", options.states),
-        ("--actions", options.actions),
-        ("--mdps", options.mdps),
-        ("--horizon", options.horizon),
-        ("--samples", options.samples.iter().copied().min().unwrap_or(0)),
-    ];
-    if let Some((name, _)) = positive.iter().find(|(_, number)| *number == 0) {
-        return Err(format!("{name} must be at least 1"));
+    let picture = folder.join("hessian_bias.svg");
+    match options.sweep {
+        None => figure::bars(&picture, &experiment, &accuracies, &exact)?,
+        Some(sweep) => figure::lines(&picture, &experiment, &accuracies, sweep == Sweep::Samples)?,
     }
-    if let Some(epsilon) = options.epsilon.iter().find(|epsilon| !(0.0..1.0).contains(*epsilon)) {
-        return Err(format!("--epsilon {epsilon}: must be at least 0 and below 1 (at 1 the policy has no logarithm)"));
-    }
-    Ok(())
-}
+    println!("\naccuracy.csv, exact.csv and hessian_bias.svg are in {}\n", folder.display());
 
-fn exact_biases(seed: u64) -> Result<Vec<Exact>, rl::error::Error> {
-    let mut rows = Vec::new();
-    for estimator in all() {
-        for (policy, off_policy) in [("on", false), ("off", true)] {
-            let mut biases = exact::biases(&*estimator, seed, off_policy, 3)?;
-            if estimator.name() == "ad" {
-                // Its value is no estimate of anything.
-                biases.remove(0);
-            }
-            rows.push(Exact { estimator: estimator.name(), policy, biases });
+    let Some(sweep) = options.sweep else { return Ok(()) };
+    let claims = match sweep {
+        Sweep::Epsilon => paper::of_epsilons(&accuracies, &experiment.epsilons, experiment.samples[0]),
+        Sweep::Samples => paper::of_samples(&accuracies, experiment.epsilons[0], &experiment.samples),
+    };
+    if options.check {
+        claims.judge()?;
+        if let Some(row) = exact.iter().find(|row| !row.holds()) {
+            return Err(format!("the exact bias of {} is not what it claims: {row:?}", row.estimator).into());
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
-fn print_exact(rows: &[Exact]) {
-    println!(
-        "Exact bias of the k-th derivative, over every trajectory of a 2×2 MDP (H = 3); * where none is claimed:\n"
-    );
-    println!("estimator  policy       value    gradient     Hessian   3rd order");
-    for row in rows {
-        let cells: Vec<String> = (0..=3)
-            .map(|order| match row.biases.iter().find(|bias| bias.order == order) {
-                Some(bias) if bias.max_abs_bias <= 1e-10 => format!("{:>10}{}", "0", mark(bias)),
-                Some(bias) => format!("{:>10.1e}{}", bias.max_abs_bias, mark(bias)),
-                None => format!("{:>10} ", "–"),
-            })
-            .collect();
-        println!("{:<9}  {:<6} {}", row.estimator, row.policy, cells.join(" "));
+/// The options with what they leave open filled in.
+fn experiment(options: &Options) -> Result<Experiment, String> {
+    let quick = options.common.quick;
+    let given_or = |given: &[f64], default: &[f64]| if given.is_empty() { default } else { given }.to_vec();
+    let epsilons = match options.sweep {
+        None => given_or(&options.epsilon, &[0.0, 0.5]),
+        Some(Sweep::Epsilon) => given_or(&options.epsilon, &[0.0, 0.2, 0.5, 0.8]),
+        Some(Sweep::Samples) => given_or(&options.epsilon, &[0.5]),
+    };
+    let samples: &[usize] = match (options.sweep, quick) {
+        _ if !options.samples.is_empty() => &options.samples,
+        (Some(Sweep::Samples), true) => &[10, 30, 100],
+        (Some(Sweep::Samples), false) => &[10, 30, 100, 300, 1000, 3000],
+        (_, true) => &[100],
+        (_, false) => &[1000],
+    };
+    let mdps = match options.sweep {
+        _ if quick => 4,
+        _ if options.paper => 200,
+        // Near the behaviour policy the estimates differ by little.
+        Some(Sweep::Epsilon) => 120,
+        _ => 40,
+    };
+    let mdps = options.mdps.unwrap_or(mdps);
+    let (states, actions, horizon) = (options.states, options.actions, options.horizon);
+    let least = samples.iter().copied().min().unwrap_or(0);
+    let positive = [("--states", states), ("--actions", actions), ("--mdps", mdps), ("--horizon", horizon)];
+    if let Some((name, _)) = positive.iter().chain(&[("--samples", least)]).find(|(_, number)| *number == 0) {
+        return Err(format!("{name} must be at least 1"));
     }
-    println!("\n0 is at most 1e-10: a proof, not a statistic. AD, the usual surrogate, has a wrong Hessian.\n");
-}
-
-fn mark(bias: &Bias) -> &'static str {
-    if bias.claimed { " " } else { "*" }
+    if let Some(epsilon) = epsilons.iter().find(|epsilon| !(0.0..1.0).contains(*epsilon)) {
+        return Err(format!("--epsilon {epsilon}: must be at least 0 and below 1 (at 1 the policy has no logarithm)"));
+    }
+    match options.sweep {
+        Some(Sweep::Epsilon) if !(epsilons.contains(&0.0) && epsilons.len() > 1 && samples.len() == 1) => {
+            Err("--sweep epsilon: give ε = 0 and others, and one number of samples".to_owned())
+        }
+        Some(Sweep::Samples) if !(epsilons.len() == 1 && samples.len() > 1) => {
+            Err("--sweep samples: give one ε, and several numbers of samples".to_owned())
+        }
+        _ => Ok(Experiment {
+            seed: options.common.seed,
+            states,
+            actions,
+            mdps,
+            horizon,
+            samples: samples.to_vec(),
+            epsilons,
+        }),
+    }
 }
 
 fn print_accuracies(experiment: &Experiment, accuracies: &[Accuracy]) {
-    for &samples in &experiment.samples {
-        println!(
-            "Correlation with the exact derivative, mean ± std over {} MDPs ({} states, {} actions), N = {samples} trajectories \
-             of {} steps:\n",
-            experiment.mdps, experiment.states, experiment.actions, experiment.horizon
-        );
-        print!("estimator ");
-        for what in ["gradient", "Hessian"] {
-            experiment.epsilons.iter().for_each(|epsilon| print!("{:>18}", format!("{what} ε={epsilon}")));
+    let Experiment { states, actions, mdps, horizon, epsilons, samples, .. } = experiment;
+    println!(
+        "Correlation with the exact derivative, mean ± std over {mdps} MDPs ({states} states, {actions} actions, {horizon} steps):"
+    );
+    let places: Vec<(f64, usize)> = (samples.iter()).flat_map(|&n| epsilons.iter().map(move |&e| (e, n))).collect();
+    let width = all().iter().map(|estimator| estimator.name().len()).max().unwrap_or(0);
+    for (order, what) in [(1, "gradient"), (2, "Hessian")] {
+        print!("\n{what:<width$}");
+        for (epsilon, samples) in &places {
+            print!("{:>16}", if epsilons.len() > 1 { format!("ε={epsilon}") } else { format!("N={samples}") });
         }
         println!();
         for estimator in all() {
-            print!("{:<10}", estimator.name());
-            for order in [1, 2] {
-                for &epsilon in &experiment.epsilons {
-                    let cell = accuracies.iter().find(|row| {
-                        row.estimator == estimator.name()
-                            && (row.samples, row.order) == (samples, order)
-                            && row.epsilon == epsilon
-                    });
-                    let cell = cell.map_or(String::new(), |row| format!("{:.3} ± {:.3}", row.mean, row.std));
-                    print!("{cell:>18}");
-                }
+            print!("{:<width$}", estimator.name());
+            for &(epsilon, samples) in &places {
+                let cell = accuracies.iter().find(|row| {
+                    row.estimator == estimator.name()
+                        && (row.samples, row.order) == (samples, order)
+                        && row.epsilon == epsilon
+                });
+                let cell = cell.map_or(String::new(), |row| format!("{:.3} ± {:.3}", row.mean(), row.std()));
+                print!("{cell:>16}");
             }
             println!();
         }
-        println!();
     }
     println!(
-        "AD's Hessian is no bug of the program: its expectation here is exactly 0, because ∇² log π does not depend on the\n\
-         action and the advantage has mean 0 over actions. It is the surrogate that is wrong."
+        "\nAD's Hessian is no bug of the program: its expectation on policy is exactly 0 here, because ∇² log π does not\n\
+         depend on the action and the advantage has mean 0 over actions. It is the surrogate that is wrong."
     );
-}
-
-fn write_exact(path: &Path, rows: &[Exact]) -> common::Outcome {
-    let mut file = csv::Writer::from_path(path)?;
-    file.write_record(["estimator", "policy", "order", "claimed", "max_abs_bias", "max_abs_truth"])?;
-    for row in rows {
-        for bias in &row.biases {
-            let numbers = [format!("{:e}", bias.max_abs_bias), format!("{:e}", bias.max_abs_truth)];
-            let (order, claimed) = (bias.order.to_string(), bias.claimed.to_string());
-            file.write_record([row.estimator.as_str(), row.policy, &order, &claimed, &numbers[0], &numbers[1]])?;
-        }
-    }
-    Ok(file.flush()?)
 }
 
 fn write_accuracies(path: &Path, rows: &[Accuracy]) -> common::Outcome {
@@ -192,8 +194,8 @@ fn write_accuracies(path: &Path, rows: &[Accuracy]) -> common::Outcome {
             row.epsilon.to_string(),
             row.samples.to_string(),
             row.order.to_string(),
-            row.mean.to_string(),
-            row.std.to_string(),
+            row.mean().to_string(),
+            row.std().to_string(),
             row.claimed.to_string(),
         ])?;
     }

@@ -134,6 +134,8 @@ pub struct Batch {
     log_prob: Var,
     log_behaviour: Option<Var>,
     critic: Option<Var>,
+    /// Q(s_t, a_t) and Σ_a π_θ(a|s_t) Q(s_t, a).
+    action_critic: Option<[Var; 2]>,
     gamma: f64,
 }
 
@@ -144,7 +146,7 @@ impl Batch {
     #[track_caller]
     pub fn new(episodes: Episodes, log_prob: Var, gamma: f64) -> Self {
         expect_shape("log_prob", log_prob, &[episodes.trajectories(), episodes.horizon()]);
-        Self { episodes, log_prob, log_behaviour: None, critic: None, gamma }
+        Self { episodes, log_prob, log_behaviour: None, critic: None, action_critic: None, gamma }
     }
 
     /// The same, sampled by a behaviour policy μ: `log_behaviour` is log μ(a_t|s_t), `[N, H]`.
@@ -162,6 +164,33 @@ impl Batch {
     pub fn with_critic(self, values: Var) -> Self {
         expect_shape("critic", values, &[self.episodes.trajectories(), self.episodes.horizon() + 1]);
         Self { critic: Some(values), ..self }
+    }
+
+    /// The same, with a critic of states and actions: `taken` is Q(s_t, a_t), `[N, H]`, and `expected` is
+    /// Σ_a π_θ(a|s_t) Q(s_t, a), `[N, H + 1]`. The latter depends on θ, and its derivatives are part of the estimate: give it
+    /// as a function of the policy's rows, not as numbers. What either says after termination counts as 0.
+    ///
+    /// ```
+    /// # use rl::{batch::Batch, mdp::TabularMdp, policy};
+    /// # let mdp = TabularMdp::new(ndarray::Array3::from_elem((2, 2, 2), 0.5), ndarray::arr2(&[[0.0, 1.0], [2.0, 3.0]]))?;
+    /// # let logits = ndarray::Array2::zeros((2, 2));
+    /// # let rollout = mdp.sample(&policy::softmax(&logits), 5, 8, 0)?;
+    /// # let tape = ad::Tape::new();
+    /// # let theta = tape.input("theta", &logits);
+    /// # let episodes = rollout.record(&tape);
+    /// let q = tape.constant(ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]));                    // of a table, [S, A]
+    /// let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[episodes.states]);
+    /// let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_action_critic(episodes.look_up(q), expected);
+    /// # let _ = batch;
+    /// # Ok::<(), rl::error::Error>(())
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn with_action_critic(self, taken: Var, expected: Var) -> Self {
+        let (trajectories, horizon) = (self.episodes.trajectories(), self.episodes.horizon());
+        expect_shape("the action critic at the actions taken", taken, &[trajectories, horizon]);
+        expect_shape("the expected action critic", expected, &[trajectories, horizon + 1]);
+        Self { action_critic: Some([taken, expected]), ..self }
     }
 
     /// Whether a behaviour policy was given.
@@ -236,6 +265,19 @@ impl Batch {
     pub fn values_here_and_next(&self) -> (Var, Var) {
         let (values, horizon) = (self.values(), self.episodes.horizon());
         (values.slice(1, 0..horizon), values.slice(1, 1..horizon + 1))
+    }
+
+    /// Q(s_t, a_t), `[N, H]`. Without an action critic it is V(s_t): then Q does not depend on the action.
+    #[track_caller]
+    pub fn action_values(&self) -> Var {
+        self.action_critic.map_or_else(|| self.values_here_and_next().0, |[taken, _]| self.on_steps(taken))
+    }
+
+    /// Σ_a π_θ(a|s_t) Q(s_t, a), `[N, H + 1]`, a function of θ. Without an action critic it is V(s_t).
+    #[track_caller]
+    pub fn expected_action_values(&self) -> Var {
+        let mask = self.episodes.value_mask;
+        self.action_critic.map_or_else(|| self.values(), |[_, expected]| mask.select(expected, 0.0))
     }
 
     /// δ_t = r_t + γ V(s_{t+1}) − V(s_t), `[N, H]`.

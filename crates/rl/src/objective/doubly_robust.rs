@@ -1,8 +1,8 @@
-//! The doubly robust estimate with a state critic.
+//! The doubly robust estimates: with a critic of states, of states and actions, and with truncated ratios.
 
 use ad::Var;
 
-use super::{Claim, Estimator};
+use super::{Claim, Estimator, Orders};
 use crate::batch::Batch;
 
 /// v_0 of the recursion v_t = V(s_t) + ρ_t (r_t + γ v_{t+1} − V(s_t)), which ends in v_L = V(s_L), or 0 after termination.
@@ -26,13 +26,101 @@ impl Estimator for DoublyRobust {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let horizon = batch.episodes.horizon();
-        let values = batch.values();
-        let here = values.slice(1, 0..horizon);
-        // A ratio of 0 behind the end lets the recursion start anew from v_L = V(s_L).
-        let ratio = batch.on_steps(batch.ratio());
-        let addend = here + ratio * (batch.rewards() - here);
-        let value = addend.scan_reverse_from(ratio * batch.gamma(), values.at(1, horizon), 1);
-        value.at(1, 0)
+        let here = batch.values_here_and_next().0;
+        recursion(batch, here, here, batch.values())
+    }
+}
+
+/// The same with a critic of states and actions: v_t = Q̄_t + ρ_t (r_t + γ v_{t+1} − Q(s_t, a_t)), where
+/// Q̄_t = Σ_a π_θ(a|s_t) Q(s_t, a); it ends in v_L = Q̄_L, or 0 after termination.
+///
+/// Tang et al. 2021, eq. 3. (Their Algorithm 2 is another recursion: it has one γ too many and lacks −γ ρ_t Q̄_{t+1}.)
+/// Unbiased at every order, whatever Q; with Q near Q^π it also takes away the variance that the action makes, which no
+/// critic of states can. Q̄ is a function of θ and is differentiated like the rest, also in the bootstrap Q̄_L: what is
+/// estimated is the value whose end counts Σ_a π_θ(a|s_L) Q(s_L, a). (With Q̄_L held fixed it would be biased for that one.)
+///
+/// Without an action critic it is [`DoublyRobust`].
+#[derive(Clone, Copy, Debug)]
+pub struct DoublyRobustQ;
+
+impl Estimator for DoublyRobustQ {
+    fn name(&self) -> String {
+        "dr_q".to_owned()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim::ALL
+    }
+
+    fn bootstraps(&self) -> bool {
+        true
+    }
+
+    fn has_action_critic(&self) -> bool {
+        true
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        let expected = batch.expected_action_values();
+        let here = expected.slice(1, 0..batch.episodes.horizon());
+        recursion(batch, here, batch.action_values(), expected)
+    }
+}
+
+/// v_0 of v_t = `here`_t + ρ_t (r_t + γ v_{t+1} − `baseline`_t), from v_H = `values`_H.
+fn recursion(batch: &Batch, here: Var, baseline: Var, values: Var) -> Var {
+    // A ratio of 0 behind the end lets the recursion start anew from v_L.
+    let ratio = batch.on_steps(batch.ratio());
+    let addend = here + ratio * (batch.rewards() - baseline);
+    let last = values.at(1, batch.episodes.horizon());
+    addend.scan_reverse_from(ratio * batch.gamma(), last, 1).at(1, 0)
+}
+
+/// Doubly robust with ratios cut off, as V-trace has it: v_t = V(s_t) + min(ρ̄, ρ_t) (r_t + γ V(s_{t+1}) − V(s_t)) +
+/// γ min(c̄, ρ_t) (v_{t+1} − V(s_{t+1})).
+///
+/// Munos et al. 2016, Espeholt et al. 2018; a baseline in Tang et al. 2021, figure 1. Smaller variance, and a bias wherever
+/// a ratio exceeds its bound. On policy all ratios are 1: with bounds above 1 nothing is cut off. At a bound of 1 the value
+/// is right, but its derivative is not: the two sides of the tie have different ones, and each gets half.
+#[derive(Clone, Copy, Debug)]
+pub struct TruncatedDoublyRobust {
+    /// ρ̄, the bound on the ratio that weighs a temporal difference.
+    pub difference_bound: f64,
+    /// c̄, the bound on the ratios whose products carry later temporal differences back.
+    pub trace_bound: f64,
+}
+
+impl Default for TruncatedDoublyRobust {
+    /// Both bounds 1, as in the papers.
+    fn default() -> Self {
+        Self { difference_bound: 1.0, trace_bound: 1.0 }
+    }
+}
+
+impl Estimator for TruncatedDoublyRobust {
+    fn name(&self) -> String {
+        "dr_truncated".to_owned()
+    }
+
+    fn claim(&self) -> Claim {
+        let smaller = self.difference_bound.min(self.trace_bound);
+        let on_policy = match smaller {
+            _ if smaller > 1.0 => Orders::All,
+            _ if smaller == 1.0 => Orders::UpTo(0),
+            _ => Orders::None,
+        };
+        Claim { on_policy, off_policy: Orders::None, off_policy_residual: None }
+    }
+
+    fn bootstraps(&self) -> bool {
+        true
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        let ratio = batch.ratio();
+        let difference = ratio.min(self.difference_bound) * batch.temporal_differences();
+        let trace = batch.on_steps(ratio.min(self.trace_bound)) * batch.gamma();
+        // v_t − V(s_t) is the sum of weighted temporal differences; at the end it is 0.
+        batch.values().at(1, 0) + difference.scan_reverse(trace, 1).at(1, 0)
     }
 }

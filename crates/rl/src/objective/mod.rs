@@ -10,16 +10,20 @@ use ad::{DerivativeLimit, Var};
 use crate::batch::Batch;
 
 mod doubly_robust;
+mod hessian_terms;
 mod importance_sampling;
 mod loaded_dice;
 mod score_function;
 mod taypo;
+mod taypo_subsampled;
 
-pub use doubly_robust::DoublyRobust;
+pub use doubly_robust::{DoublyRobust, DoublyRobustQ, TruncatedDoublyRobust};
+pub use hessian_terms::HessianTerms;
 pub use importance_sampling::ImportanceSampling;
 pub use loaded_dice::LoadedDice;
 pub use score_function::ScoreFunction;
 pub use taypo::TayPo;
+pub use taypo_subsampled::TayPo2Subsampled;
 
 /// Every estimator, in the order of the README's table.
 pub fn all() -> Vec<Box<dyn Estimator>> {
@@ -27,9 +31,13 @@ pub fn all() -> Vec<Box<dyn Estimator>> {
         Box::new(ScoreFunction),
         Box::new(ImportanceSampling),
         Box::new(DoublyRobust),
+        Box::new(DoublyRobustQ),
+        Box::new(TruncatedDoublyRobust::default()),
         Box::new(LoadedDice),
         Box::new(TayPo { order: 1 }),
         Box::new(TayPo { order: 2 }),
+        Box::new(TayPo { order: 3 }),
+        Box::new(TayPo2Subsampled::new(1, 0)),
     ]
 }
 
@@ -43,6 +51,17 @@ pub trait Estimator: Send + Sync {
 
     /// The truth it estimates: whether a truncated trajectory's end counts as the critic's value (or as 0).
     fn bootstraps(&self) -> bool;
+
+    /// Whether that critic is the action critic: then the truth, too, counts Σ_a π_θ(a|s) Q(s, a), a function of θ.
+    fn has_action_critic(&self) -> bool {
+        false
+    }
+
+    /// What it may draw by itself for a trajectory of up to `horizon` steps, besides the data: each outcome's probability,
+    /// and the estimator with that outcome. Nothing, if it draws nothing. For enumeration.
+    fn draws(&self, _horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
+        Vec::new()
+    }
 
     /// The formula, for each trajectory, `[N]`.
     fn formula(&self, batch: &Batch) -> Var;
@@ -86,6 +105,12 @@ impl<E: Estimator + ?Sized> Estimator for AllowBiased<'_, E> {
     }
     fn bootstraps(&self) -> bool {
         self.0.bootstraps()
+    }
+    fn has_action_critic(&self) -> bool {
+        self.0.has_action_critic()
+    }
+    fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
+        self.0.draws(horizon)
     }
     fn formula(&self, batch: &Batch) -> Var {
         self.0.formula(batch)

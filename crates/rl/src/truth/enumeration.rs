@@ -5,12 +5,13 @@ use std::fmt::{self, Display};
 use ad::{Tape, Var};
 use ndarray::{Array1, Array2, ArrayD};
 
-use super::value::{Horizon, derivatives};
+use super::value::{Horizon, check_discount, derivatives, derivatives_of};
 use crate::batch::{Batch, Episodes};
 use crate::error::{Error, Result};
 use crate::mdp::TabularMdp;
 use crate::objective::{Estimator, allow_biased};
 use crate::policy::softmax;
+use crate::rollout::check_shape;
 
 /// A small problem in which everything can be listed: process, policies, horizon, critic.
 #[derive(Clone, Debug)]
@@ -21,14 +22,24 @@ pub struct Setting {
     horizon: usize,
     gamma: f64,
     critic: Option<Array1<f64>>,
-    bootstraps: bool,
+    action_critic: Option<Array2<f64>>,
+    bootstrap: Bootstrap,
+}
+
+/// What the state that a truncated trajectory ends in counts as, in the truth.
+#[derive(Clone, Copy, Debug)]
+enum Bootstrap {
+    Nothing,
+    Critic,
+    ActionCritic,
 }
 
 impl Setting {
     /// Trajectories of up to `horizon` steps, sampled by the softmax policy with these logits θ, `[S, A]`, itself.
     pub fn new(mdp: &TabularMdp, logits: &Array2<f64>, horizon: usize, gamma: f64) -> Self {
         let (mdp, logits) = (mdp.clone(), logits.clone());
-        Self { mdp, logits, behaviour: None, horizon, gamma, critic: None, bootstraps: false }
+        let (critic, action_critic) = (None, None);
+        Self { mdp, logits, behaviour: None, horizon, gamma, critic, action_critic, bootstrap: Bootstrap::Nothing }
     }
 
     /// Sampled by the softmax policy with these logits, `[S, A]`, instead.
@@ -40,19 +51,65 @@ impl Setting {
     /// With a critic V(s), `[S]`. The truth then counts V(s_H) at truncation: what an estimator that bootstraps estimates.
     #[must_use]
     pub fn with_critic(self, critic: &Array1<f64>) -> Self {
-        Self { critic: Some(critic.clone()), bootstraps: true, ..self }
+        Self { critic: Some(critic.clone()), bootstrap: Bootstrap::Critic, ..self }
     }
 
-    /// Whether the truth counts the critic at truncation (it does from [`with_critic`](Self::with_critic) on), or 0.
+    /// With an action critic Q(s, a), `[S, A]`. The truth then counts Σ_a π_θ(a|s_H) Q(s_H, a) at truncation, a function
+    /// of θ.
+    #[must_use]
+    pub fn with_action_critic(self, critic: &Array2<f64>) -> Self {
+        Self { action_critic: Some(critic.clone()), bootstrap: Bootstrap::ActionCritic, ..self }
+    }
+
+    /// Whether the truth counts the critic V at truncation (it does from [`with_critic`](Self::with_critic) on), or 0.
     #[must_use]
     pub fn bootstrapping(self, bootstraps: bool) -> Self {
-        Self { bootstraps, ..self }
+        Self { bootstrap: if bootstraps { Bootstrap::Critic } else { Bootstrap::Nothing }, ..self }
+    }
+
+    /// The setting whose truth an estimator estimates.
+    fn for_estimator(&self, estimator: &dyn Estimator) -> Self {
+        match &self.action_critic {
+            Some(critic) if estimator.has_action_critic() => self.clone().with_action_critic(critic),
+            _ => self.clone().bootstrapping(estimator.bootstraps()),
+        }
     }
 
     fn truth(&self, order: usize) -> Result<Vec<ArrayD<f64>>> {
-        let terminal = if self.bootstraps { self.critic.clone() } else { None };
-        let horizon = Horizon::Finite { steps: self.horizon, terminal };
-        derivatives(&self.mdp, &self.logits, self.gamma, &horizon, order)
+        let (mdp, logits, steps) = (&self.mdp, &self.logits, self.horizon);
+        let finite = |terminal: Option<Array1<f64>>| Horizon::Finite { steps, terminal };
+        match (self.bootstrap, &self.action_critic) {
+            (Bootstrap::ActionCritic, Some(critic)) => {
+                check_discount(mdp, logits, self.gamma, &finite(None))?;
+                check_shape("action critic", critic.shape(), logits.shape())?;
+                Ok(derivatives_of(mdp, logits, order, |tape, process, policy| {
+                    let terminal = (policy * tape.constant(critic)).sum_axes(&[1]);
+                    process.finite_value(policy, self.gamma, steps, Some(terminal))
+                }))
+            }
+            (Bootstrap::Critic, _) => derivatives(mdp, logits, self.gamma, &finite(self.critic.clone()), order),
+            _ => derivatives(mdp, logits, self.gamma, &finite(None), order),
+        }
+    }
+
+    /// The exact expectation of any quantity of a batch of one trajectory and of θ, `[S, A]`: a number or an array, such as
+    /// a term of a bias.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TabularMdp::enumerate`].
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use rl::{mdp::TabularMdp, truth::Setting};
+    /// # let mdp = TabularMdp::new(ndarray::Array3::from_elem((2, 2, 2), 0.5), array![[0.0, 1.0], [2.0, 3.0]])?;
+    /// # let setting = Setting::new(&mdp, &array![[0.3, -0.2], [0.1, 0.4]], 3, 0.9);
+    /// let score = setting.expectation(|batch, theta| batch.log_prob().sum().grad(theta))?;
+    /// assert!(score.iter().all(|x| x.abs() < 1e-14));
+    /// # Ok::<(), rl::error::Error>(())
+    /// ```
+    pub fn expectation(&self, quantity: impl FnOnce(&Batch, Var) -> Var) -> Result<ArrayD<f64>> {
+        self.over_batches(1, quantity, |expectation, _| vec![expectation]).map(|mut values| values.swap_remove(0))
     }
 
     /// The derivatives of orders 0 … `order` of Σ p(batch)·surrogate(batch) over every `batch`-tuple of trajectories.
@@ -61,6 +118,19 @@ impl Setting {
         surrogate: impl FnOnce(&Batch) -> Var,
         order: usize,
         batch: usize,
+    ) -> Result<Vec<ArrayD<f64>>> {
+        let derivatives = |expectation: Var, theta: Var| {
+            (0..=order).map(|order| derivative_or_zero(expectation, theta, order)).collect()
+        };
+        self.over_batches(batch, |batch, _| surrogate(batch), derivatives)
+    }
+
+    /// The values of `results` of (Σ p(batch)·quantity(batch, θ), θ), the sum over every `batch`-tuple of trajectories.
+    fn over_batches(
+        &self,
+        batch: usize,
+        quantity: impl FnOnce(&Batch, Var) -> Var,
+        results: impl FnOnce(Var, Var) -> Vec<Var>,
     ) -> Result<Vec<ArrayD<f64>>> {
         if batch == 0 {
             return Err(Error::Empty { what: "trajectories in a batch" });
@@ -83,8 +153,9 @@ impl Setting {
         let theta = tape.input("theta", &self.logits);
         let log_behaviour = self.behaviour.as_ref().map(|behaviour| tape.constant(behaviour).log_softmax());
         let critic = self.critic.as_ref().map(|critic| tape.constant(critic));
+        let action_critic = self.action_critic.as_ref().map(|critic| tape.constant(critic));
         let all = rollout.record(&tape).in_batches(batch);
-        let surrogates = all.map(|episodes: Episodes| {
+        let quantities = all.map(|episodes: Episodes| {
             let mut batch = Batch::new(episodes, episodes.log_prob(theta), self.gamma);
             if let Some(log_behaviour) = log_behaviour {
                 batch = batch.off_policy(episodes.look_up(log_behaviour));
@@ -92,11 +163,17 @@ impl Setting {
             if let Some(critic) = critic {
                 batch = batch.with_critic(critic.gather(&[episodes.states]));
             }
-            surrogate(&batch)
+            if let Some(critic) = action_critic {
+                let expected = (theta.softmax() * critic).sum_axes(&[1]);
+                batch = batch.with_action_critic(episodes.look_up(critic), expected.gather(&[episodes.states]));
+            }
+            quantity(&batch, theta)
         });
-        let expectation = (surrogates * probabilities).sum();
-        let results: Vec<Var> = (0..=order).map(|order| derivative_or_zero(expectation, theta, order)).collect();
-        Ok(ad::evaluate(&results))
+        let mut shape = vec![1; quantities.shape().len()];
+        shape[0] = tuples;
+        let weights = tape.constant(&probabilities).reshape(&shape);
+        let expectation = (quantities * weights).sum_axes(&[0]);
+        Ok(ad::evaluate(&results(expectation, theta)))
     }
 }
 
@@ -195,14 +272,26 @@ pub fn check_unbiased(
 }
 
 /// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, and against the truth it
-/// is an estimate of.
+/// is an estimate of. What the estimator draws by itself is enumerated too.
 ///
 /// # Errors
 ///
 /// Those of [`check_unbiased`].
 pub fn check_estimator(estimator: &dyn Estimator, setting: &Setting, order: usize) -> Result<Report> {
-    let setting = setting.clone().bootstrapping(estimator.bootstraps());
-    check_unbiased(|batch| allow_biased(estimator).surrogate(batch), &setting, order, 1)
+    let setting = setting.for_estimator(estimator);
+    let check = |estimator: &dyn Estimator| {
+        check_unbiased(|batch| allow_biased(estimator).surrogate(batch), &setting, order, 1)
+    };
+    let draws = estimator.draws(setting.horizon);
+    let Some(((probability, first), others)) = draws.split_first() else { return check(estimator) };
+    let mut report = check(&**first)?;
+    report.orders.iter_mut().for_each(|order| order.expectation *= *probability);
+    for (probability, outcome) in others {
+        for (sum, order) in report.orders.iter_mut().zip(check(&**outcome)?.orders) {
+            sum.expectation.scaled_add(*probability, &order.expectation);
+        }
+    }
+    Ok(report)
 }
 
 /// A surrogate whose value does not depend on θ at all has derivatives of 0, which is worth knowing and no error here.

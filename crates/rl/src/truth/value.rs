@@ -104,21 +104,30 @@ pub fn derivatives(
     order: usize,
 ) -> Result<Vec<ArrayD<f64>>> {
     check_discount(mdp, logits, gamma, horizon)?;
-    let tape = Tape::new();
-    let (process, theta) = (mdp.record(&tape), tape.input("theta", logits));
-    let policy = theta.softmax();
-    let values = match horizon {
+    let values = |tape: &Tape, process: Process, policy: Var| match horizon {
         Horizon::Infinite => process.value(policy, gamma),
         Horizon::Finite { steps, terminal } => {
             process.finite_value(policy, gamma, *steps, terminal.as_ref().map(|terminal| tape.constant(terminal)))
         }
     };
-    let value = process.start.dot(values);
-    let results: Vec<Var> = (0..=order).map(|order| value.derivative(theta, order)).collect();
-    Ok(ad::evaluate(&results))
+    Ok(derivatives_of(mdp, logits, order, values))
 }
 
-fn check_discount(mdp: &TabularMdp, logits: &Array2<f64>, gamma: f64, horizon: &Horizon) -> Result<()> {
+/// The derivatives of the start distribution's value, where `values` are those of all states under π(a|s), `[S, A]`.
+pub(super) fn derivatives_of(
+    mdp: &TabularMdp,
+    logits: &Array2<f64>,
+    order: usize,
+    values: impl FnOnce(&Tape, Process, Var) -> Var,
+) -> Vec<ArrayD<f64>> {
+    let tape = Tape::new();
+    let (process, theta) = (mdp.record(&tape), tape.input("theta", logits));
+    let value = process.start.dot(values(&tape, process, theta.softmax()));
+    let results: Vec<Var> = (0..=order).map(|order| value.derivative(theta, order)).collect();
+    ad::evaluate(&results)
+}
+
+pub(super) fn check_discount(mdp: &TabularMdp, logits: &Array2<f64>, gamma: f64, horizon: &Horizon) -> Result<()> {
     let policy = softmax(logits);
     mdp.check_policy(&policy)?;
     if !(0.0..=1.0).contains(&gamma) {
