@@ -95,6 +95,118 @@ fn sums_of_repeated_arrays_are_multiples() {
 }
 
 #[test]
+fn sums_over_axes_of_length_one_are_none() {
+    assert_eq!(lowered(|x, _, _| x.slice(1, 0..1).sum_axes(&[1])), ["slice", "reshape"]);
+}
+
+#[test]
+fn negated_terms_are_subtracted_and_first_powers_are_nothing() {
+    assert_eq!(lowered(|x, y, _| x + -y), ["minus"]);
+    assert_eq!(lowered(|x, y, _| -x + y), ["minus"]);
+    assert_eq!(lowered(|x, y, _| x - -y), ["plus"]);
+    assert_eq!(lowered(|x, _, _| x.powf(1.0)), Vec::<String>::new());
+}
+
+#[test]
+fn repeated_factors_are_one() {
+    let row = |x: Var| x.at(0, 0).broadcast_to(&[6, 4]);
+    assert_eq!(lowered(|x, y, _| y * row(x) * row(x.sin()))[3..], ["slice", "reshape", "times", "times"]);
+    assert_eq!(lowered(|x, y, _| y * row(x) * 3.0)[2..], ["times", "times"]);
+    assert_eq!(lowered(|x, y, _| y * row(x) + y * row(x.sin()))[3..], ["slice", "reshape", "plus", "times"]);
+    assert_eq!(
+        lowered(|x, y, _| (y * row(x) + x) - y * row(x.sin()))[3..],
+        ["slice", "reshape", "minus", "times", "plus"]
+    );
+}
+
+#[test]
+fn movements_of_repeated_arrays_are_repeated_movements() {
+    let pad = |x: Var, _: Var, _: Index| x.sum_axes(&[0]).broadcast_to(&[6, 4]).pad(1, 1, 2).sin();
+    assert_eq!(lowered(pad), ["sum", "pad", "sin", "broadcast"]);
+    let shift = |x: Var, _: Var, _: Index| x.sum_axes(&[0]).broadcast_to(&[6, 4]).cumsum_exclusive(1).sin();
+    assert_eq!(lowered(shift)[..2], ["sum", "broadcast"]);
+    let scatter = |x: Var, y: Var, i: Index| {
+        let each = ad::vmap(|_| x.reshape(&[24]).scatter_add(&[i], &[6]), y);
+        each.sin()
+    };
+    assert_eq!(lowered(scatter), ["reshape", "scatter_add", "sin", "broadcast"]);
+}
+
+#[test]
+fn a_sum_of_products_is_a_matrix_product() {
+    let product = |x: Var, y: Var, _: Index| {
+        let tall = |x: Var| Var::concat(&[x, x.sin(), x.cos(), x.exp(), -x, x + 1.0, x * 2.0, x.tanh()], 0);
+        (tall(x).insert_axis(1) * tall(y).insert_axis(0)).sum_axes(&[2])
+    };
+    assert_eq!(lowered(product).last().unwrap(), "matmul");
+}
+
+#[test]
+fn solutions_share_a_factorisation() {
+    let solutions = |x: Var, y: Var, _: Index| {
+        let a = x.t().matmul(x) + Array2::<f64>::eye(4);
+        let solution = a.solve(y.t());
+        (solution.sin().sum().grad(x) + solution.sum()).hessian_of_sum(x)
+    };
+    let names = lowered(solutions);
+    assert_eq!(names.iter().filter(|name| *name == "factor").count(), 1, "{names:?}");
+    assert!(names.iter().filter(|name| *name == "solve").count() > 2, "{names:?}");
+}
+
+trait HessianOfSum {
+    fn hessian_of_sum(self, x: Var) -> Var;
+}
+
+impl HessianOfSum for Var {
+    /// The Jacobian of this array's squares' sum's gradient.
+    fn hessian_of_sum(self, x: Var) -> Var {
+        self.square().sum().grad(x).jacobian_forward(x)
+    }
+}
+
+/// Objectives whose Hessians go through gathers, scans, products, systems and reductions with the directions innermost.
+#[test]
+fn derivatives_in_all_directions_are_those_of_plain_programs() {
+    let objectives: [(&str, fn(Var, Var, Index) -> Var); 5] = [
+        ("dice", |x, _, i| {
+            let score = x.log_softmax().reshape(&[24]).gather(&[i]).reshape(&[50, 12]);
+            (score.cumsum(1).magic_box() * score.cumsum_exclusive(1).sin()).sum_axes(&[1]).mean()
+        }),
+        ("recurrence", |x, y, i| {
+            let ratio = (x - y).reshape(&[24]).gather(&[i]).reshape(&[50, 12]).exp();
+            ratio.scan_reverse(ratio * 0.5, 1).at(1, 0).mean() + ratio.slice(1, 3..9).max_axes(&[1]).mean()
+        }),
+        ("network", |x, y, i| {
+            let inputs = y.reshape(&[24]).gather(&[i]).reshape(&[100, 6]);
+            (inputs.matmul(x).tanh().matmul(x.t()).square()).sum_axes(&[1]).mean()
+        }),
+        ("system", |x, y, _| {
+            let a = x.t().matmul(x) + Array2::<f64>::eye(4);
+            a.solve(y.t()).sin().sum() + a.solve(y.at(0, 1)).square().sum()
+        }),
+        ("products of one", |x, y, _| {
+            let (column, row) = (x.slice(1, 0..1), y.slice(0, 0..1));
+            (column.matmul(row).sin().matmul(row.t()) * column).sum() + row.matmul(x.t()).square().sum()
+        }),
+    ];
+    for (name, objective) in objectives {
+        let tape = Tape::<f64>::new();
+        let (x, y) = (tape.input("x", random(&[6, 4], 1)), tape.input("y", random(&[6, 4], 2)));
+        let index = tape.index("index", Array1::from_iter((0..600).map(|i| i * 5 % 24)));
+        let loss = objective(x, y, index);
+        let outputs = [loss.hessian(x), loss.derivative(x, 3), loss.grad(x).jacobian_forward(x).sin().sum().grad(x)];
+        let replayed = Array1::from_iter((0..600).map(|i| i * 7 % 24));
+        let values: [ad::Value<'_>; 3] = [random(&[6, 4], 3).into(), random(&[6, 4], 4).into(), replayed.into()];
+        let run = |lowering| {
+            tape.compile_with([ad::Handle::from(x), y.into(), index.into()], outputs, lowering).run(&values).unwrap()
+        };
+        for (i, (a, b)) in run(Lowering::On).iter().zip(&run(Lowering::Off)).enumerate() {
+            assert_close(&format!("{name}, output {i}"), a, b, 1e-12);
+        }
+    }
+}
+
+#[test]
 fn functions_of_gathered_entries_are_gathered_functions() {
     assert_eq!(lowered(|x, y, i| (x.gather(&[i]) * 2.0).exp() - y.gather(&[i])), ["times", "exp", "minus", "gather"]);
 }

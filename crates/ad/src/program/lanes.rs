@@ -133,15 +133,22 @@ impl<T: Real> Lanes<'_, T> {
         if b.len() != rank && lane != 0 || (k != 1 && m != 1 && n != 1) {
             return None;
         }
-        // All of a·b before the sum: the stack without lanes, m, k, n, lanes.
-        let stack = result[..rank - 2].iter().enumerate().filter(|(axis, _)| *axis != lane).map(|(_, &length)| length);
-        let whole: Shape = stack.chain([m, k, n, result[lane]]).collect();
+        // All of a·b before the sum: the stack without lanes, then m, k and n with k where both operands keep the order of
+        // their axes, then lanes.
         let depth = rank - 3;
+        let (of_k, of_m, of_n) = match (transpose_a, transpose_b) {
+            (true, false) => (depth, depth + 1, depth + 2),
+            (false, true) => (depth + 2, depth, depth + 1),
+            _ => (depth + 1, depth, depth + 2),
+        };
+        let stack = result[..rank - 2].iter().enumerate().filter(|(axis, _)| *axis != lane).map(|(_, &length)| length);
+        let mut whole: Shape = stack.chain([1, 1, 1, result[lane]]).collect();
+        (whole[of_k], whole[of_m], whole[of_n]) = (k, m, n);
         let axes = |transposed: bool, first: usize, second: usize| -> Axes {
             let (first, second) = if transposed { (second, first) } else { (first, second) };
-            (0..depth).chain([depth + first, depth + second, depth + 3]).collect()
+            (0..depth).chain([first, second, depth + 3]).collect()
         };
-        let (a_axes, b_axes) = (axes(transpose_a, 0, 1), axes(transpose_b, 1, 2));
+        let (a_axes, b_axes) = (axes(transpose_a, of_m, of_k), axes(transpose_b, of_k, of_n));
         let left = self.with_lane(operands[0], lane);
         let right = if b.len() == rank {
             self.with_lane(operands[1], lane)
@@ -153,7 +160,7 @@ impl<T: Real> Lanes<'_, T> {
         let left = self.placed(id, left, &whole, &a_axes);
         let right = self.placed(id, right, &whole, &b_axes);
         let product = self.emit(id, Op::Elementwise(Elementwise::Binary(Binary::Times)), &[left, right]);
-        let sum = Reduce { by: By::Sum, axes: [depth + 1].into_iter().collect() };
+        let sum = Reduce { by: By::Sum, axes: [of_k].into_iter().collect() };
         Some(Moved { id: self.emit(id, Op::Reduce(sum), &[product]), lane })
     }
 

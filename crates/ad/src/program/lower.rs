@@ -46,7 +46,7 @@ fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
 type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
 
 /// The table, in the order in which rules are tried.
-fn rules<T: Real>() -> [(&'static str, Rule<T>); 21] {
+fn rules<T: Real>() -> [(&'static str, Rule<T>); 23] {
     [
         ("box(x) = 1", magic_box),
         ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
@@ -58,8 +58,10 @@ fn rules<T: Real>() -> [(&'static str, Rule<T>); 21] {
         ("(x·broadcast a)·broadcast b = x·broadcast(a·b), and so for a number b", scale_repeated),
         ("x·broadcast a ± x·broadcast b = x·broadcast(a ± b)", factor_out),
         ("slice(broadcast x) = broadcast(slice x), and so for pad and shift", move_before_broadcast),
+        ("Σ over axes of length 1 = reshape", sum_of_one),
         ("Σ broadcast x = n·x", sum_of_repeated),
         ("Σ x·broadcast y = (Σ x)·y", sum_of_scaled),
+        ("Σ_k broadcast x · broadcast y = a matrix product", sum_of_products),
         ("Σ x·c = c·Σ x, and so for scan, scatter and shift", constant_out),
         ("f(gather x) = gather f(x)", gather_late),
         ("scatter(x·gather(y, i), i) = y·scatter(x, i), and 0 where that scatter is 0", scatter_of_gathered),
@@ -451,6 +453,57 @@ fn factor_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option
 }
 
 // Sums.
+
+fn sum_of_one<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Reduce(Reduce { by: By::Sum, axes }) = op else { return None };
+    let shape = to.shape(x[0]);
+    let result = op.rules().shape(&[&shape]).ok()?;
+    axes.iter().all(|&axis| shape[axis] == 1).then(|| to.emit(Op::Movement(Movement::Reshape(result)), x))
+}
+
+/// The axes of both factors, but for k, are the stack, and have to come first; those of one factor only are its rows or
+/// columns.
+fn sum_of_products<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    /// Below, a product is not worth a library's call.
+    const FEWEST: usize = 4096;
+    let Op::Reduce(Reduce { by: By::Sum, axes }) = op else { return None };
+    let (&[k], Op::Elementwise(Elementwise::Binary(Binary::Times))) = (axes.as_slice(), to.op(x[0])) else {
+        return None;
+    };
+    let shape = to.shape(x[0]);
+    let factors = to.operands(x[0]);
+    let (first, second) = (to.as_broadcast(factors[0])?, to.as_broadcast(factors[1])?);
+    let only =
+        |axes: &Axes, other: &Axes| -> Axes { axes.iter().copied().filter(|axis| !other.contains(axis)).collect() };
+    // The factor whose own axes come first has the rows of the result.
+    let (a, b) = if only(&first.1, &second.1) <= only(&second.1, &first.1) { (first, second) } else { (second, first) };
+    let (rows, columns) = (only(&a.1, &b.1), only(&b.1, &a.1));
+    let stack: Axes = a.1.iter().copied().filter(|&axis| axis != k && b.1.contains(&axis)).collect();
+    let next = stack.len();
+    let own: Axes = rows.iter().chain(&columns).copied().collect();
+    let in_order = stack.iter().copied().eq(0..next) && own.is_sorted() && own.len() + next + 1 == shape.len();
+    let length = |axes: &Axes| -> usize { axes.iter().map(|&axis| shape[axis]).product() };
+    let (m, n) = (length(&rows), length(&columns));
+    let both = a.1.contains(&k) && b.1.contains(&k);
+    if !in_order || !both || shape[k] < 2 || m < 4 || n < 4 || size(&shape) < FEWEST {
+        return None;
+    }
+    let k_first = |own: &Axes| own.iter().all(|&axis| k < axis);
+    let k_last = |own: &Axes| own.iter().all(|&axis| k > axis);
+    if !(k_first(&rows) || k_last(&rows)) || !(k_first(&columns) || k_last(&columns)) {
+        return None;
+    }
+    let matrix = |to: &mut Lowering<'_, T>, factor: Id, [rows, columns]: [usize; 2]| {
+        let shape = shape[..next].iter().copied().chain([rows, columns]).collect();
+        to.emit(Op::Movement(Movement::Reshape(shape)), &[factor])
+    };
+    let flags = MatMul { transpose_a: k_first(&rows), transpose_b: k_last(&columns) };
+    let left = matrix(to, a.0, if flags.transpose_a { [shape[k], m] } else { [m, shape[k]] });
+    let right = matrix(to, b.0, if flags.transpose_b { [n, shape[k]] } else { [shape[k], n] });
+    let product = to.emit(Op::MatMul(flags), &[left, right]);
+    let result = op.rules().shape(&[&shape]).ok()?;
+    Some(to.emit(Op::Movement(Movement::Reshape(result)), &[product]))
+}
 
 fn sum_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let Op::Reduce(Reduce { by: By::Sum, axes: summed }) = op else { return None };
