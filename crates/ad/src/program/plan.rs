@@ -6,7 +6,7 @@
 //! in cache, then on the next block. What is summed over rows is complete only after the last block, so what needs it runs
 //! in a later *phase*; a phase is some single steps, and then a region for each number of rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use ndarray::ArrayD;
@@ -24,6 +24,10 @@ use crate::tensor::{Shape, size};
 
 /// Arrays below this many entries are not worth a region.
 const LARGE: usize = 4096;
+
+/// With so many rows or more, small arrays (one number for each row) take part in the region of large ones: between them,
+/// they would cut it in two.
+const MANY_ROWS: usize = 64;
 
 /// The temporaries of a block should fit into this many bytes of cache.
 const CACHE: usize = 1 << 17;
@@ -76,6 +80,8 @@ struct Flow<'a, T: Real> {
     reads: Vec<SmallVec<[Read; 3]>>,
     /// Which results somebody reads as they are.
     live: Vec<bool>,
+    /// The numbers of rows of which there are large arrays.
+    large: HashSet<usize>,
 }
 
 /// An operand as it is read: a broadcast that its user can do by itself is never written out.
@@ -112,7 +118,10 @@ impl<'a, T: Real> Flow<'a, T> {
                 reads[id].iter().for_each(|read| live[read.id] = true);
             }
         }
-        Self { ir, reads, live }
+        let mut flow = Self { ir, reads, live, large: HashSet::new() };
+        let rows = |id: Id| flow.row_form(id).filter(|_| flow.live[id] && !is_leaf(ir, id)).map(|(rows, _)| rows);
+        flow.large = (0..ir.nodes.len()).filter_map(rows).collect();
+        flow
     }
 
     /// How a node treats rows, if it takes part in a region.
@@ -131,7 +140,8 @@ impl<'a, T: Real> Flow<'a, T> {
         for ((by_row, read), &operand) in rows.by_row.iter_mut().zip(&self.reads[id]).zip(&node.operands) {
             *by_row &= read.repeat.is_none() || keeps_rows(self.ir, operand);
         }
-        (count >= 2 && largest >= LARGE).then_some((count, rows))
+        let joins = count >= MANY_ROWS && self.large.contains(&count);
+        (count >= 2 && (largest >= LARGE || joins)).then_some((count, rows))
     }
 }
 
