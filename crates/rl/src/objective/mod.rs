@@ -9,12 +9,14 @@ use ad::{DerivativeLimit, Var};
 
 use crate::batch::Batch;
 
+mod dice;
 mod doubly_robust;
 mod importance_sampling;
 mod loaded_dice;
 mod score_function;
 mod taypo;
 
+pub use dice::{DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao};
 pub use doubly_robust::DoublyRobust;
 pub use importance_sampling::ImportanceSampling;
 pub use loaded_dice::LoadedDice;
@@ -27,9 +29,15 @@ pub fn all() -> Vec<Box<dyn Estimator>> {
         Box::new(ScoreFunction),
         Box::new(ImportanceSampling),
         Box::new(DoublyRobust),
-        Box::new(LoadedDice),
+        Box::new(LoadedDice::UNBIASED),
         Box::new(TayPo { order: 1 }),
         Box::new(TayPo { order: 2 }),
+        Box::new(DiceBaseline),
+        Box::new(DiceMao),
+        Box::new(DiceCentred),
+        Box::new(DiceLeaveOneOut),
+        Box::new(LoadedDice { lambda: 0.5, ..LoadedDice::UNBIASED }),
+        Box::new(LoadedDice { tau: 0.5, ..LoadedDice::UNBIASED }),
     ]
 }
 
@@ -43,6 +51,12 @@ pub trait Estimator: Send + Sync {
 
     /// The truth it estimates: whether a truncated trajectory's end counts as the critic's value (or as 0).
     fn bootstraps(&self) -> bool;
+
+    /// The fewest trajectories it means anything for: 2 if a trajectory is compared with others of its batch. It is the
+    /// batches of this size that are enumerated to prove the claim.
+    fn smallest_batch(&self) -> usize {
+        1
+    }
 
     /// The formula, for each trajectory, `[N]`.
     fn formula(&self, batch: &Batch) -> Var;
@@ -68,6 +82,27 @@ pub trait Estimator: Send + Sync {
     }
 }
 
+impl<E: Estimator + ?Sized> Estimator for Box<E> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+    fn claim(&self) -> Claim {
+        (**self).claim()
+    }
+    fn bootstraps(&self) -> bool {
+        (**self).bootstraps()
+    }
+    fn smallest_batch(&self) -> usize {
+        (**self).smallest_batch()
+    }
+    fn formula(&self, batch: &Batch) -> Var {
+        (**self).formula(batch)
+    }
+    fn per_trajectory(&self, batch: &Batch) -> Var {
+        (**self).per_trajectory(batch)
+    }
+}
+
 /// The estimator without its limit: its derivatives of every order can be taken, also those that are known to be biased.
 pub fn allow_biased<E: Estimator + ?Sized>(estimator: &E) -> AllowBiased<'_, E> {
     AllowBiased(estimator)
@@ -86,6 +121,9 @@ impl<E: Estimator + ?Sized> Estimator for AllowBiased<'_, E> {
     }
     fn bootstraps(&self) -> bool {
         self.0.bootstraps()
+    }
+    fn smallest_batch(&self) -> usize {
+        self.0.smallest_batch()
     }
     fn formula(&self, batch: &Batch) -> Var {
         self.0.formula(batch)

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use ad::{Tape, Var};
 use ndarray::{Array1, Array2, ArrayD};
+use rayon::prelude::*;
 
 use super::value::{Horizon, derivatives};
 use crate::batch::{Batch, Episodes};
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::mdp::TabularMdp;
 use crate::objective::{Estimator, allow_biased};
 use crate::policy::softmax;
+use crate::rollout::Rollout;
 
 /// A small problem in which everything can be listed: process, policies, horizon, critic.
 #[derive(Clone, Debug)]
@@ -49,7 +51,36 @@ impl Setting {
         Self { bootstraps, ..self }
     }
 
-    fn truth(&self, order: usize) -> Result<Vec<ArrayD<f64>>> {
+    /// Whether a behaviour policy was given.
+    pub fn is_off_policy(&self) -> bool {
+        self.behaviour.is_some()
+    }
+
+    /// Samples trajectories as they are enumerated: by the behaviour policy, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TabularMdp::sample`].
+    pub fn sample(&self, trajectories: usize, seed: u64) -> Result<Rollout> {
+        self.mdp.sample(&self.sampler(), self.horizon, trajectories, seed)
+    }
+
+    fn sampler(&self) -> Array2<f64> {
+        softmax(self.behaviour.as_ref().unwrap_or(&self.logits))
+    }
+
+    /// Records what does not depend on the trajectories. θ is an input, the rest are constants.
+    pub(crate) fn record(&self, tape: &Tape) -> Recorded {
+        Recorded {
+            theta: tape.input("theta", &self.logits),
+            log_behaviour: self.behaviour.as_ref().map(|behaviour| tape.constant(behaviour).log_softmax()),
+            critic: self.critic.as_ref().map(|critic| tape.constant(critic)),
+            gamma: self.gamma,
+        }
+    }
+
+    /// ∇^k V for k from 0 to `order`.
+    pub(crate) fn truth(&self, order: usize) -> Result<Vec<ArrayD<f64>>> {
         let terminal = if self.bootstraps { self.critic.clone() } else { None };
         let horizon = Horizon::Finite { steps: self.horizon, terminal };
         derivatives(&self.mdp, &self.logits, self.gamma, &horizon, order)
@@ -65,43 +96,79 @@ impl Setting {
         if batch == 0 {
             return Err(Error::Empty { what: "trajectories in a batch" });
         }
-        let behaviour = softmax(self.behaviour.as_ref().unwrap_or(&self.logits));
-        let single = self.mdp.enumerate(&behaviour, self.horizon)?;
+        let single = self.mdp.enumerate(&self.sampler(), self.horizon)?;
         let (count, size) = (single.probabilities.len(), u32::try_from(batch).unwrap_or(u32::MAX));
         let tuples = count
             .checked_pow(size)
             .filter(|&tuples| tuples <= TUPLE_LIMIT)
             .ok_or(Error::TooManyTrajectories { count: (count as f64).powf(batch as f64), limit: TUPLE_LIMIT })?;
-        // Tuple k has the digits of k, in base `count`, as its members.
+        // Tuple k has the digits of k, in base `count`, as its members. Tuples are taken so many at a time; those beyond the
+        // last have probability 0.
+        let at_a_time = tuples.min(TUPLES_AT_A_TIME);
         let member = |tuple: usize, i: usize| tuple / count.pow(i as u32) % count;
-        let members: Vec<usize> = (0..tuples * batch).map(|n| member(n / batch, n % batch)).collect();
-        let probabilities: Array1<f64> =
-            (0..tuples).map(|tuple| (0..batch).map(|i| single.probabilities[member(tuple, i)]).product()).collect();
-        let rollout = single.rollout.select(&members);
+        let part = |first: usize| -> (Rollout, Array1<f64>) {
+            let members: Vec<usize> =
+                (0..at_a_time * batch).map(|n| member((first + n / batch).min(tuples - 1), n % batch)).collect();
+            let probability = |tuple: usize| -> f64 {
+                let product = (0..batch).map(|i| single.probabilities[member(tuple, i)]).product();
+                if tuple < tuples { product } else { 0.0 }
+            };
+            (single.rollout.select(&members), (first..first + at_a_time).map(probability).collect())
+        };
 
         let tape = Tape::new();
-        let theta = tape.input("theta", &self.logits);
-        let log_behaviour = self.behaviour.as_ref().map(|behaviour| tape.constant(behaviour).log_softmax());
-        let critic = self.critic.as_ref().map(|critic| tape.constant(critic));
-        let all = rollout.record(&tape).in_batches(batch);
-        let surrogates = all.map(|episodes: Episodes| {
-            let mut batch = Batch::new(episodes, episodes.log_prob(theta), self.gamma);
-            if let Some(log_behaviour) = log_behaviour {
-                batch = batch.off_policy(episodes.look_up(log_behaviour));
-            }
-            if let Some(critic) = critic {
-                batch = batch.with_critic(critic.gather(&[episodes.states]));
-            }
-            surrogate(&batch)
+        let fixed = self.record(&tape);
+        let (rollout, probabilities) = part(0);
+        let episodes = rollout.record(&tape);
+        let probability = tape.input("probability", &probabilities);
+        let all = episodes.in_batches(batch);
+        let surrogates = all.map(|episodes: Episodes| surrogate(&fixed.batch(episodes)));
+        let expectation = (surrogates * probability).sum();
+        let results: Vec<Var> = (0..=order).map(|order| derivative_or_zero(expectation, fixed.theta, order)).collect();
+        let program = tape.compile(episodes.handles().into_iter().chain([probability.into()]), results);
+        let parts: Vec<usize> = (0..tuples).step_by(at_a_time).collect();
+        let sums = parts.par_iter().map(|&first| {
+            let (rollout, probabilities) = part(first);
+            let values = rollout.values().into_iter().chain([(&probabilities).into()]).collect::<Vec<_>>();
+            program.run(&values).expect("values of the shapes recorded, of the process itself")
         });
-        let expectation = (surrogates * probabilities).sum();
-        let results: Vec<Var> = (0..=order).map(|order| derivative_or_zero(expectation, theta, order)).collect();
-        Ok(ad::evaluate(&results))
+        // In order, so that the bits do not depend on the number of threads.
+        let sums: Vec<Vec<ArrayD<f64>>> = sums.collect();
+        let add = |mut sum: Vec<ArrayD<f64>>, part: Vec<ArrayD<f64>>| {
+            sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+            sum
+        };
+        Ok(sums.into_iter().reduce(add).expect("at least one trajectory"))
+    }
+}
+
+/// A [`Setting`] on a tape, but for the trajectories.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) theta: Var,
+    log_behaviour: Option<Var>,
+    critic: Option<Var>,
+    gamma: f64,
+}
+
+impl Recorded {
+    pub(crate) fn batch(&self, episodes: Episodes) -> Batch {
+        let mut batch = Batch::new(episodes, episodes.log_prob(self.theta), self.gamma);
+        if let Some(log_behaviour) = self.log_behaviour {
+            batch = batch.off_policy(episodes.look_up(log_behaviour));
+        }
+        if let Some(critic) = self.critic {
+            batch = batch.with_critic(critic.gather(&[episodes.states]));
+        }
+        batch
     }
 }
 
 /// How many batches [`check_unbiased`] lists at most.
 const TUPLE_LIMIT: usize = 1_000_000;
+
+/// How many batches are held in memory at a time (by each thread).
+const TUPLES_AT_A_TIME: usize = 4096;
 
 /// A surrogate's exact expectations beside the truth.
 #[derive(Clone, Debug)]
@@ -194,19 +261,19 @@ pub fn check_unbiased(
     })
 }
 
-/// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, and against the truth it
-/// is an estimate of.
+/// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, against the truth it is
+/// an estimate of, over batches of the [smallest size](Estimator::smallest_batch) it can be used with.
 ///
 /// # Errors
 ///
 /// Those of [`check_unbiased`].
 pub fn check_estimator(estimator: &dyn Estimator, setting: &Setting, order: usize) -> Result<Report> {
     let setting = setting.clone().bootstrapping(estimator.bootstraps());
-    check_unbiased(|batch| allow_biased(estimator).surrogate(batch), &setting, order, 1)
+    check_unbiased(|batch| allow_biased(estimator).surrogate(batch), &setting, order, estimator.smallest_batch())
 }
 
 /// A surrogate whose value does not depend on θ at all has derivatives of 0, which is worth knowing and no error here.
-fn derivative_or_zero(value: Var, theta: Var, order: usize) -> Var {
+pub(crate) fn derivative_or_zero(value: Var, theta: Var, order: usize) -> Var {
     let linked = value + theta.sum() * 0.0;
     linked.derivative(theta, order)
 }
