@@ -40,7 +40,7 @@ struct Options {
     #[arg(long, default_value_t = 0.1)]
     noise: f64,
     /// The numbers of trajectories, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "10,30,100,300,1000,3000")]
+    #[arg(long, value_delimiter = ',', default_value = "10,30,100,300,1000")]
     samples: Vec<usize>,
     /// How many independent estimates of each.
     #[arg(long, default_value_t = 100)]

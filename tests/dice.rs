@@ -9,8 +9,8 @@ use exact::{Problem, biases};
 use ndarray::{Array1, Array2, ArrayD, array};
 use rl::batch::Batch;
 use rl::objective::{
-    DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao, DoublyRobust, Estimator, ImportanceSampling, LoadedDice, TayPo,
-    allow_biased,
+    DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao, DoublyRobust, Estimator, ImportanceSampling, LoadedDice,
+    TayPo, allow_biased,
 };
 use rl::policy::softmax;
 use rl::rollout::Rollout;
@@ -85,7 +85,8 @@ fn variance(estimator: &dyn Estimator, order: usize) -> f64 {
 
 #[test]
 fn the_first_baseline_lowers_the_variance_of_the_gradient_and_the_second_that_of_the_hessian_too() {
-    let at = |order: usize| [&ImportanceSampling as &dyn Estimator, &DiceBaseline, &DiceMao].map(|e| variance(e, order));
+    let at =
+        |order: usize| [&ImportanceSampling as &dyn Estimator, &DiceBaseline, &DiceMao].map(|e| variance(e, order));
     let [plain, first, second] = at(1);
     assert!(first < 0.9 * plain, "{first} {plain}");
     approx::assert_relative_eq!(first, second, max_relative = 1e-12);
@@ -160,9 +161,8 @@ fn without_the_weights_of_the_discount_it_is_biased_unless_there_is_no_discount(
     let unweighted = LoadedDice { gamma_weighted: false, ..LoadedDice::UNBIASED };
     let problem = Problem::new(1, true, 3).unwrap();
     for off_policy in [false, true] {
-        let report = |gamma: f64| {
-            check_estimator(&unweighted, &problem.setting(gamma, off_policy, false).unwrap(), 3).unwrap()
-        };
+        let report =
+            |gamma: f64| check_estimator(&unweighted, &problem.setting(gamma, off_policy, false).unwrap(), 3).unwrap();
         let (discounted, plain) = (report(GAMMA), report(1.0));
         (1..=3).for_each(|order| assert!(discounted.orders[order].max_abs_bias() > 1e-4, "{discounted}"));
         (0..=3).for_each(|order| assert!(plain.is_unbiased(order), "{plain}"));
@@ -197,7 +197,8 @@ fn lambda_weights_the_past_as_its_recursion_does() {
         let log_ratio = softmax(&problem.logits).ln() - softmax(&problem.behaviour).ln();
         for n in 0..40 {
             let path = Path { rollout: &rollout, n, critic: &critic };
-            let advantages: Vec<f64> = (0..path.length()).map(|t| path.sum_of_differences(t, tau, usize::MAX)).collect();
+            let advantages: Vec<f64> =
+                (0..path.length()).map(|t| path.sum_of_differences(t, tau, usize::MAX)).collect();
             let mut value = path.value(0) + advantages[0];
             let mut sum = 0.0;
             for (t, advantage) in advantages.iter().enumerate() {
@@ -217,9 +218,8 @@ fn lvc_on_the_ratio_to_the_old_policy_is_lvc_where_the_policy_is_the_old_one() {
     let rollout = problem.mdp.sample(&softmax(&problem.logits), 5, 40, 7).unwrap();
     let old = Problem { behaviour: problem.logits.clone(), ..Problem::new(2, true, 5).unwrap() };
     for order in 0..=3 {
-        let of = |off_policy| {
-            per_trajectory(&TayPo { order: 1 }, order, &old, &rollout, &array![1.7, -0.6], off_policy)
-        };
+        let of =
+            |off_policy| per_trajectory(&TayPo { order: 1 }, order, &old, &rollout, &array![1.7, -0.6], off_policy);
         assert_equal(&of(true), &of(false));
     }
 }

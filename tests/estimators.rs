@@ -110,7 +110,10 @@ fn assert_equal(a: &ArrayD<f64>, b: &ArrayD<f64>) {
 fn doubly_robust_is_loaded_dice_sample_by_sample_with_all_derivatives_on_and_off_policy() {
     for off_policy in [false, true] {
         for order in 0..=3 {
-            assert_equal(&per_sample(&DoublyRobust, order, off_policy), &per_sample(&LoadedDice::UNBIASED, order, off_policy));
+            assert_equal(
+                &per_sample(&DoublyRobust, order, off_policy),
+                &per_sample(&LoadedDice::UNBIASED, order, off_policy),
+            );
         }
     }
 }

@@ -105,7 +105,8 @@ impl Experiment {
             jobs.push(self.job(Study::Batch, compared.clone(), batch, self.seeds, &problems[0])?);
         }
 
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} trajectories, {eta} left").expect("a valid template");
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} trajectories, {eta} left").expect("a valid template");
         let total: usize = jobs.iter().map(|job| job.batch * job.seeds * self.mdps).sum();
         let progress = ProgressBar::new(total as u64).with_style(style);
         let mut series = Vec::new();

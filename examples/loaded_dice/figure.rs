@@ -51,7 +51,7 @@ pub fn draw(path: &Path, problems: &[Problem], all: &[Series]) -> Outcome {
         let lines: Vec<Line> = (1..=3).map(line).collect();
         let highest = lines.iter().flat_map(|(_, points)| points).fold(0.0, |highest: f64, (_, y)| highest.max(*y));
         let range = 0.0..(highest * 1.1).max(1e-9);
-        panel(area, what, axis, &lines, -0.05..1.05, range, what == "bias" && *study == Study::Lambda)?;
+        panel(area, what, axis, &lines, -0.05..1.05, range, what == "std" && *study == Study::Lambda)?;
     }
     root.present()?;
     Ok(())
@@ -86,7 +86,7 @@ where
     if legend {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
+            .position(SeriesLabelPosition::MiddleLeft)
             .label_font(("sans-serif", 13))
             .background_style(WHITE.mix(0.8))
             .draw()?;

@@ -150,7 +150,9 @@ fn write(path: &Path, problems: &[Problem], all: &[Series]) -> common::Outcome {
             let numbers = [number(bias), number(deviation), number(correlation)];
             let (batch, order) = (series.batch.to_string(), order.to_string());
             file.write_record(
-                [series.estimator(), &lambda, &tau, &batch, &order].into_iter().chain(numbers.iter().map(String::as_str)),
+                [series.estimator(), &lambda, &tau, &batch, &order]
+                    .into_iter()
+                    .chain(numbers.iter().map(String::as_str)),
             )?;
         }
     }

@@ -66,9 +66,8 @@ fn without(statistic: Statistic, series: &Series, problems: &[Problem], order: u
 /// pairing them does no harm.
 pub fn difference(statistic: Statistic, a: &Series, b: &Series, problems: &[Problem], order: usize) -> Interval {
     let seeds = a.seeds();
-    let of = |left_out| {
-        without(statistic, a, problems, order, left_out) - without(statistic, b, problems, order, left_out)
-    };
+    let of =
+        |left_out| without(statistic, a, problems, order, left_out) - without(statistic, b, problems, order, left_out);
     let all = of(None);
     let count = seeds as f64;
     let pseudo: Vec<f64> = (0..seeds).map(|seed| count * all - (count - 1.0) * of(Some(seed))).collect();

@@ -133,7 +133,9 @@ pub enum Error {
     },
 
     /// An order of derivative that is not measured.
-    #[error("a derivative of order {order}: orders 0 to {highest} are measured, because the entries grow as a power of it")]
+    #[error(
+        "a derivative of order {order}: orders 0 to {highest} are measured, because the entries grow as a power of it"
+    )]
     Order {
         /// The order asked for.
         order: usize,

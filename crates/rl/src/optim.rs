@@ -140,7 +140,8 @@ impl TapeOptimiser {
         assert_eq!(leaves.len(), self.moments.len(), "step: there were another number of parameters before");
         self.steps += 1;
         let all = leaves.into_iter().zip(gradients).zip(&mut self.moments);
-        let stepped = all.map(|((parameter, gradient), moments)| self.rule.apply(self.steps, parameter, gradient, moments));
+        let stepped =
+            all.map(|((parameter, gradient), moments)| self.rule.apply(self.steps, parameter, gradient, moments));
         parameters.rebuild(stepped.collect())
     }
 }

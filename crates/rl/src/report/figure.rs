@@ -98,7 +98,8 @@ where
     let visible = |y: f64| y.clamp(low, high);
     for (i, points) in series.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
-        chart.draw_series(LineSeries::new(points.iter().map(|&(x, y)| (x, visible(y.value))), colour.stroke_width(2)))?;
+        chart
+            .draw_series(LineSeries::new(points.iter().map(|&(x, y)| (x, visible(y.value))), colour.stroke_width(2)))?;
         for &(x, y) in points {
             let bar = vec![(x, visible(y.low)), (x, visible(y.high))];
             chart.draw_series([PathElement::new(bar, colour)])?;

@@ -106,7 +106,13 @@ impl Row {
     }
 
     /// The estimates, one a row `[R, D]`, beside the truth, `[D]`.
-    fn new(name: String, claimed: bool, (order, samples): (usize, usize), estimates: Array2<f64>, truth: &[f64]) -> Self {
+    fn new(
+        name: String,
+        claimed: bool,
+        (order, samples): (usize, usize),
+        estimates: Array2<f64>,
+        truth: &[f64],
+    ) -> Self {
         let errors = &estimates - &ndarray::aview1(truth);
         let squares: Vec<f64> = errors.rows().into_iter().map(|error| error.dot(&error)).collect();
         let alignment = |centred: bool| {
@@ -311,7 +317,8 @@ impl Plan {
             let results = program.run(&values).expect("values of the shapes recorded, of the process itself");
             for (result, order) in results.iter().zip(&self.orders) {
                 if let Some(&value) = result.iter().find(|x| !x.is_finite()) {
-                    let what = format!("an entry of order {order} by {}, N = {samples}, repeat {repeat},", estimator.name());
+                    let what =
+                        format!("an entry of order {order} by {}, N = {samples}, repeat {repeat},", estimator.name());
                     return Err(Error::NotFinite { what, value });
                 }
             }

@@ -6,7 +6,7 @@ use super::{EstimatorReport, Interval, Row};
 
 impl Display for EstimatorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.rows.iter().map(|row| row.estimator.chars().count()).max().unwrap_or(0).max(9);
+        let width = self.rows.iter().map(|row| row.estimator.chars().count()).max().unwrap_or(0).max(8) + 1;
         let mut before = None;
         for row in &self.rows {
             if before != Some(row.order) {
@@ -19,8 +19,8 @@ impl Display for EstimatorReport {
                 writeln!(f)?;
             }
             before = Some(row.order);
-            let mark = if row.claimed { ' ' } else { '*' };
-            write!(f, "{:width$}{mark}{:>6}", row.estimator, row.samples)?;
+            let name = if row.claimed { row.estimator.clone() } else { format!("{}*", row.estimator) };
+            write!(f, "{name:width$} {:>6}", row.samples)?;
             for cell in row.intervals() {
                 let cell = cell.map_or_else(|| "–".to_owned(), |interval| interval.to_string());
                 write!(f, " {cell:>17}")?;
@@ -61,8 +61,7 @@ impl Row {
     }
 }
 
-const QUANTITIES: [&str; 6] =
-    ["bias", "variance", "mean_squared_error", "cosine", "correlation", "signal_to_noise"];
+const QUANTITIES: [&str; 6] = ["bias", "variance", "mean_squared_error", "cosine", "correlation", "signal_to_noise"];
 
 impl EstimatorReport {
     pub(super) fn csv(&self) -> String {
