@@ -8,7 +8,7 @@ use crate::batch::Batch;
 /// V(s_0) + A_0 + Σ_t γ^t A_t (W_t − W′_t), where A_t is the advantage by GAE(τ), W_t = Π_{k≤t} ρ_k^(λ^{t−k}), and W′_t is the
 /// same product without k = t.
 ///
-/// Farquhar, Whiteson & Foerster 2019, eq. 12 and 14. The first two terms do not depend on θ; they make it an estimate of
+/// Farquhar, Whiteson & Foerster 2019. The first two terms do not depend on θ; they make it an estimate of
 /// the value.
 ///
 /// - λ = τ = 1 ([`UNBIASED`](Self::UNBIASED)): unbiased at every order, the any-order baseline of Mao et al. 2019. All
