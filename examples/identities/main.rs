@@ -62,6 +62,10 @@ fn run(options: &Options) -> common::Outcome {
     );
     exact::print_rows(&rows);
     println!("\n0 is at most 1e-10, over every trajectory there is: a proof, not a statistic.");
+    let pairs = exact::listable(seed, size, horizon, 2)?;
+    if pairs < horizon {
+        println!("What compares trajectories is enumerated in batches of two, with H = {pairs}.");
+    }
 
     let mut identities = samplewise::identities(seed, size, horizon)?;
     identities.extend(samplewise::closed_forms(seed, size, horizon)?);

@@ -30,12 +30,16 @@
 //! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
 //! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
+//! - [`report`]: what an estimator is worth at a number of trajectories, measured beside the truth.
+//! - [`optim`]: SGD and Adam, on the tape and off it.
 
 pub mod batch;
 pub mod error;
 pub mod mdp;
 pub mod objective;
+pub mod optim;
 pub mod policy;
+pub mod report;
 pub mod rollout;
 pub mod stream;
 pub mod truth;

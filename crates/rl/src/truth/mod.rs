@@ -4,5 +4,6 @@
 mod enumeration;
 mod value;
 
+pub(crate) use enumeration::derivative_or_zero;
 pub use enumeration::{OrderReport, Report, Setting, check_estimator, check_unbiased};
 pub use value::{Horizon, Process, derivatives};
