@@ -29,11 +29,14 @@
 //! - [`policy`]: distributions on the tape.
 //! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
+//! - [`additive`], [`meta`]: objectives of N-sample means, and of what is adapted with N trajectories.
 //! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
 
+pub mod additive;
 pub mod batch;
 pub mod error;
 pub mod mdp;
+pub mod meta;
 pub mod objective;
 pub mod policy;
 pub mod rollout;

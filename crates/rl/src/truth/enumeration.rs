@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use ad::{Tape, Var};
 use ndarray::{Array1, Array2, ArrayD};
 
+use super::tuples::{products, tuples};
 use super::value::{Horizon, derivatives};
 use crate::batch::{Batch, Episodes};
 use crate::error::{Error, Result};
@@ -67,16 +68,8 @@ impl Setting {
         }
         let behaviour = softmax(self.behaviour.as_ref().unwrap_or(&self.logits));
         let single = self.mdp.enumerate(&behaviour, self.horizon)?;
-        let (count, size) = (single.probabilities.len(), u32::try_from(batch).unwrap_or(u32::MAX));
-        let tuples = count
-            .checked_pow(size)
-            .filter(|&tuples| tuples <= TUPLE_LIMIT)
-            .ok_or(Error::TooManyTrajectories { count: (count as f64).powf(batch as f64), limit: TUPLE_LIMIT })?;
-        // Tuple k has the digits of k, in base `count`, as its members.
-        let member = |tuple: usize, i: usize| tuple / count.pow(i as u32) % count;
-        let members: Vec<usize> = (0..tuples * batch).map(|n| member(n / batch, n % batch)).collect();
-        let probabilities: Array1<f64> =
-            (0..tuples).map(|tuple| (0..batch).map(|i| single.probabilities[member(tuple, i)]).product()).collect();
+        let members = tuples(single.probabilities.len(), batch)?;
+        let probabilities: Array1<f64> = products(&single.probabilities, &members, batch);
         let rollout = single.rollout.select(&members);
 
         let tape = Tape::new();
@@ -99,9 +92,6 @@ impl Setting {
         Ok(ad::evaluate(&results))
     }
 }
-
-/// How many batches [`check_unbiased`] lists at most.
-const TUPLE_LIMIT: usize = 1_000_000;
 
 /// A surrogate's exact expectations beside the truth.
 #[derive(Clone, Debug)]
@@ -139,6 +129,12 @@ impl OrderReport {
 }
 
 impl Report {
+    /// Of the derivatives of orders 0, 1, …: their expectations, and the truth.
+    pub(super) fn new(expectations: Vec<ArrayD<f64>>, truth: Vec<ArrayD<f64>>) -> Self {
+        let orders = (0..).zip(expectations).zip(truth);
+        Self { orders: orders.map(|((order, expectation), truth)| OrderReport { order, expectation, truth }).collect() }
+    }
+
     /// Whether the derivative of this order is unbiased (to 1e-10).
     ///
     /// Panics if the report does not go that far.
@@ -188,10 +184,7 @@ pub fn check_unbiased(
 ) -> Result<Report> {
     let expectations = setting.expectations(surrogate, order, batch)?;
     let truth = setting.truth(order)?;
-    let orders = (0..).zip(expectations).zip(truth);
-    Ok(Report {
-        orders: orders.map(|((order, expectation), truth)| OrderReport { order, expectation, truth }).collect(),
-    })
+    Ok(Report::new(expectations, truth))
 }
 
 /// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, and against the truth it
@@ -206,7 +199,7 @@ pub fn check_estimator(estimator: &dyn Estimator, setting: &Setting, order: usiz
 }
 
 /// A surrogate whose value does not depend on θ at all has derivatives of 0, which is worth knowing and no error here.
-fn derivative_or_zero(value: Var, theta: Var, order: usize) -> Var {
+pub(super) fn derivative_or_zero(value: Var, theta: Var, order: usize) -> Var {
     let linked = value + theta.sum() * 0.0;
     linked.derivative(theta, order)
 }
