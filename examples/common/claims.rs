@@ -1,104 +1,133 @@
-//! Claims and their verdicts: a claim holds when a 95 % interval lies wholly on its side.
+//! The claims of a paper, judged by what was measured on the same problems: a claim holds where the 95 % interval of each of
+//! its paired differences lies above 0. Undecided is not held.
 
 use std::fmt::{self, Display};
 
-/// A mean and the half-width of its 95 % interval, 1.96 standard errors.
-#[derive(Clone, Copy, Debug)]
-pub struct Interval {
-    pub mean: f64,
-    pub half_width: f64,
+/// Claims, in the order in which they were put.
+#[derive(Default)]
+pub struct Claims(Vec<Claim>);
+
+/// A sentence, and the numbers that must be above 0 for it to hold.
+pub struct Claim {
+    sentence: String,
+    parts: Vec<(String, Judgement)>,
 }
 
-impl Interval {
-    /// Of the mean of independent numbers.
-    pub fn of(numbers: impl Iterator<Item = f64> + Clone) -> Self {
-        let count = numbers.clone().count() as f64;
-        let mean = numbers.clone().sum::<f64>() / count;
-        let variance = numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        Self { mean, half_width: 1.96 * (variance / count).sqrt() }
-    }
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Judgement {
+    /// A difference's mean over independent problems, with half the width of its 95 % interval.
+    Difference { mean: f64, half_width: f64 },
+    /// The largest deviation of what must be equal, and how much is rounding.
+    Equality { deviation: f64, bound: f64 },
+}
 
-    /// Of the mean difference a − b of pairs that were measured together.
-    ///
-    /// Panics if they are not as many.
-    pub fn paired(a: &[f64], b: &[f64]) -> Self {
-        assert_eq!(a.len(), b.len(), "paired: {} numbers beside {}", a.len(), b.len());
-        Self::of(a.iter().zip(b).map(|(a, b)| a - b))
-    }
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Verdict {
+    Holds,
+    Undecided,
+    Fails,
+}
 
-    /// Whether all of it lies above 0, below 0, or neither.
-    pub fn verdict(self) -> Verdict {
+impl Judgement {
+    fn verdict(self) -> Verdict {
         match self {
-            _ if self.mean - self.half_width > 0.0 => Verdict::Holds,
-            _ if self.mean + self.half_width < 0.0 => Verdict::Fails,
-            _ => Verdict::Undecided,
+            Judgement::Difference { mean, half_width } if mean > half_width => Verdict::Holds,
+            Judgement::Difference { mean, half_width } if mean < -half_width => Verdict::Fails,
+            Judgement::Difference { .. } => Verdict::Undecided,
+            Judgement::Equality { deviation, bound } if deviation <= bound => Verdict::Holds,
+            Judgement::Equality { .. } => Verdict::Fails,
         }
     }
 }
 
-impl Display for Interval {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3e} ± {:.1e}", self.mean, self.half_width)
+impl Claims {
+    /// A new claim, whose parts follow.
+    pub fn claim(&mut self, sentence: &str) -> &mut Claim {
+        self.0.push(Claim { sentence: sentence.to_owned(), parts: Vec::new() });
+        self.0.last_mut().expect("just pushed")
     }
-}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Holds,
-    Fails,
-    Undecided,
-}
-
-impl Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Verdict::Holds => "holds",
-            Verdict::Fails => "FAILS",
-            Verdict::Undecided => "UNDECIDED",
-        })
+    /// Prints every claim with its numbers, and is an error unless all hold.
+    pub fn judge(&self) -> Result<(), String> {
+        println!("{self}");
+        let short = self.0.iter().filter(|claim| claim.verdict() != Verdict::Holds).count();
+        if short == 0 { Ok(()) } else { Err(format!("{short} of {} claims do not hold", self.0.len())) }
     }
-}
-
-/// A sentence of a paper, and what was found.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    pub sentence: String,
-    pub numbers: String,
-    pub verdict: Verdict,
 }
 
 impl Claim {
-    /// That a quantity is positive, by its interval.
-    pub fn positive(sentence: impl Into<String>, interval: Interval) -> Self {
-        Self { sentence: sentence.into(), numbers: interval.to_string(), verdict: interval.verdict() }
+    /// It must be above 0 that is given here for each of several independent problems.
+    pub fn above(&mut self, what: impl Into<String>, differences: &[f64]) -> &mut Self {
+        let (mean, half_width) = interval(differences);
+        self.parts.push((what.into(), Judgement::Difference { mean, half_width }));
+        self
     }
 
-    /// That several quantities are positive: the verdict and the numbers of the least decided one.
-    ///
-    /// Panics if there is none.
-    pub fn all_positive(sentence: impl Into<String>, intervals: impl IntoIterator<Item = (String, Interval)>) -> Self {
-        let sides = |interval: &Interval| interval.mean / interval.half_width.max(f64::MIN_POSITIVE);
-        let (name, least) = (intervals.into_iter())
-            .min_by(|(_, a), (_, b)| sides(a).total_cmp(&sides(b)))
-            .expect("a claim about something");
-        Self { sentence: sentence.into(), numbers: format!("least: {least} ({name})"), verdict: least.verdict() }
+    /// It must be 0 within rounding.
+    pub fn equal(&mut self, what: impl Into<String>, deviation: f64, bound: f64) -> &mut Self {
+        self.parts.push((what.into(), Judgement::Equality { deviation, bound }));
+        self
     }
 
-    /// That something is so, which needs no interval.
-    pub fn certain(sentence: impl Into<String>, numbers: String, holds: bool) -> Self {
-        let verdict = if holds { Verdict::Holds } else { Verdict::Fails };
-        Self { sentence: sentence.into(), numbers, verdict }
+    fn verdict(&self) -> Verdict {
+        let worst = |worst, verdict| if verdict > worst { verdict } else { worst };
+        let none = if self.parts.is_empty() { Verdict::Undecided } else { Verdict::Holds };
+        self.parts.iter().map(|(_, judgement)| judgement.verdict()).fold(none, worst)
     }
 }
 
-/// Prints each claim with its verdict; the error says how many do not hold.
-pub fn report(claims: &[Claim]) -> Result<(), String> {
-    println!("\nClaims (a claim holds when the 95 % interval of the difference lies on its side):\n");
-    for Claim { sentence, numbers, verdict } in claims {
-        println!("  {verdict:<9}  {sentence}\n             {numbers}");
+impl Display for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Claims (differences on the same problems, with 95 % intervals):\n")?;
+        for claim in &self.0 {
+            writeln!(f, "{:<9}  {}", claim.verdict().word(), claim.sentence)?;
+            for (what, judgement) in &claim.parts {
+                let word = if judgement.verdict() == claim.verdict() { "" } else { judgement.verdict().word() };
+                match judgement {
+                    Judgement::Difference { mean, half_width } => {
+                        writeln!(f, "             {what:<44} {mean:>+8.3} ± {half_width:.3}  {word}")?;
+                    }
+                    Judgement::Equality { deviation, bound } => {
+                        writeln!(f, "             {what:<44} {deviation:>8.1e} (at most {bound:e})  {word}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
-    match claims.iter().filter(|claim| claim.verdict != Verdict::Holds).count() {
-        0 => Ok(()),
-        missing => Err(format!("{missing} of {} claims do not hold", claims.len())),
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Verdict::Holds => "holds",
+            Verdict::Undecided => "UNDECIDED",
+            Verdict::Fails => "FAILS",
+        }
     }
+}
+
+/// Mean and half the width of the 95 % interval, by Student's t. Of fewer than two numbers the width is infinite.
+pub fn interval(x: &[f64]) -> (f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    if x.len() < 2 {
+        return (mean, f64::INFINITY);
+    }
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, student(x.len() - 1) * (variance / n).sqrt())
+}
+
+/// The 97.5 % quantile of Student's t distribution: tabulated, and from 10 degrees of freedom on by the expansion of
+/// Cornish and Fisher (Abramowitz and Stegun 26.7.5), which is right to three decimals there.
+fn student(freedom: usize) -> f64 {
+    const FEW: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+    if let Some(&quantile) = FEW.get(freedom - 1) {
+        return quantile;
+    }
+    let (z, n) = (1.959_964_f64, freedom as f64);
+    let first = (z.powi(3) + z) / 4.0;
+    let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
+    let third = (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0;
+    z + first / n + second / n.powi(2) + third / n.powi(3)
 }

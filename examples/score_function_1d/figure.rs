@@ -30,7 +30,7 @@ pub fn draw(path: &Path, cells: &[Errors], curves: &[Curve]) -> Outcome {
     let start: Vec<&Errors> = cells.iter().filter(|cell| cell.theta == crate::START).collect();
     let errors = (0..3).flat_map(|i| {
         let exact = start.iter().map(|cell| (cell.n as f64, ESTIMATORS[i].exact_mse(cell.theta, cell.n)));
-        let sampled = start.iter().map(|cell| (cell.n as f64, crate::mean_and_std(&cell.squared[i]).0));
+        let sampled = start.iter().map(|cell| (cell.n as f64, crate::mean_and_std(&cell.squared(i)).0));
         [(false, exact.collect::<Vec<_>>()), (true, sampled.collect())].map(|(dots, points)| Series {
             estimator: i,
             dots,

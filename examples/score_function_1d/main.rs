@@ -14,7 +14,7 @@ use std::path::Path;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use claims::{Claim, Interval};
+use claims::{Claims, interval};
 use problem::ESTIMATORS;
 use study::{Curve, Errors, cell_seed, errors, learn, mean_and_std};
 
@@ -29,10 +29,10 @@ struct Options {
     /// Up to 1000 samples and batches of 1, 10 and 100 (the paper states neither): takes long.
     #[arg(long)]
     paper: bool,
-    /// Independent runs of gradient ascent for each cell (the paper: 100).
-    #[arg(long, default_value_t = 1000)]
+    /// Independent runs of gradient ascent for each cell, at least 20 (the paper: 100).
+    #[arg(long, default_value_t = 2000)]
     repeats: usize,
-    /// Estimates for each mean squared error (the paper: 100).
+    /// Estimates for each mean squared error, at least 20 (the paper: 100).
     #[arg(long, default_value_t = 100_000)]
     estimates: usize,
     /// Steps of gradient ascent.
@@ -89,7 +89,7 @@ fn score_function_1d(mut options: Options) -> common::Outcome {
     figure::draw(&folder.join("score_function_1d.svg"), &cells, &curves)?;
     println!("mse.csv, learning.csv and score_function_1d.svg are in {}", folder.display());
     if options.check {
-        claims::report(&claims(&cells, &curves))?;
+        claims(&cells, &curves).judge()?;
     }
     Ok(())
 }
@@ -112,7 +112,7 @@ fn grid(options: &Options) -> Result<(Vec<usize>, Vec<usize>), String> {
         return Err("--samples: give them in increasing order, and at least two for --check".to_owned());
     }
     for (name, number, least) in
-        [("--repeats", options.repeats, 2), ("--estimates", options.estimates, 2), ("--steps", options.steps, 1)]
+        [("--repeats", options.repeats, 20), ("--estimates", options.estimates, 20), ("--steps", options.steps, 1)]
     {
         if number < least {
             return Err(format!("{name} must be at least {least}"));
@@ -121,20 +121,27 @@ fn grid(options: &Options) -> Result<(Vec<usize>, Vec<usize>), String> {
     Ok((samples, batches))
 }
 
-/// (sampled − exact mean squared error) in standard errors.
-fn z_score(cell: &Errors, estimator: usize) -> f64 {
-    let Interval { mean, half_width } = Interval::of(cell.squared[estimator].iter().copied());
-    (mean - ESTIMATORS[estimator].exact_mse(cell.theta, cell.n)) / (half_width / 1.96)
+/// (sampled − exact) in standard errors: of the mean squared error, and of the bias.
+fn z_scores(cell: &Errors, estimator: usize) -> [f64; 2] {
+    let exact = ESTIMATORS[estimator];
+    let z = |numbers: &[f64], exact: f64| {
+        let (mean, half_width) = interval(numbers);
+        (mean - exact) / (half_width / 1.96)
+    };
+    [
+        z(&cell.squared(estimator), exact.exact_mse(cell.theta, cell.n)),
+        z(&cell.differences[estimator], exact.exact_bias(cell.theta, cell.n)),
+    ]
 }
 
 fn print_errors(cells: &[Errors]) {
-    let estimates = cells[0].squared[0].len();
+    let estimates = cells[0].differences[0].len();
     println!("Mean squared error of one estimate, closed form (and z-score of {estimates} sampled ones):\n");
     println!("    θ     N {:>22}{:>22}{:>22}   LSF's bias", "SF", "LSF", "PW");
     for cell in cells {
         print!("{:>5} {:>5}", cell.theta, cell.n);
         for (i, estimator) in ESTIMATORS.iter().enumerate() {
-            print!("{:>22}", format!("{:.4} ({:+.1})", estimator.exact_mse(cell.theta, cell.n), z_score(cell, i)));
+            print!("{:>22}", format!("{:.4} ({:+.1})", estimator.exact_mse(cell.theta, cell.n), z_scores(cell, i)[0]));
         }
         println!("{:>13.4}", ESTIMATORS[1].exact_bias(cell.theta, cell.n));
     }
@@ -162,109 +169,95 @@ fn print_learning(curves: &[Curve], options: &Options) {
 }
 
 /// What the paper says of its figure 1 (a) and (b), at θ = 0 and with the first batch size.
-fn claims(cells: &[Errors], curves: &[Curve]) -> Vec<Claim> {
+///
+/// Differences are relative: of squared errors to the (second) closed form, of objectives to 1/N, the distance of their
+/// largest value from 0.
+fn claims(cells: &[Errors], curves: &[Curve]) -> Claims {
     let start: Vec<&Errors> = cells.iter().filter(|cell| cell.theta == START).collect();
     let learning: Vec<&[Curve]> =
         curves.chunks(ESTIMATORS.len()).filter(|cell| cell[0].batch == curves[0].batch).collect();
     let (sf, lsf, pw) = (0, 1, 2);
-    let (first, last) = (0, start.len() - 1);
-    let error = |a: usize, b: usize, at: usize| Interval::paired(&start[at].squared[a], &start[at].squared[b]);
-    let rise = |i: usize, at: usize| {
-        let name = format!("N = {} to {}", start[at].n, start[at + 1].n);
-        (name, Interval::paired(&start[at + 1].squared[i], &start[at].squared[i]))
+    let last = start.len() - 1;
+    let n = |at: usize| start[at].n;
+    let differences =
+        |a: &[f64], b: &[f64], unit: f64| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| (a - b) / unit).collect() };
+    // How much larger the error of estimator `a` is at N number `at` than that of `b` at number `to`.
+    let error = |(a, at): (usize, usize), (b, to): (usize, usize)| {
+        let unit = ESTIMATORS[b].exact_mse(START, n(to));
+        differences(&start[at].squared(a), &start[to].squared(b), unit)
     };
-    let fall = |i: usize, at: usize| {
-        let (name, Interval { mean, half_width }) = rise(i, at);
-        (name, Interval { mean: -mean, half_width })
+    // How much larger the objective is that ascent by `a` reaches than by `b`.
+    let value = |(a, at): (usize, usize), (b, to): (usize, usize)| {
+        differences(&learning[at][a].last, &learning[to][b].last, 1.0 / n(to) as f64)
     };
-    let value = |a: usize, b: usize, at: usize| Interval::paired(&learning[at][a].last, &learning[at][b].last);
-    let gap = |at: usize| -> Vec<f64> {
-        learning[at][pw].last.iter().zip(&learning[at][lsf].last).map(|(pw, lsf)| pw - lsf).collect()
-    };
-    let (n_first, n_last) = (start[first].n, start[last].n);
-    let scores: Vec<f64> = cells.iter().flat_map(|cell| (0..ESTIMATORS.len()).map(|i| z_score(cell, i))).collect();
+    let mut claims = Claims::default();
+
+    let scores: Vec<f64> = cells.iter().flat_map(|cell| (0..3).flat_map(|i| z_scores(cell, i))).collect();
     let largest = scores.iter().fold(0.0_f64, |largest, z| if z.abs() <= largest { largest } else { z.abs() });
     let beyond = scores.iter().filter(|z| z.abs() > 2.0).count();
-    let best =
-        (0..last).max_by(|&a, &b| learning[a][sf].mean.last().unwrap().total_cmp(learning[b][sf].mean.last().unwrap()));
-    let best = best.expect("two numbers of samples");
-    vec![
-        Claim::certain(
-            "The sampled errors are those of the closed forms (no z-score beyond 4)",
-            format!("largest |z| = {largest:.2}; {beyond} of {} beyond 2", scores.len()),
-            largest <= 4.0,
-        ),
-        Claim::positive(
-            format!("\"At small N, LSF has higher MSE than SF\": MSE(LSF) − MSE(SF) at N = {n_first}"),
-            error(lsf, sf, first),
-        ),
-        Claim::positive(
-            format!("At large N it is SF's that is higher: MSE(SF) − MSE(LSF) at N = {n_last}"),
-            error(sf, lsf, last),
-        ),
-        Claim::all_positive(
-            "\"The MSE of SF increases with N\": each increase from N = 4 on (before, 15/N falls faster)",
-            (0..last).filter(|&at| start[at].n >= 4).map(|at| rise(sf, at)),
-        ),
-        Claim::all_positive("\"The MSE of LSF decreases with N\": each decrease", (0..last).map(|at| fall(lsf, at))),
-        Claim::all_positive(
-            "\"PW achieves the lowest MSE\": MSE(SF) − MSE(PW) and MSE(LSF) − MSE(PW) at every N",
-            (0..=last).flat_map(|at| {
-                [("SF", sf), ("LSF", lsf)].map(|(name, i)| (format!("{name}, N = {}", start[at].n), error(i, pw, at)))
-            }),
-        ),
-        Claim::positive(
-            format!("\"When N is small, LSF is outperformed by SF\": L(SF) − L(LSF) after ascent with N = {n_first}"),
-            value(sf, lsf, first),
-        ),
-        Claim::positive(
-            format!("\"When N is large, LSF outperforms SF\": L(LSF) − L(SF) after ascent with N = {n_last}"),
-            value(lsf, sf, last),
-        ),
-        Claim::positive(
-            format!("\"As N increases, SF degrades\": L(SF) with its best N = {} − with N = {n_last}", start[best].n),
-            Interval::paired(&learning[best][sf].last, &learning[last][sf].last),
-        ),
-        Claim::all_positive(
-            "\"whereas LSF improves\": each increase of L(LSF)",
-            (0..last).map(|at| {
-                let name = format!("N = {} to {}", start[at].n, start[at + 1].n);
-                (name, Interval::paired(&learning[at + 1][lsf].last, &learning[at][lsf].last))
-            }),
-        ),
-        Claim::positive(
-            format!("\"LSF catches up with PW\": L(PW) − L(LSF) with N = {n_first} less the same with N = {n_last}"),
-            Interval::paired(&gap(first), &gap(last)),
-        ),
-        Claim::all_positive(
-            "\"PW is the best when available\": L(PW) − L(SF) and L(PW) − L(LSF) at every N",
-            (0..=last).flat_map(|at| {
-                [("SF", sf), ("LSF", lsf)].map(|(name, i)| (format!("{name}, N = {}", start[at].n), value(pw, i, at)))
-            }),
-        ),
-        Claim::positive(
-            "\"The performance of different estimates correlates strongly with the MSE\": the correlation of ln MSE with ln(−L)",
-            correlation(&start, &learning),
-        ),
-    ]
+    claims.claim("Sampled mean squared errors and biases are those of the closed forms").equal(
+        format!("largest |z| ({beyond} of {} beyond 2)", scores.len()),
+        largest,
+        4.0,
+    );
+
+    let claim = claims.claim("\"At small N, LSF has higher MSE than SF\", at large N SF has");
+    claim.above(format!("MSE(LSF) − MSE(SF), N = {}", n(0)), &error((lsf, 0), (sf, 0)));
+    claim.above(format!("MSE(SF) − MSE(LSF), N = {}", n(last)), &error((sf, last), (lsf, last)));
+
+    let claim = claims.claim("\"The MSE of SF increases with N\" (from N = 4 on: before, 15/N falls faster)");
+    for at in (0..last).filter(|&at| n(at) >= 4) {
+        claim.above(format!("N = {} over N = {}", n(at + 1), n(at)), &error((sf, at + 1), (sf, at)));
+    }
+    let claim = claims.claim("\"The MSE of LSF decreases with N\"");
+    for at in 0..last {
+        claim.above(format!("N = {} over N = {}", n(at), n(at + 1)), &error((lsf, at), (lsf, at + 1)));
+    }
+    let claim = claims.claim("\"PW achieves the lowest MSE\"");
+    for at in 0..=last {
+        claim.above(format!("MSE(SF) − MSE(PW), N = {}", n(at)), &error((sf, at), (pw, at)));
+        claim.above(format!("MSE(LSF) − MSE(PW), N = {}", n(at)), &error((lsf, at), (pw, at)));
+    }
+
+    let claim = claims.claim("\"When N is small, LSF is outperformed by SF\", when it is large SF by LSF");
+    claim.above(format!("L(SF) − L(LSF), N = {}", n(0)), &value((sf, 0), (lsf, 0)));
+    claim.above(format!("L(LSF) − L(SF), N = {}", n(last)), &value((lsf, last), (sf, last)));
+
+    let mean = |at: usize| mean_and_std(&learning[at][sf].last).0;
+    let best = (0..=last).fold(0, |best, at| if mean(at) > mean(best) { at } else { best });
+    let claim = claims.claim("\"As N increases, SF degrades significantly in performance whereas LSF improves\"");
+    claim.above(format!("L(SF), N = {} (its best) over N = {}", n(best), n(last)), &value((sf, best), (sf, last)));
+    for at in 0..last {
+        claim.above(format!("L(LSF), N = {} over N = {}", n(at + 1), n(at)), &value((lsf, at + 1), (lsf, at)));
+    }
+
+    let gap = |at: usize| differences(&learning[at][pw].last, &learning[at][lsf].last, 1.0);
+    claims
+        .claim("\"When N is large, LSF catches up with PW\"")
+        .above(format!("L(PW) − L(LSF), N = {} over N = {}", n(0), n(last)), &differences(&gap(0), &gap(last), 1.0));
+    let claim = claims.claim("\"PW is the best when available\"");
+    for at in 0..=last {
+        claim.above(format!("L(PW) − L(SF), N = {}", n(at)), &value((pw, at), (sf, at)));
+        claim.above(format!("L(PW) − L(LSF), N = {}", n(at)), &value((pw, at), (lsf, at)));
+    }
+    claims
+        .claim("\"The performance of different estimates correlates strongly with the MSE\"")
+        .above("correlation of ln MSE with ln(−L), less 0.5", &correlations(&start, &learning).map(|r| r - 0.5));
+    claims
 }
 
-/// Pearson's correlation over all cells, with Fisher's interval (in z = artanh r, around it).
-fn correlation(errors: &[&Errors], learning: &[&[Curve]]) -> Interval {
-    let pairs: Vec<(f64, f64)> = (errors.iter().zip(learning))
-        .flat_map(|(errors, curves)| {
-            (0..ESTIMATORS.len())
-                .map(|i| (mean_and_std(&errors.squared[i]).0.ln(), (-mean_and_std(&curves[i].last).0).ln()))
-        })
-        .collect();
-    let (x, y): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
-    let ((x_mean, x_std), (y_mean, y_std)) = (mean_and_std(&x), mean_and_std(&y));
-    let count = pairs.len() as f64;
-    let covariance = pairs.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum::<f64>() / (count - 1.0);
-    let r = covariance / (x_std * y_std);
-    // The lower end is what decides; the interval is symmetric in artanh r.
-    let lower = (r.atanh() - 1.96 / (count - 3.0).sqrt()).tanh();
-    Interval { mean: r, half_width: r - lower }
+/// Pearson's correlation, over estimators and N, of ln MSE with ln(−L), in each tenth of the runs.
+fn correlations(errors: &[&Errors], learning: &[&[Curve]]) -> [f64; 10] {
+    std::array::from_fn(|tenth| {
+        let mean = |all: &[f64]| mean_and_std(&all.iter().skip(tenth).step_by(10).copied().collect::<Vec<_>>()).0;
+        let cells = errors.iter().zip(learning).flat_map(|(errors, curves)| {
+            (0..ESTIMATORS.len()).map(move |i| (mean(&errors.squared(i)).ln(), (-mean(&curves[i].last)).ln()))
+        });
+        let (x, y): (Vec<f64>, Vec<f64>) = cells.unzip();
+        let ((x_mean, x_std), (y_mean, y_std)) = (mean_and_std(&x), mean_and_std(&y));
+        let products = x.iter().zip(&y).map(|(x, y)| (x - x_mean) * (y - y_mean));
+        products.sum::<f64>() / (x.len() as f64 - 1.0) / (x_std * y_std)
+    })
 }
 
 fn write_errors(path: &Path, cells: &[Errors]) -> common::Outcome {
@@ -272,7 +265,7 @@ fn write_errors(path: &Path, cells: &[Errors]) -> common::Outcome {
     file.write_record(["estimator", "theta", "n", "mse", "mse_exact"])?;
     for (i, estimator) in ESTIMATORS.iter().enumerate() {
         for cell in cells {
-            let mse = mean_and_std(&cell.squared[i]).0;
+            let mse = mean_and_std(&cell.squared(i)).0;
             let numbers = [cell.theta, cell.n as f64, mse, estimator.exact_mse(cell.theta, cell.n)];
             let numbers = numbers.map(|number| number.to_string());
             file.write_record(std::iter::once(estimator.name()).chain(numbers.iter().map(String::as_str)))?;

@@ -47,7 +47,7 @@ impl Estimator {
     /// E[estimate] − L′(θ).
     pub fn exact_bias(self, theta: f64, n: usize) -> f64 {
         match self {
-            Estimator::LinearisedScoreFunction => -2.0 * theta / n as f64,
+            Estimator::LinearisedScoreFunction => 0.0 - 2.0 * theta / n as f64,
             Estimator::ScoreFunction | Estimator::PathWise => 0.0,
         }
     }

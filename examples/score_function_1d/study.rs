@@ -15,12 +15,19 @@ use crate::problem::{ESTIMATORS, Estimator, gradient, noise, objective};
 /// How many samples a program is given at once, about.
 const BLOCK: usize = 50_000;
 
-/// The squared errors of single estimates at one θ and N, for each estimator `[repeats]`.
+/// Estimates at one θ and N.
 pub struct Errors {
     pub theta: f64,
     pub n: usize,
-    pub squared: [Vec<f64>; 3],
-    pub biases: [Vec<f64>; 3],
+    /// estimate − L′(θ), for each estimator.
+    pub differences: [Vec<f64>; 3],
+}
+
+impl Errors {
+    /// The squared errors of one estimator.
+    pub fn squared(&self, estimator: usize) -> Vec<f64> {
+        self.differences[estimator].iter().map(|x| x * x).collect()
+    }
 }
 
 /// Many estimates at one θ and N.
@@ -43,12 +50,7 @@ pub fn errors(theta: f64, n: usize, estimates: usize, seed: u64) -> Errors {
         let all = blocks.iter().flat_map(|results| results[i].iter());
         all.take(estimates).map(|estimate| estimate - gradient(theta)).collect::<Vec<f64>>()
     });
-    Errors {
-        theta,
-        n,
-        squared: differences.clone().map(|all| all.iter().map(|x| x * x).collect()),
-        biases: differences,
-    }
+    Errors { theta, n, differences }
 }
 
 /// The objective after each step of ascent, for each of many repeats.
