@@ -90,7 +90,7 @@ fn the_gradients_are_the_formulas_of_the_paper_sample_by_sample() {
     let objective = Additive::new(OUTCOMES, features, outer);
     let numbers = objective.distribution.sample(&theta(), 7, &mut stream(3, 0));
     let tape = Tape::new();
-    let theta = tape.input("theta", &theta());
+    let theta = tape.input("theta", theta());
     let x = numbers.record(&tape);
     let scores = objective.distribution.log_prob(x, theta).jacobian(theta); // [7, 3]
     let phi = features(x, theta);
@@ -135,7 +135,7 @@ fn the_closed_forms_of_the_one_dimensional_problem_are_exact() {
             approx::assert_abs_diff_eq!(weights.sum(), 1.0, epsilon = 1e-14);
             for estimator in ESTIMATORS {
                 let tape = Tape::new();
-                let parameter = tape.input("theta", &arr1(&[theta]));
+                let parameter = tape.input("theta", arr1(&[theta]));
                 let estimates = vmap(|noise| estimator.estimate(parameter, noise), tape.input("noise", &noise)).value();
                 let estimates = estimates.into_shape_with_order(weights.len()).unwrap();
                 let bias = (&estimates * &weights).sum() - gradient(theta);
@@ -158,7 +158,7 @@ fn the_path_wise_gradient_sees_features_and_outer_functions_of_the_parameters() 
     for n in 1..=3 {
         let (noise, weights) = tuples(n);
         let tape = Tape::new();
-        let parameter = tape.input("theta", &arr1(&[theta]));
+        let parameter = tape.input("theta", arr1(&[theta]));
         let noise = tape.input("noise", &noise);
         let path_wise = vmap(|noise| objective.path_wise(noise, parameter), noise);
         let score_function = vmap(
@@ -189,7 +189,7 @@ fn samplers_sample_what_the_log_probabilities_say() {
     let numbers = OUTCOMES.sample(&theta(), 100_000, &mut stream(5, 0));
     let tape = Tape::new();
     let (all, factors) = OUTCOMES.outcomes().unwrap();
-    let probabilities = OUTCOMES.log_prob(all.record(&tape), tape.input("theta", &theta())).value().exp();
+    let probabilities = OUTCOMES.log_prob(all.record(&tape), tape.input("theta", theta())).value().exp();
     assert_eq!(factors, Array1::<f64>::ones(3));
     approx::assert_abs_diff_eq!(probabilities.sum(), 1.0, epsilon = 1e-15);
     for (k, &p) in probabilities.iter().enumerate() {

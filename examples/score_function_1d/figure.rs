@@ -91,7 +91,7 @@ fn logarithmic(area: &Area<'_>, title: &str, (x_name, y_name): (&str, &str), ser
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::LowerLeft)
         .label_font(("sans-serif", 13))
         .background_style(WHITE.mix(0.8))
         .draw()?;
@@ -103,12 +103,22 @@ fn course<'a>(area: &Area<'_>, curves: impl Iterator<Item = &'a Curve> + Clone, 
     let steps = curves.clone().map(|curve| curve.mean.len() - 1).max().unwrap_or(1);
     let low = curves.clone().flat_map(|curve| &curve.mean).fold(-1.0_f64, |low, &x| low.min(x));
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("L during ascent, N = {n}"), ("sans-serif", 16))
+        .caption(format!("L during ascent, mean and std, N = {n}"), ("sans-serif", 16))
         .margin(12)
+        .margin_right(24)
         .x_label_area_size(36)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..steps as f64, low * 1.5..0.1)?;
-    chart.configure_mesh().x_desc("step").y_desc("L").max_light_lines(1).label_style(("sans-serif", 13)).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("step")
+        .y_desc("L")
+        .x_labels(6)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{:.1}", y + 0.0))
+        .max_light_lines(1)
+        .label_style(("sans-serif", 13))
+        .draw()?;
     for (curve, colour) in curves.zip(COLOURS) {
         let bounds = |sign: f64| {
             let values = curve.mean.iter().zip(&curve.std).map(move |(mean, std)| mean + sign * std);

@@ -89,6 +89,7 @@ fn score_function_1d(mut options: Options) -> common::Outcome {
     figure::draw(&folder.join("score_function_1d.svg"), &cells, &curves)?;
     println!("mse.csv, learning.csv and score_function_1d.svg are in {}", folder.display());
     if options.check {
+        println!("\nBelow, errors are relative to the second one's closed form, and objectives in units of 1/N.\n");
         claims(&cells, &curves).judge()?;
     }
     Ok(())

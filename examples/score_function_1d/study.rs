@@ -35,7 +35,7 @@ pub fn errors(theta: f64, n: usize, estimates: usize, seed: u64) -> Errors {
     let block = (BLOCK / n).clamp(1, estimates);
     let program = {
         let tape = Tape::new();
-        let parameter = tape.input("theta", &ndarray::arr1(&[theta]));
+        let parameter = tape.input("theta", ndarray::arr1(&[theta]));
         let noise = tape.input("noise", ArrayD::zeros(vec![block, n, 1]));
         let results = ESTIMATORS.map(|estimator| vmap(|noise| estimator.estimate(parameter, noise), noise));
         tape.compile([parameter, noise], results)
