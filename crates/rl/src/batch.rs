@@ -50,7 +50,7 @@ impl Episodes {
         [states.into(), actions.into(), rewards.into(), step_mask.into(), value_mask.into()]
     }
 
-    fn from_handles(handles: &[Handle]) -> Self {
+    pub(crate) fn from_handles(handles: &[Handle]) -> Self {
         Self {
             states: handles[0].index(),
             actions: handles[1].index(),
@@ -91,16 +91,22 @@ impl Episodes {
     /// These N trajectories as N / `batch` batches, along a new leading axis, ready for [`map`](Self::map).
     #[track_caller]
     pub(crate) fn in_batches(&self, batch: usize) -> Self {
-        let split = |handle: Handle| {
-            let shape = handle.shape();
-            let shape = [shape[0] / batch, batch, shape[1]];
-            match handle {
-                Handle::Var(var) => var.reshape(&shape).into(),
-                Handle::Index(index) => index.reshape(&shape).into(),
-            }
-        };
-        Self::from_handles(&self.handles().map(split))
+        Self::from_handles(&split_leading(&self.handles(), batch))
     }
+}
+
+/// Arrays of N · `size` in front, as arrays `[N, size, …]`.
+#[track_caller]
+pub(crate) fn split_leading(handles: &[Handle], size: usize) -> Vec<Handle> {
+    let split = |handle: &Handle| -> Handle {
+        let shape = handle.shape();
+        let shape = [&[shape[0] / size, size], &shape[1..]].concat();
+        match handle {
+            Handle::Var(var) => var.reshape(&shape).into(),
+            Handle::Index(index) => index.reshape(&shape).into(),
+        }
+    };
+    handles.iter().map(split).collect()
 }
 
 /// The gradient by `theta` of a surrogate of each single trajectory, in one computation: `[N]` followed by θ's shape.

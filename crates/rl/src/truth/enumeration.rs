@@ -3,9 +3,10 @@
 use std::fmt::{self, Display};
 
 use ad::{Tape, Var};
-use ndarray::{Array1, Array2, ArrayD};
+use ndarray::{Array1, Array2, ArrayD, s};
 use rayon::prelude::*;
 
+use super::tuples::{products, tuples};
 use super::value::{Horizon, check_discount, derivatives, derivatives_of};
 use crate::batch::{Batch, Episodes};
 use crate::error::{Error, Result};
@@ -168,23 +169,18 @@ impl Setting {
             return Err(Error::Empty { what: "trajectories in a batch" });
         }
         let single = self.mdp.enumerate(&self.sampler(), self.horizon)?;
-        let (count, size) = (single.probabilities.len(), u32::try_from(batch).unwrap_or(u32::MAX));
-        let tuples = count
-            .checked_pow(size)
-            .filter(|&tuples| tuples <= TUPLE_LIMIT)
-            .ok_or(Error::TooManyTrajectories { count: (count as f64).powf(batch as f64), limit: TUPLE_LIMIT })?;
-        // Tuple k has the digits of k, in base `count`, as its members. Tuples are taken so many at a time; those beyond the
-        // last have probability 0.
-        let at_a_time = tuples.div_ceil(tuples.div_ceil(TUPLES_AT_A_TIME));
-        let member = |tuple: usize, i: usize| tuple / count.pow(i as u32) % count;
+        let members = tuples(single.probabilities.len(), batch)?;
+        let probabilities = products(&single.probabilities, &members, batch);
+        // Tuples are taken so many at a time; what the last part lacks is filled up with probability 0.
+        let count = probabilities.len();
+        let at_a_time = count.div_ceil(count.div_ceil(TUPLES_AT_A_TIME));
         let part = |first: usize| -> (Rollout, Array1<f64>) {
-            let members: Vec<usize> =
-                (0..at_a_time * batch).map(|n| member((first + n / batch).min(tuples - 1), n % batch)).collect();
-            let probability = |tuple: usize| -> f64 {
-                let product = (0..batch).map(|i| single.probabilities[member(tuple, i)]).product();
-                if tuple < tuples { product } else { 0.0 }
-            };
-            (single.rollout.select(&members), (first..first + at_a_time).map(probability).collect())
+            let last = (first + at_a_time).min(count);
+            let (mut members, mut probabilities) =
+                (members[first * batch..last * batch].to_vec(), probabilities.slice(s![first..last]).to_vec());
+            members.resize(at_a_time * batch, 0);
+            probabilities.resize(at_a_time, 0.0);
+            (single.rollout.select(&members), Array1::from(probabilities))
         };
 
         let tape = Tape::new();
@@ -198,7 +194,7 @@ impl Setting {
         let expectation = (quantities * probability.reshape(&shape)).sum_axes(&[0]);
         let results = results(expectation, fixed.theta);
         let program = tape.compile(episodes.handles().into_iter().chain([probability.into()]), results);
-        let parts: Vec<usize> = (0..tuples).step_by(at_a_time).collect();
+        let parts: Vec<usize> = (0..count).step_by(at_a_time).collect();
         let sums = parts.par_iter().map(|&first| {
             let (rollout, probabilities) = part(first);
             let values = rollout.values().into_iter().chain([(&probabilities).into()]).collect::<Vec<_>>();
@@ -241,9 +237,6 @@ impl Recorded {
     }
 }
 
-/// How many batches [`check_unbiased`] lists at most.
-const TUPLE_LIMIT: usize = 1_000_000;
-
 /// How many batches are held in memory at a time (by each thread), at most.
 const TUPLES_AT_A_TIME: usize = 4096;
 
@@ -283,6 +276,12 @@ impl OrderReport {
 }
 
 impl Report {
+    /// Of the derivatives of orders 0, 1, …: their expectations, and the truth.
+    pub(super) fn new(expectations: Vec<ArrayD<f64>>, truth: Vec<ArrayD<f64>>) -> Self {
+        let orders = (0..).zip(expectations).zip(truth);
+        Self { orders: orders.map(|((order, expectation), truth)| OrderReport { order, expectation, truth }).collect() }
+    }
+
     /// Whether the derivative of this order is unbiased (to 1e-10).
     ///
     /// Panics if the report does not go that far.
@@ -332,10 +331,7 @@ pub fn check_unbiased(
 ) -> Result<Report> {
     let expectations = setting.expectations(surrogate, order, batch)?;
     let truth = setting.truth(order)?;
-    let orders = (0..).zip(expectations).zip(truth);
-    Ok(Report {
-        orders: orders.map(|((order, expectation), truth)| OrderReport { order, expectation, truth }).collect(),
-    })
+    Ok(Report::new(expectations, truth))
 }
 
 /// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, against the truth it is
