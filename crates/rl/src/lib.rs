@@ -29,11 +29,13 @@
 //! - [`policy`]: distributions on the tape.
 //! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
+//! - [`meta`]: derivatives through inner steps of ascent, exact and estimated.
 //! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
 
 pub mod batch;
 pub mod error;
 pub mod mdp;
+pub mod meta;
 pub mod objective;
 pub mod policy;
 pub mod rollout;

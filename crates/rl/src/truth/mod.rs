@@ -6,3 +6,5 @@ mod value;
 
 pub use enumeration::{OrderReport, Report, Setting, check_estimator, check_unbiased};
 pub use value::{Horizon, Process, derivatives};
+
+pub(crate) use value::check_discount;
