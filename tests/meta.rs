@@ -47,7 +47,8 @@ fn problem(states: usize, actions: usize, seed: u64) -> (TabularMdp, ArrayD<f64>
 
 /// |a − b| in units of the largest |b|.
 fn relative(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
-    let largest = |x: &ArrayD<f64>| x.iter().fold(0.0, |largest: f64, x| if x.abs() <= largest { largest } else { x.abs() });
+    let largest =
+        |x: &ArrayD<f64>| x.iter().fold(0.0, |largest: f64, x| if x.abs() <= largest { largest } else { x.abs() });
     assert_eq!(a.shape(), b.shape());
     largest(&(a - b)) / largest(b)
 }
@@ -69,10 +70,8 @@ fn three_exact_steps_agree_with_the_stored_results_on_the_tape_and_by_roles() {
     let mdp = TabularMdp::new(transition, reward).unwrap();
     let logits = read("in/logits.npy");
 
-    let objective = Objective::twice(
-        Shapes::of_theta(logits.shape()),
-        exact_value(&mdp, GAMMA, &Horizon::Infinite).unwrap(),
-    );
+    let objective =
+        Objective::twice(Shapes::of_theta(logits.shape()), exact_value(&mdp, GAMMA, &Horizon::Infinite).unwrap());
     let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
     let exact = Roles::all(Role { objective: &objective, data: &known });
     let found = exact.meta_gradient(&none(), &logits, 3, 10.0).unwrap();
@@ -229,7 +228,15 @@ fn the_chain_rule_by_roles_is_the_derivative_of_the_same_steps_on_one_tape() {
             assert_close(&found.by_start, &value.grad(theta).value(), 1e-11);
         }
         let all_exact = exact.meta_gradient(&none(), start, steps, rate).unwrap();
-        assert_eq!("EEE".parse::<Permutation>().unwrap().of(exact, sampled).meta_gradient(&none(), start, steps, rate).unwrap(), all_exact);
+        assert_eq!(
+            "EEE"
+                .parse::<Permutation>()
+                .unwrap()
+                .of(exact, sampled)
+                .meta_gradient(&none(), start, steps, rate)
+                .unwrap(),
+            all_exact
+        );
     }
 }
 
@@ -310,9 +317,8 @@ fn bias(estimator: &dyn Estimator, permutation: &str, trajectories: usize, steps
             let all = mdp.enumerate(&softmax(&table(theta)), 2)?;
             assert_eq!(all.probabilities.len(), count);
             let batch = first[role] + if role == 2 { 0 } else { step };
-            let chosen: Vec<usize> = (0..trajectories)
-                .map(|n| draw.get() / count.pow((batch * trajectories + n) as u32) % count)
-                .collect();
+            let chosen: Vec<usize> =
+                (0..trajectories).map(|n| draw.get() / count.pow((batch * trajectories + n) as u32) % count).collect();
             probability.set(chosen.iter().fold(probability.get(), |product, &n| product * all.probabilities[n]));
             let rollout = all.rollout.select(&chosen).into_values();
             Ok(rollout.into_iter().chain([critic.clone().into()]).collect())
@@ -488,8 +494,6 @@ fn the_intrinsic_reward_is_noticed_by_reward_and_critic_alike() {
     };
     let role = Role { objective: &objective, data: &sample };
     let roles = Roles { inner: role, hessian: None, outer: role };
-    let adapted = |phi: f64| {
-        roles.meta_gradient(&ArrayD::from_elem(vec![3, 2], phi), &start, 1, 0.5).unwrap().adapted
-    };
+    let adapted = |phi: f64| roles.meta_gradient(&ArrayD::from_elem(vec![3, 2], phi), &start, 1, 0.5).unwrap().adapted;
     assert_close(&adapted(2.5), &adapted(0.0), 1e-12);
 }

@@ -209,7 +209,8 @@ impl<'a> Roles<'a> {
         steps: usize,
         rate: f64,
     ) -> Result<MetaGradient> {
-        for objective in [Some(self.inner), self.hessian, Some(self.outer)].iter().flatten().map(|role| role.objective) {
+        for objective in [Some(self.inner), self.hessian, Some(self.outer)].iter().flatten().map(|role| role.objective)
+        {
             check_shape("meta-parameters", meta.shape(), &objective.shapes[0])?;
             check_shape("parameters", start.shape(), &objective.shapes[1])?;
         }
