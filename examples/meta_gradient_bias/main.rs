@@ -35,6 +35,9 @@ struct Options {
     /// How many random processes to average over.
     #[arg(long, default_value_t = 200)]
     mdps: usize,
+    /// How many times as many where 16 trajectories or fewer are taken, which is cheap.
+    #[arg(long, default_value_t = 5)]
+    more: usize,
     /// How many independent estimates on each process.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -112,23 +115,25 @@ fn main() -> std::process::ExitCode {
 
 fn meta_gradient_bias(mut options: Options) -> common::Outcome {
     if options.paper {
-        (options.mdps, options.repeats) = (10, 20);
+        (options.mdps, options.more, options.repeats) = (10, 1, 20);
     } else if options.common.quick {
-        (options.mdps, options.repeats) = (options.mdps.min(4), options.repeats.min(3));
+        (options.mdps, options.more, options.repeats) = (options.mdps.min(4), 1, options.repeats.min(3));
     }
-    if options.mdps == 0 || options.repeats < 2 {
-        return Err("--mdps must be at least 1, and --repeats at least 2".into());
+    if options.mdps == 0 || options.more == 0 || options.repeats < 2 {
+        return Err("--mdps and --more must be at least 1, and --repeats at least 2".into());
     }
     let folder = options.common.folder("meta_gradient_bias")?;
     let grid = Grid::new(options.common.quick && !options.paper);
     let cells = grid.cells();
+    let mdps = [options.mdps, options.mdps * options.more];
     println!(
-        "{} cells on {} processes, {} repeats of each; roles are inner gradient, Hessian, outer gradient\n",
+        "{} cells on {} processes ({} where N ≤ 16), {} repeats of each; roles are inner gradient, Hessian, outer gradient\n",
         cells.len(),
-        options.mdps,
+        mdps[0],
+        mdps[1],
         options.repeats
     );
-    let study = Study { seed: options.common.seed, mdps: options.mdps, repeats: options.repeats, cells };
+    let study = Study { seed: options.common.seed, mdps, repeats: options.repeats, cells };
     let (cells, time) = study.run()?;
     let results = Results { grid, cells };
     print(&results);

@@ -29,9 +29,17 @@ pub struct Cell {
     pub rate: f64,
 }
 
+impl Cell {
+    /// Few trajectories are noisy and cost little: these cells are measured on more processes than the others.
+    fn is_cheap(&self) -> bool {
+        self.samples * self.steps < 32
+    }
+}
+
 pub struct Study {
     pub seed: u64,
-    pub mdps: usize,
+    /// Processes for the cells of many trajectories or steps, and for the others.
+    pub mdps: [usize; 2],
     pub repeats: usize,
     pub cells: Vec<Cell>,
 }
@@ -67,19 +75,35 @@ impl Study {
     /// The numbers of every cell, and what one meta-gradient of a cell took on average, in time of one thread.
     pub fn run(&self) -> Result<(Vec<Measured>, Duration)> {
         let programs = self.programs()?;
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} repeats, {eta} left").expect("a valid template");
-        let progress = ProgressBar::new((self.mdps * self.repeats) as u64).with_style(style);
-        // [process][cell] of correlation, deviation; and the time.
-        let measured: Vec<(Vec<[f64; 2]>, Duration)> = (0..self.mdps)
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} estimates, {eta} left").expect("a valid template");
+        let [dear, cheap] = self.mdps;
+        let estimates: usize = (0..dear.max(cheap)).map(|index| self.cells_on(index).count() * self.repeats).sum();
+        let progress = ProgressBar::new(estimates as u64).with_style(style);
+        // [process][cell] of correlation and deviation, and the time.
+        let measured: Vec<(Vec<[f64; 2]>, Duration)> = (0..dear.max(cheap))
             .into_par_iter()
             .map(|index| self.measure(index, &programs, &progress))
             .collect::<Result<_>>()?;
         progress.finish_and_clear();
-        let column = |cell: usize, i: usize| measured.iter().map(|(cells, _)| cells[cell][i]).collect();
-        let cells = self.cells.iter().enumerate();
-        let cells = cells.map(|(c, &cell)| Measured { cell, correlations: column(c, 0), deviations: column(c, 1) });
+        let mut cells: Vec<Measured> = (self.cells.iter())
+            .map(|&cell| Measured { cell, correlations: Vec::new(), deviations: Vec::new() })
+            .collect();
+        for (index, (numbers, _)) in measured.iter().enumerate() {
+            for ((c, _), &[correlation, deviation]) in self.cells_on(index).zip(numbers) {
+                cells[c].correlations.push(correlation);
+                cells[c].deviations.push(deviation);
+            }
+        }
         let total: Duration = measured.iter().map(|(_, time)| *time).sum();
-        Ok((cells.collect(), total / (self.mdps * self.repeats * self.cells.len()) as u32))
+        Ok((cells, total.div_f64(estimates as f64)))
+    }
+
+    /// The cells that are measured on a process, with their numbers.
+    fn cells_on(&self, index: usize) -> impl Iterator<Item = (usize, Cell)> {
+        let [dear, cheap] = self.mdps;
+        let here = move |cell: &Cell| index < if cell.is_cheap() { cheap } else { dear };
+        self.cells.iter().copied().enumerate().filter(move |(_, cell)| here(cell))
     }
 
     fn programs(&self) -> Result<Programs> {
@@ -108,7 +132,7 @@ impl Study {
         Ok(Programs { exact, values, estimated: estimated.collect::<Result<_>>()? })
     }
 
-    /// All cells on one process.
+    /// The cells of one process.
     fn measure(&self, index: usize, programs: &Programs, progress: &ProgressBar) -> Result<(Vec<[f64; 2]>, Duration)> {
         let mdp = process(self.seed, index)?;
         // [repeat][cell] of meta-gradients.
@@ -116,19 +140,20 @@ impl Study {
             .into_par_iter()
             .map(|repeat| {
                 let began = Instant::now();
-                let estimates = self.cells.iter().map(|cell| self.estimate(index, repeat, &mdp, *cell, programs));
-                let estimates = estimates.collect::<Result<_>>();
-                progress.inc(1);
-                Ok((estimates?, began.elapsed()))
+                let cells = self.cells_on(index);
+                let estimates: Vec<ArrayD<f64>> =
+                    cells.map(|(_, cell)| self.estimate(index, repeat, &mdp, cell, programs)).collect::<Result<_>>()?;
+                progress.inc(estimates.len() as u64);
+                Ok((estimates, began.elapsed()))
             })
             .collect::<Result<_>>()?;
         let mut truths: Vec<(usize, f64, ArrayD<f64>)> = Vec::new();
-        let cells = self.cells.iter().enumerate().map(|(c, cell)| {
+        let cells = self.cells_on(index).enumerate().map(|(c, (_, cell))| {
             let known = truths.iter().position(|&(steps, rate, _)| (steps, rate) == (cell.steps, cell.rate));
             let truth = match known {
                 Some(place) => place,
                 None => {
-                    truths.push((cell.steps, cell.rate, self.truth(&mdp, *cell, programs)?));
+                    truths.push((cell.steps, cell.rate, self.truth(&mdp, cell, programs)?));
                     truths.len() - 1
                 }
             };
