@@ -50,8 +50,9 @@ fn lines(
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(40)
-        .build_cartesian_2d(-0.2..last + 0.2, (lowest * 1.1)..1.02)?;
-    // The library places marks of its own; only those at whole numbers have names.
+        // The legend has room of its own, to the right of the last mark.
+        .build_cartesian_2d(-0.2..last * 1.35 + 0.2, (lowest * 1.1)..1.02)?;
+    // The library places marks of its own; only those at whole numbers up to the last have names.
     let mark = |x: &f64| {
         let whole = (x - x.round()).abs() < 1e-9 && *x >= 0.0;
         if whole { panel.marks.get(x.round() as usize).cloned().unwrap_or_default() } else { String::new() }
