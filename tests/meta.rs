@@ -12,7 +12,7 @@ use rand::RngExt;
 use rl::batch::Batch;
 use rl::error::{Error, Result};
 use rl::mdp::TabularMdp;
-use rl::meta::{Objective, Permutation, Role, Roles, Shapes, ascend, evaluates_to, exact_value, surrogate};
+use rl::meta::{Data, Objective, Permutation, Role, Roles, Shapes, ascend, evaluates_to, exact_value, surrogate};
 use rl::objective::{Estimator, ImportanceSampling, ScoreFunction, TayPo, all, allow_biased};
 use rl::policy::softmax;
 use rl::rollout::Rollout;
@@ -273,8 +273,7 @@ fn one_source_of_data_for_two_roles_is_one_batch_for_both() {
     let objective =
         Objective::twice(Shapes::of_theta(&[3, 2]), surrogate(&ImportanceSampling, &problem.mdp, GAMMA, 6, 9).unwrap());
     let (inner, outer) = (problem.data(0), problem.data(2));
-    let [inner, outer] = [&inner as &dyn Fn(usize, &ArrayD<f64>) -> Result<Vec<Value<'static>>>, &outer]
-        .map(|data| Role { objective: &objective, data });
+    let [inner, outer] = [&inner as &Data<'_>, &outer].map(|data| Role { objective: &objective, data });
     let found = Roles { inner, hessian: Some(inner), outer }.meta_gradient(&none(), &problem.start, 1, 0.4).unwrap();
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.start);

@@ -19,6 +19,6 @@ mod roles;
 mod tabular;
 mod unrolled;
 
-pub use roles::{MetaGradient, Objective, Permutation, Role, Roles, Shapes};
+pub use roles::{Data, MetaGradient, Objective, Permutation, Role, Roles, Shapes};
 pub use tabular::{exact_value, surrogate};
 pub use unrolled::{ascend, evaluates_to};

@@ -72,14 +72,16 @@ impl Objective {
     }
 }
 
+/// Where an objective's data come from: their values at inner step i (for the outer objective i = K) and parameters θ_i.
+pub type Data<'a> = dyn Fn(usize, &ArrayD<f64>) -> Result<Vec<Value<'static>>> + 'a;
+
 /// An [`Objective`] and where its data come from.
 #[derive(Clone, Copy)]
 pub struct Role<'a> {
     /// What is differentiated.
     pub objective: &'a Objective,
-    /// The values of the objective's data at inner step i (the outer objective: i = K) and parameters θ_i: called once for
-    /// each derivative, so that two roles share trajectories if and only if their functions return the same.
-    pub data: &'a dyn Fn(usize, &ArrayD<f64>) -> Result<Vec<Value<'static>>>,
+    /// Called once for each derivative, so that two roles share trajectories if and only if their functions return the same.
+    pub data: &'a Data<'a>,
 }
 
 /// A pair of partial derivatives, ∇_φ and ∇_θ.
