@@ -50,7 +50,7 @@ pub fn sampled_biases(seed: u64, horizon: usize) -> Result<Vec<SampledBias>> {
 /// E\[LSF\] − E\[SF\], of θ's shape: the bias of the linearised score function, in Tang 2022's own form.
 pub fn linearisation_bias(seed: u64, horizon: usize) -> Result<ndarray::ArrayD<f64>> {
     let problem = problem(seed, horizon)?.credit(Credit::WholeReturn);
-    let mean = |surrogate: fn(&sampled::MetaBatch<'_>) -> ad::Var| {
+    let mean = |surrogate: fn(&sampled::MetaBatch<'_>) -> ad::Var| -> Result<ndarray::ArrayD<f64>> {
         Ok(problem.check(surrogate, 1)?.orders.swap_remove(1).expectation)
     };
     Ok(mean(sampled::linearised_score_function)? - mean(sampled::score_function)?)

@@ -41,6 +41,13 @@ impl Rollout {
         let (step_mask, value_mask) = (self.step_mask().into(), self.value_mask().into());
         [self.states().into(), self.actions().into(), self.rewards().into(), step_mask, value_mask]
     }
+
+    /// The same, to keep when the rollout is gone.
+    pub fn into_values(self) -> [Value<'static>; 5] {
+        let (step_mask, value_mask) = (self.step_mask().into(), self.value_mask().into());
+        let (states, actions, rewards) = self.into_arrays();
+        [states.into(), actions.into(), rewards.into(), step_mask, value_mask]
+    }
 }
 
 impl Episodes {

@@ -153,6 +153,14 @@ pub enum Error {
          not; use a discount below 1, a finite horizon, or a termination probability on every path"
     )]
     UndiscountedWithoutTermination,
+
+    /// What is not three letters, each S (estimated) or E (exact).
+    #[error("`{0}` is no choice of what is estimated; write three letters for inner, Hessian and outer, each S or E")]
+    Permutation(String),
+
+    /// A program that refused its values.
+    #[error(transparent)]
+    Program(#[from] ad::Error),
 }
 
 impl Error {

@@ -29,7 +29,8 @@
 //! - [`policy`]: distributions on the tape.
 //! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
-//! - [`additive`], [`meta`]: objectives of N-sample means, and of what is adapted with N trajectories.
+//! - [`additive`]: objectives of N-sample means.
+//! - [`meta`]: derivatives through inner steps of ascent, exact and estimated.
 //! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
 //! - [`report`]: what an estimator is worth at a number of trajectories, measured beside the truth.
 //! - [`optim`]: SGD and Adam, on the tape and off it.

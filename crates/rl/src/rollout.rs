@@ -127,6 +127,11 @@ impl Rollout {
         })
     }
 
+    /// States, actions and rewards, to keep.
+    pub(crate) fn into_arrays(self) -> (Array2<i32>, Array2<i32>, Array2<f64>) {
+        (self.states, self.actions, self.rewards)
+    }
+
     /// The trajectories of these numbers, in this order; a number may come more than once.
     ///
     /// # Panics

@@ -322,8 +322,8 @@ impl Plan {
         let run = |Recorded { estimator, program, .. }: &Recorded<'_, E>| {
             // A program keeps what was drawn when it was recorded.
             let redrawn = estimator.redrawn(self.seed_of(repeat, 1));
-            let redrawn =
-                redrawn.map(|estimator| Ok(self.record(setting, &estimator, samples)?.program)).transpose()?;
+            let program_of = |estimator| Ok::<_, Error>(self.record(setting, &estimator, samples)?.program);
+            let redrawn = redrawn.map(program_of).transpose()?;
             let results = redrawn
                 .as_ref()
                 .unwrap_or(program)
