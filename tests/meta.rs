@@ -439,7 +439,7 @@ fn what_does_not_fit_is_an_error_and_so_is_a_step_to_infinity() {
     let first_order = Objective::once(shapes, surrogate(&ImportanceSampling, &problem.mdp, GAMMA, 6, 9).unwrap());
     let roles = Roles::all(Role { objective: &first_order, data: &data });
     let panicked = catch_unwind(AssertUnwindSafe(|| roles.meta_gradient(&none(), &problem.start, 2, 0.1)));
-    let message = panicked.err().expect("it must panic").downcast_ref::<&str>().map(|message| (*message).to_owned());
+    let message = panicked.expect_err("it must panic").downcast_ref::<&str>().map(|message| (*message).to_owned());
     assert!(message.unwrap_or_default().contains("Objective::twice"));
 }
 
