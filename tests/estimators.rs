@@ -128,7 +128,10 @@ fn assert_equal(a: &ArrayD<f64>, b: &ArrayD<f64>) {
 fn doubly_robust_is_loaded_dice_sample_by_sample_with_all_derivatives_on_and_off_policy() {
     for off_policy in [false, true] {
         for order in 0..=3 {
-            assert_equal(&per_sample(&DoublyRobust, order, off_policy), &per_sample(&LoadedDice, order, off_policy));
+            assert_equal(
+                &per_sample(&DoublyRobust, order, off_policy),
+                &per_sample(&LoadedDice::UNBIASED, order, off_policy),
+            );
         }
     }
 }
@@ -136,7 +139,7 @@ fn doubly_robust_is_loaded_dice_sample_by_sample_with_all_derivatives_on_and_off
 #[test]
 fn on_policy_all_gradients_with_a_critic_are_equal_sample_by_sample() {
     let reference = per_sample(&DoublyRobust, 1, false);
-    assert_equal(&reference, &per_sample(&LoadedDice, 1, false));
+    assert_equal(&reference, &per_sample(&LoadedDice::UNBIASED, 1, false));
     assert_equal(&reference, &per_sample(&TayPo { order: 1 }, 1, false));
     assert_equal(&reference, &per_sample(&TayPo { order: 2 }, 1, false));
     assert_equal(&reference, &per_sample(&ScoreFunction, 1, false));
@@ -488,7 +491,7 @@ fn a_derivative_beyond_the_claim_names_the_estimator_unless_asked_for_by_name() 
             assert!(message.contains(&words) && message.contains("allow_biased"), "{message}");
             allow_biased(estimator).surrogate(batch).derivative(theta, order + 1).value();
         }
-        for estimator in [&ImportanceSampling as &dyn Estimator, &DoublyRobust, &DoublyRobustQ, &LoadedDice] {
+        for estimator in [&ImportanceSampling as &dyn Estimator, &DoublyRobust, &DoublyRobustQ, &LoadedDice::UNBIASED] {
             estimator.surrogate(batch).derivative(theta, 4).value();
         }
     });
@@ -587,7 +590,7 @@ fn per_trajectory_gradients_are_those_of_each_trajectory_alone() {
         let tape = Tape::new();
         let theta = tape.input("theta", &problem.logits);
         per_trajectory_gradients(&rollout.record(&tape), theta, |one| {
-            LoadedDice.surrogate(&Batch::new(one, one.log_prob(theta), 0.9))
+            LoadedDice::UNBIASED.surrogate(&Batch::new(one, one.log_prob(theta), 0.9))
         })
         .value()
     };

@@ -21,3 +21,23 @@ fn the_table_of_estimators_states_each_claim() {
         .collect();
     assert_eq!(stated, claimed);
 }
+
+#[test]
+fn the_table_of_sampled_updates_has_every_estimator_and_says_which_are_unbiased() {
+    let readme = include_str!("../README.md");
+    let mut stated: Vec<(String, bool)> = (readme.lines())
+        .skip_while(|line| !line.starts_with("| estimator | name | formula for one inner step"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .flat_map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let unbiased = cells[3].starts_with("none");
+            cells[1].split(", ").map(move |name| (name.trim_matches('`').to_owned(), unbiased)).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut listed: Vec<(String, bool)> =
+        rl::meta::sampled::all().iter().map(|estimator| (estimator.name.to_owned(), estimator.unbiased)).collect();
+    stated.sort();
+    listed.sort();
+    assert_eq!(stated, listed);
+}

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use rl::error::Result;
 use rl::mdp::TabularMdp;
 use rl::objective::{Claim, Estimator, Orders};
+use rl::policy::softmax;
 use rl::truth::{Horizon, Setting, check_estimator, derivatives};
 
 /// A few states and actions with P ~ Dirichlet(1), so that no bias vanishes because the process is deterministic.
@@ -51,7 +52,7 @@ impl Problem {
                 Array2::from_shape_fn(self.logits.dim(), |(s, a)| next(s, a) + self.mdp.reward()[[s, a]]);
             (values, action_values)
         } else {
-            let wrong = |s: usize| if s % 2 == 0 { 1.7 } else { -0.6 };
+            let wrong = |s: usize| if s.is_multiple_of(2) { 1.7 } else { -0.6 };
             let action_values = Array2::from_shape_fn(self.logits.dim(), |(s, a)| wrong(s) + 0.8 * a as f64 - 0.5);
             (Array1::from_shape_fn(self.mdp.states(), wrong), action_values)
         };
@@ -158,18 +159,36 @@ pub fn rows(
     horizon: usize,
     done: impl Fn() + Sync,
 ) -> Result<Vec<Row>> {
-    let settings = |off_policy| settings_sized(seed, off_policy, size, horizon);
-    let settings = [(false, "on", settings(false)?), (true, "off", settings(true)?)];
-    let jobs: Vec<_> = estimators.iter().flat_map(|estimator| settings.iter().map(move |s| (estimator, s))).collect();
-    let of_one = |&(estimator, (off_policy, policy, settings)): &(&Box<dyn Estimator>, &(bool, _, Vec<Setting>))| {
-        let biases = biases_in(&**estimator, settings, *off_policy)?;
+    let jobs: Vec<_> = estimators.iter().flat_map(|estimator| [(&**estimator, "on"), (&**estimator, "off")]).collect();
+    let of_one = |&(estimator, policy): &(&dyn Estimator, &'static str)| {
+        let horizon = listable(seed, size, horizon, estimator.smallest_batch())?;
+        let biases = biases_in(estimator, &settings_sized(seed, policy == "off", size, horizon)?, policy == "off")?;
         done();
-        let vanishes = estimator.claim().off_policy_residual.is_some_and(|order| horizon <= order);
-        let row = |bias| Row { estimator: estimator.name(), policy: *policy, bias, vanishes };
+        // With one step there is nothing to look ahead to either.
+        let vanishes = estimator.claim().off_policy_residual.is_some_and(|order| horizon <= order)
+            || (horizon == 1 && estimator.name() == "loaded_tau");
+        let row = |bias| Row { estimator: estimator.name(), policy, bias, vanishes };
         Ok(biases.into_iter().filter(|bias| bias.order > 0 || has_value(&estimator.claim())).map(row).collect())
     };
     let rows: Result<Vec<Vec<Row>>> = jobs.par_iter().map(of_one).collect();
     Ok(rows?.concat())
+}
+
+/// The horizon, or a shorter one if there are too many batches of this many trajectories to list them in seconds.
+pub fn listable(seed: u64, size: [usize; 2], horizon: usize, batch: usize) -> Result<usize> {
+    if batch == 1 {
+        return Ok(horizon);
+    }
+    let problem = Problem::sized(seed, true, size, horizon)?;
+    let mut shorter = 1;
+    while shorter < horizon {
+        let trajectories = problem.mdp.enumerate(&softmax(&problem.logits), shorter + 1)?.probabilities.len();
+        if (trajectories as f64).powf(batch as f64) > 30_000.0 {
+            break;
+        }
+        shorter += 1;
+    }
+    Ok(shorter)
 }
 
 /// Whether the value of a surrogate is an estimate at all; AD's is not, only its gradient.

@@ -130,6 +130,10 @@ fn experiment(options: &Options) -> Result<Experiment, String> {
     if let Some((name, _)) = positive.iter().chain(&[("--samples", least)]).find(|(_, number)| *number == 0) {
         return Err(format!("{name} must be at least 1"));
     }
+    let compared = all().iter().map(|estimator| estimator.smallest_batch()).max().unwrap_or(1);
+    if least < compared {
+        return Err(format!("--samples {least}: some estimators compare {compared} trajectories"));
+    }
     if let Some(epsilon) = epsilons.iter().find(|epsilon| !(0.0..1.0).contains(*epsilon)) {
         return Err(format!("--epsilon {epsilon}: must be at least 0 and below 1 (at 1 the policy has no logarithm)"));
     }

@@ -6,6 +6,9 @@ mod common;
 #[path = "../common/exact.rs"]
 #[allow(dead_code, reason = "other examples and tests use more of it")]
 mod exact;
+#[path = "../common/sampled.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod sampled;
 mod samplewise;
 
 use std::path::Path;
@@ -14,7 +17,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use rl::objective::{Estimator, all};
 
-use exact::Row;
+use exact::{Bias, Row};
+use sampled::SampledBias;
 use samplewise::Identity;
 
 /// Every estimator's exact bias at orders 0 to 3, on and off policy, and the identities between the estimators.
@@ -36,6 +40,9 @@ struct Options {
     check: bool,
 }
 
+/// The number of steps of the trajectories that an inner update is made of.
+const SAMPLED_HORIZON: usize = 2;
+
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
     common::run(|| run(&options))
@@ -54,7 +61,7 @@ fn run(options: &Options) -> common::Outcome {
     let (seed, size) = (options.common.seed, [options.states, options.actions]);
     let folder = options.common.folder("identities")?;
 
-    let rows = exact_rows(seed, size, horizon)?;
+    let mut rows = exact_rows(seed, size, horizon)?;
     println!(
         "Exact bias of the k-th derivative, the largest over 8 settings (γ = 0.9 and 1, right and wrong critics, early end \
          or\nnot) of {}×{} MDPs of seed {seed}, H = {horizon}; * where none is claimed:\n",
@@ -62,6 +69,18 @@ fn run(options: &Options) -> common::Outcome {
     );
     exact::print_rows(&rows);
     println!("\n0 is at most 1e-10, over every trajectory there is: a proof, not a statistic.");
+    let pairs = exact::listable(seed, size, horizon, 2)?;
+    if pairs < horizon {
+        println!("What compares trajectories is enumerated in batches of two, with H = {pairs}.");
+    }
+
+    let sampled = sampled_rows(seed)?;
+    println!(
+        "\nExact bias of the gradient of what one inner update with N = 2 trajectories is worth (2×2, H = {SAMPLED_HORIZON}, η = 1), \
+         over every\npair of trajectories:\n"
+    );
+    exact::print_rows(&sampled);
+    rows.extend(sampled);
 
     let mut identities = samplewise::identities(seed, size, horizon)?;
     identities.extend(samplewise::closed_forms(seed, size, horizon)?);
@@ -76,7 +95,7 @@ fn run(options: &Options) -> common::Outcome {
     if options.check { check(&rows, &identities) } else { Ok(()) }
 }
 
-/// Every line of `exact.csv`. What is no estimator of [`all`] adds its lines here.
+/// The lines of `exact.csv` for the estimators of [`all`].
 fn exact_rows(seed: u64, size: [usize; 2], horizon: usize) -> rl::error::Result<Vec<Row>> {
     let estimators: Vec<Box<dyn Estimator>> = all();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} estimators, {eta} left").expect("a valid template");
@@ -84,6 +103,15 @@ fn exact_rows(seed: u64, size: [usize; 2], horizon: usize) -> rl::error::Result<
     let rows = exact::rows(&estimators, seed, size, horizon, || progress.inc(1))?;
     progress.finish_and_clear();
     Ok(rows)
+}
+
+/// Those for the gradients through a sampled inner update.
+fn sampled_rows(seed: u64) -> rl::error::Result<Vec<Row>> {
+    let row = |SampledBias { estimator, policy, order, claimed, max_abs_bias, max_abs_truth }| {
+        let bias = Bias { order, claimed, max_abs_bias, max_abs_truth };
+        Row { estimator: estimator.to_owned(), policy, bias, vanishes: false }
+    };
+    Ok(sampled::sampled_biases(seed, SAMPLED_HORIZON)?.into_iter().map(row).collect())
 }
 
 fn check(rows: &[Row], identities: &[Identity]) -> common::Outcome {

@@ -108,7 +108,7 @@ impl Samples {
         let tape = Tape::new();
         let theta = tape.input("theta", &self.problem.logits);
         let episodes = self.rollouts[usize::from(off_policy)].record(&tape);
-        let critic = tape.constant(&self.critic()).gather(&[episodes.states]);
+        let critic = tape.constant(self.critic()).gather(&[episodes.states]);
         let mut batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA).with_critic(critic);
         if off_policy {
             batch = batch.off_policy(episodes.look_up(tape.constant(&self.problem.behaviour).log_softmax()));
@@ -123,7 +123,7 @@ impl Samples {
 
     fn dr_is_loaded(&self, off_policy: bool) -> f64 {
         let derivative = |estimator: &dyn Estimator, order| self.derivative(estimator, order, off_policy);
-        let error = |order| difference(&derivative(&DoublyRobust, order), &derivative(&LoadedDice, order));
+        let error = |order| difference(&derivative(&DoublyRobust, order), &derivative(&LoadedDice::UNBIASED, order));
         (0..=3).map(error).fold(0.0, larger)
     }
 
@@ -138,7 +138,7 @@ impl Samples {
                     let estimate = if loaded {
                         let ratio = (batch.ratio() - 1.0) * x + 1.0;
                         let along = Batch::new(batch.episodes, ratio.ln(), GAMMA).off_policy(ratio * 0.0);
-                        LoadedDice.formula(&along.with_critic(batch.values()))
+                        LoadedDice::UNBIASED.formula(&along.with_critic(batch.values()))
                     } else {
                         let taypo = |order| TayPo { order }.formula(batch);
                         let first = (taypo(1) - batch.plain_value()) * x + batch.plain_value();
@@ -155,7 +155,8 @@ impl Samples {
     }
 
     fn gradients_are_equal(&self) -> f64 {
-        let others: [&dyn Estimator; 4] = [&LoadedDice, &TayPo { order: 1 }, &TayPo { order: 2 }, &ScoreFunction];
+        let others: [&dyn Estimator; 4] =
+            [&LoadedDice::UNBIASED, &TayPo { order: 1 }, &TayPo { order: 2 }, &ScoreFunction];
         let dr = self.derivative(&DoublyRobust, 1, false);
         others.iter().map(|other| difference(&dr, &self.derivative(*other, 1, false))).fold(0.0, larger)
     }

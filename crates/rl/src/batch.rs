@@ -41,6 +41,13 @@ impl Rollout {
         let (step_mask, value_mask) = (self.step_mask().into(), self.value_mask().into());
         [self.states().into(), self.actions().into(), self.rewards().into(), step_mask, value_mask]
     }
+
+    /// The same, to keep when the rollout is gone.
+    pub fn into_values(self) -> [Value<'static>; 5] {
+        let (step_mask, value_mask) = (self.step_mask().into(), self.value_mask().into());
+        let (states, actions, rewards) = self.into_arrays();
+        [states.into(), actions.into(), rewards.into(), step_mask, value_mask]
+    }
 }
 
 impl Episodes {
@@ -50,7 +57,7 @@ impl Episodes {
         [states.into(), actions.into(), rewards.into(), step_mask.into(), value_mask.into()]
     }
 
-    fn from_handles(handles: &[Handle]) -> Self {
+    pub(crate) fn from_handles(handles: &[Handle]) -> Self {
         Self {
             states: handles[0].index(),
             actions: handles[1].index(),
@@ -91,16 +98,22 @@ impl Episodes {
     /// These N trajectories as N / `batch` batches, along a new leading axis, ready for [`map`](Self::map).
     #[track_caller]
     pub(crate) fn in_batches(&self, batch: usize) -> Self {
-        let split = |handle: Handle| {
-            let shape = handle.shape();
-            let shape = [shape[0] / batch, batch, shape[1]];
-            match handle {
-                Handle::Var(var) => var.reshape(&shape).into(),
-                Handle::Index(index) => index.reshape(&shape).into(),
-            }
-        };
-        Self::from_handles(&self.handles().map(split))
+        Self::from_handles(&split_leading(&self.handles(), batch))
     }
+}
+
+/// Arrays of N · `size` in front, as arrays `[N, size, …]`.
+#[track_caller]
+pub(crate) fn split_leading(handles: &[Handle], size: usize) -> Vec<Handle> {
+    let split = |handle: &Handle| -> Handle {
+        let shape = handle.shape();
+        let shape = [&[shape[0] / size, size], &shape[1..]].concat();
+        match handle {
+            Handle::Var(var) => var.reshape(&shape).into(),
+            Handle::Index(index) => index.reshape(&shape).into(),
+        }
+    };
+    handles.iter().map(split).collect()
 }
 
 /// The gradient by `theta` of a surrogate of each single trajectory, in one computation: `[N]` followed by θ's shape.
@@ -253,6 +266,20 @@ impl Batch {
         self.ratio_of(self.log_ratio().cumsum_exclusive(1))
     }
 
+    /// Π_{k≤t} ρ_k^(λ^{t−k}) and Π_{k<t} ρ_k^(λ^{t−k}), `[N, H]` each: the cumulative ratio that forgets what is long past,
+    /// up to step t and before it. At λ = 1 it is [`cumulative_ratio`](Self::cumulative_ratio); at λ = 0 the first is ρ_t
+    /// and the second is 1.
+    #[track_caller]
+    pub fn decayed_ratios(&self, lambda: f64) -> (Var, Var) {
+        if lambda == 0.0 {
+            // 0·log ρ would be NaN for an action that π never takes.
+            return (self.ratio(), self.episodes.step_mask * 0.0 + 1.0);
+        }
+        let sum = self.log_ratio().scan(lambda, 1);
+        let before = sum.pad(1, 1, 0).slice(1, 0..self.episodes.horizon()) * lambda;
+        (self.ratio_of(sum), self.ratio_of(before))
+    }
+
     /// V(s_t), `[N, H + 1]`: 0 where no critic was given, after termination, and behind the end.
     #[track_caller]
     pub fn values(&self) -> Var {
@@ -292,6 +319,31 @@ impl Batch {
     #[track_caller]
     pub fn advantages(&self) -> Var {
         self.temporal_differences().scan_reverse(self.gamma, 1)
+    }
+
+    /// A_t^{GAE(λ)} = Σ_{l≥t} (γλ)^{l−t} δ_l, `[N, H]` (Schulman et al. 2016): λ = 1 is [`advantages`](Self::advantages), λ = 0
+    /// the temporal difference.
+    ///
+    /// Panics unless 0 ≤ λ ≤ 1.
+    #[track_caller]
+    pub fn gae(&self, lambda: f64) -> Var {
+        assert!((0.0..=1.0).contains(&lambda), "gae: λ is {lambda}, but must lie in [0, 1]");
+        self.temporal_differences().scan_reverse(self.gamma * lambda, 1)
+    }
+
+    /// A_t^{(n)} = Σ_{l<n} γ^l r_{t+l} + γ^n V(s_{t+n}) − V(s_t), `[N, H]`: the advantage that looks n steps ahead, or up to the
+    /// end if that comes first. n = 1 is the temporal difference, n ≥ H is [`advantages`](Self::advantages).
+    ///
+    /// Panics if n is 0.
+    #[track_caller]
+    pub fn n_step_advantages(&self, n: usize) -> Var {
+        assert!(n > 0, "n_step_advantages: n must be at least 1");
+        let (all, horizon) = (self.advantages(), self.episodes.horizon());
+        if n >= horizon {
+            return all;
+        }
+        // Σ_{l<n} γ^l δ_{t+l}: what lies n steps ahead and beyond is taken off again.
+        all - all.slice(1, n..horizon).pad(1, 0, n) * self.gamma.powi(n as i32)
     }
 
     /// V̂^μ = V(s_0) + A_0, `[N]`: the value estimate without any ratio. It does not depend on θ.

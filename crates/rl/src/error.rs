@@ -3,7 +3,7 @@
 //! A message says what is wrong, where, and what to do. Add a variant here when no existing one says it; misuse that
 //! only a bug in the caller's code can cause panics instead.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that meets outside data.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -121,6 +121,28 @@ pub enum Error {
         limit: usize,
     },
 
+    /// Fewer of something than needed.
+    #[error("{found} {what}: at least {least} are needed")]
+    TooFew {
+        /// What there are too few of.
+        what: String,
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        least: usize,
+    },
+
+    /// An order of derivative that is not measured.
+    #[error(
+        "a derivative of order {order}: orders 0 to {highest} are measured, because the entries grow as a power of it"
+    )]
+    Order {
+        /// The order asked for.
+        order: usize,
+        /// The highest there is.
+        highest: usize,
+    },
+
     /// A discount that is not between 0 and 1.
     #[error("the discount is {0}, but must lie in [0, 1]")]
     Discount(f64),
@@ -131,4 +153,18 @@ pub enum Error {
          not; use a discount below 1, a finite horizon, or a termination probability on every path"
     )]
     UndiscountedWithoutTermination,
+
+    /// What is not three letters, each S (estimated) or E (exact).
+    #[error("`{0}` is no choice of what is estimated; write three letters for inner, Hessian and outer, each S or E")]
+    Permutation(String),
+
+    /// A program that refused its values.
+    #[error(transparent)]
+    Program(#[from] ad::Error),
+}
+
+impl Error {
+    pub(crate) fn file(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::File { path: path.to_owned(), cause: cause.into() }
+    }
 }

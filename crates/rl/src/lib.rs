@@ -29,13 +29,21 @@
 //! - [`policy`]: distributions on the tape.
 //! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
+//! - [`additive`]: objectives of N-sample means.
+//! - [`meta`]: derivatives through inner steps of ascent, exact and estimated.
 //! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
+//! - [`report`]: what an estimator is worth at a number of trajectories, measured beside the truth.
+//! - [`optim`]: SGD and Adam, on the tape and off it.
 
+pub mod additive;
 pub mod batch;
 pub mod error;
 pub mod mdp;
+pub mod meta;
 pub mod objective;
+pub mod optim;
 pub mod policy;
+pub mod report;
 pub mod rollout;
 pub mod stream;
 pub mod truth;

@@ -127,6 +127,11 @@ impl Rollout {
         })
     }
 
+    /// States, actions and rewards, to keep.
+    pub(crate) fn into_arrays(self) -> (Array2<i32>, Array2<i32>, Array2<f64>) {
+        (self.states, self.actions, self.rewards)
+    }
+
     /// The trajectories of these numbers, in this order; a number may come more than once.
     ///
     /// # Panics
@@ -215,7 +220,7 @@ impl Rollout {
         let lengths = if exists(&path)? {
             let lengths: Array1<i64> = read_either(&path, |length: i32| i64::from(length))?;
             let natural = |(trajectory, &length)| {
-                usize::try_from(length).map_err(|_| file_error(&path, Error::Length { trajectory, length, horizon }))
+                usize::try_from(length).map_err(|_| Error::file(&path, Error::Length { trajectory, length, horizon }))
             };
             lengths.iter().enumerate().map(natural).collect::<Result<_>>()?
         } else {
@@ -224,11 +229,11 @@ impl Rollout {
 
         let path = dir.join("terminated.npy");
         let terminated = if exists(&path)? {
-            read_npy::<_, Array1<bool>>(&path).map_err(|cause| file_error(&path, cause))?.to_vec()
+            read_npy::<_, Array1<bool>>(&path).map_err(|cause| Error::file(&path, cause))?.to_vec()
         } else {
             vec![false; trajectories]
         };
-        Self::new(states, actions, rewards, lengths, terminated).map_err(|cause| file_error(dir, cause))
+        Self::new(states, actions, rewards, lengths, terminated).map_err(|cause| Error::file(dir, cause))
     }
 
     /// Writes the rollout as [`Rollout::from_npy`] reads it: all five files, int32, float64 and bool. Makes the folder
@@ -243,7 +248,7 @@ impl Rollout {
     /// If the horizon does not fit into 32 bits.
     pub fn to_npy(&self, dir: impl AsRef<Path>) -> Result<()> {
         let dir = dir.as_ref();
-        fs::create_dir_all(dir).map_err(|cause| file_error(dir, cause))?;
+        fs::create_dir_all(dir).map_err(|cause| Error::file(dir, cause))?;
         let lengths = self.lengths.iter().map(|&length| i32::try_from(length).expect("a horizon below 2^31"));
         write(&dir.join("states.npy"), &self.states)?;
         write(&dir.join("actions.npy"), &self.actions)?;
@@ -291,19 +296,15 @@ fn read_either<A: ReadableElement, B: ReadableElement + Clone, D: Dimension>(
         Err(ReadNpyError::WrongDescriptor(_)) => read_npy::<_, Array<B, D>>(path).map(|array| array.mapv(convert)),
         read => read,
     }
-    .map_err(|cause| file_error(path, cause))
+    .map_err(|cause| Error::file(path, cause))
 }
 
 fn write<A: WritableElement, D: Dimension>(path: &Path, array: &Array<A, D>) -> Result<()> {
-    write_npy(path, array).map_err(|cause| file_error(path, cause))
+    write_npy(path, array).map_err(|cause| Error::file(path, cause))
 }
 
 fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().map_err(|cause| file_error(path, cause))
-}
-
-fn file_error(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::File { path: path.to_owned(), cause: cause.into() }
+    path.try_exists().map_err(|cause| Error::file(path, cause))
 }
 
 #[cfg(test)]

@@ -1,24 +1,53 @@
-//! Loaded DiCE, at λ = τ = 1.
+//! Loaded DiCE: DiCE with advantages, and two ways to trade bias for variance.
 
 use ad::Var;
 
-use super::{Claim, Estimator};
+use super::{Claim, Estimator, Orders};
 use crate::batch::Batch;
 
-/// V̂^μ + Σ_t γ^t A_t (W_t − W_{t−1}), where W_t = Π_{k≤t} ρ_k and A_t is the Monte-Carlo advantage.
+/// V(s_0) + A_0 + Σ_t γ^t A_t (W_t − W′_t), where A_t is the advantage by GAE(τ), W_t = Π_{k≤t} ρ_k^(λ^{t−k}), and W′_t is the
+/// same product without k = t.
 ///
-/// Farquhar, Whiteson & Foerster 2019; at λ = τ = 1 the baseline of Mao et al. 2019. All its derivatives are those of the
-/// doubly robust estimate, sample by sample: the two differ by terms without θ, which sum to 0.
-#[derive(Clone, Copy, Debug)]
-pub struct LoadedDice;
+/// Farquhar, Whiteson & Foerster 2019. The first two terms do not depend on θ; they make it an estimate of
+/// the value.
+///
+/// - λ = τ = 1 ([`UNBIASED`](Self::UNBIASED)): unbiased at every order, the any-order baseline of Mao et al. 2019. All
+///   derivatives are those of the doubly robust estimate, sample by sample.
+/// - λ < 1 forgets how earlier actions led to later ones: on policy right up to order 1, and at λ = 0 it is LVC. Off policy
+///   its bias is O(‖π − μ‖²).
+/// - τ < 1 trusts the critic: nothing is claimed, unless the critic is exact (the value of the sampling policy), which only
+///   its user can know; then all is right again at λ = 1.
+/// - Not weighted by γ^t, as surrogates in deep learning are: the derivatives of no value, nothing is claimed for γ < 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadedDice {
+    /// λ, in [0, 1]: how far back an action counts as a cause.
+    pub lambda: f64,
+    /// τ, in [0, 1]: the λ of GAE, how far ahead rewards are looked at before the critic is believed.
+    pub tau: f64,
+    /// Whether step t is weighted by γ^t, as it is in the value.
+    pub gamma_weighted: bool,
+}
+
+impl LoadedDice {
+    /// λ = τ = 1, weighted by γ^t.
+    pub const UNBIASED: Self = Self { lambda: 1.0, tau: 1.0, gamma_weighted: true };
+}
 
 impl Estimator for LoadedDice {
+    /// `loaded`, and which of its parts are not as in [`UNBIASED`](Self::UNBIASED), whatever their values.
     fn name(&self) -> String {
-        "loaded".to_owned()
+        let parts = [(self.lambda != 1.0, "_lambda"), (self.tau != 1.0, "_tau"), (!self.gamma_weighted, "_unweighted")];
+        parts.iter().filter(|(differs, _)| *differs).fold("loaded".to_owned(), |name, (_, part)| name + part)
     }
 
     fn claim(&self) -> Claim {
-        Claim::ALL
+        match (self.lambda == 1.0, self.tau == 1.0, self.gamma_weighted) {
+            (true, true, true) => Claim::ALL,
+            (false, true, true) => {
+                Claim { on_policy: Orders::UpTo(1), off_policy: Orders::None, off_policy_residual: Some(1) }
+            }
+            _ => Claim { on_policy: Orders::None, off_policy: Orders::None, off_policy_residual: None },
+        }
     }
 
     fn bootstraps(&self) -> bool {
@@ -26,7 +55,11 @@ impl Estimator for LoadedDice {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let increments = batch.cumulative_ratio() - batch.cumulative_ratio_before();
-        batch.plain_value() + batch.discounted_sum(batch.advantages() * increments)
+        assert!((0.0..=1.0).contains(&self.lambda), "LoadedDice: λ is {}, but must lie in [0, 1]", self.lambda);
+        let advantages = batch.gae(self.tau);
+        let (with, without) = batch.decayed_ratios(self.lambda);
+        let terms = advantages * (with - without);
+        let sum = if self.gamma_weighted { batch.discounted_sum(terms) } else { terms.sum_axes(&[1]) };
+        batch.values().at(1, 0) + advantages.at(1, 0) + sum
     }
 }

@@ -9,6 +9,7 @@ use ad::{DerivativeLimit, Var};
 
 use crate::batch::Batch;
 
+mod dice;
 mod doubly_robust;
 mod hessian_terms;
 mod importance_sampling;
@@ -17,6 +18,7 @@ mod score_function;
 mod taypo;
 mod taypo_subsampled;
 
+pub use dice::{DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao};
 pub use doubly_robust::{DoublyRobust, DoublyRobustQ, TruncatedDoublyRobust};
 pub use hessian_terms::HessianTerms;
 pub use importance_sampling::ImportanceSampling;
@@ -33,11 +35,17 @@ pub fn all() -> Vec<Box<dyn Estimator>> {
         Box::new(DoublyRobust),
         Box::new(DoublyRobustQ),
         Box::new(TruncatedDoublyRobust::default()),
-        Box::new(LoadedDice),
+        Box::new(LoadedDice::UNBIASED),
         Box::new(TayPo { order: 1 }),
         Box::new(TayPo { order: 2 }),
         Box::new(TayPo { order: 3 }),
         Box::new(TayPo2Subsampled::new(1, 0)),
+        Box::new(DiceBaseline),
+        Box::new(DiceMao),
+        Box::new(DiceCentred),
+        Box::new(DiceLeaveOneOut),
+        Box::new(LoadedDice { lambda: 0.5, ..LoadedDice::UNBIASED }),
+        Box::new(LoadedDice { tau: 0.5, ..LoadedDice::UNBIASED }),
     ]
 }
 
@@ -63,6 +71,17 @@ pub trait Estimator: Send + Sync {
         Vec::new()
     }
 
+    /// The same with other draws; nothing, if it draws nothing. For what repeats an estimate.
+    fn redrawn(&self, _seed: u64) -> Option<Box<dyn Estimator>> {
+        None
+    }
+
+    /// The fewest trajectories it means anything for: 2 if a trajectory is compared with others of its batch. It is the
+    /// batches of this size that are enumerated to prove the claim.
+    fn smallest_batch(&self) -> usize {
+        1
+    }
+
     /// The formula, for each trajectory, `[N]`.
     fn formula(&self, batch: &Batch) -> Var;
 
@@ -84,6 +103,36 @@ pub trait Estimator: Send + Sync {
                 DerivativeLimit::new(&self.name(), order, advice).apply(self.formula(batch))
             }
         }
+    }
+}
+
+impl<E: Estimator + ?Sized> Estimator for Box<E> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+    fn claim(&self) -> Claim {
+        (**self).claim()
+    }
+    fn bootstraps(&self) -> bool {
+        (**self).bootstraps()
+    }
+    fn has_action_critic(&self) -> bool {
+        (**self).has_action_critic()
+    }
+    fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
+        (**self).draws(horizon)
+    }
+    fn redrawn(&self, seed: u64) -> Option<Box<dyn Estimator>> {
+        (**self).redrawn(seed)
+    }
+    fn smallest_batch(&self) -> usize {
+        (**self).smallest_batch()
+    }
+    fn formula(&self, batch: &Batch) -> Var {
+        (**self).formula(batch)
+    }
+    fn per_trajectory(&self, batch: &Batch) -> Var {
+        (**self).per_trajectory(batch)
     }
 }
 
@@ -111,6 +160,12 @@ impl<E: Estimator + ?Sized> Estimator for AllowBiased<'_, E> {
     }
     fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
         self.0.draws(horizon)
+    }
+    fn redrawn(&self, seed: u64) -> Option<Box<dyn Estimator>> {
+        self.0.redrawn(seed)
+    }
+    fn smallest_batch(&self) -> usize {
+        self.0.smallest_batch()
     }
     fn formula(&self, batch: &Batch) -> Var {
         self.0.formula(batch)

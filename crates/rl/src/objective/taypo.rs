@@ -9,9 +9,9 @@ use crate::batch::Batch;
 /// polynomial of degree j: for K = 2, Σ_t γ^t d_t A_t (1 + Σ_{k<t} d_k).
 ///
 /// Tang et al. 2020; Tang et al. 2021, eq. 6, with the advantage in place of Q, which lowers the variance and changes no
-/// expectation. Order 1 is LVC (Rothfuss et al. 2019). The polynomials are nested exclusive sums, O(K·H). On policy it is
-/// unbiased up to order K; off policy its bias is O(‖π − μ‖^{K+1}). Where no trajectory has more than K steps it is the
-/// doubly robust estimate.
+/// expectation. Order 1 is LVC (Rothfuss et al. 2019); with the old policy as the batch's behaviour policy, LVC on π/π_old.
+/// The polynomials are nested exclusive sums, O(K·H). On policy it is unbiased up to order K; off policy its bias is
+/// O(‖π − μ‖^{K+1}). Where no trajectory has more than K steps it is the doubly robust estimate.
 #[derive(Clone, Copy, Debug)]
 pub struct TayPo {
     /// K, at least 1.

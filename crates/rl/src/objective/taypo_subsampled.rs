@@ -101,6 +101,10 @@ impl Estimator for TayPo2Subsampled {
         all.into_iter().map(|(probability, places)| (probability, fixed(places))).collect()
     }
 
+    fn redrawn(&self, seed: u64) -> Option<Box<dyn Estimator>> {
+        matches!(self.draw, Draw::FromSeed(_)).then(|| Box::new(Self::new(self.pairs, seed)) as Box<dyn Estimator>)
+    }
+
     fn formula(&self, batch: &Batch) -> Var {
         let (trajectories, horizon) = (batch.episodes.trajectories(), batch.episodes.horizon());
         let mut enters = Array3::<f64>::zeros((trajectories, horizon, self.pairs));

@@ -3,15 +3,17 @@
 use std::fmt::{self, Display};
 
 use ad::{Tape, Var};
-use ndarray::{Array1, Array2, ArrayD};
+use ndarray::{Array1, Array2, ArrayD, s};
+use rayon::prelude::*;
 
+use super::tuples::{products, tuples};
 use super::value::{Horizon, check_discount, derivatives, derivatives_of};
 use crate::batch::{Batch, Episodes};
 use crate::error::{Error, Result};
 use crate::mdp::TabularMdp;
 use crate::objective::{Estimator, allow_biased};
 use crate::policy::softmax;
-use crate::rollout::check_shape;
+use crate::rollout::{Rollout, check_shape};
 
 /// A small problem in which everything can be listed: process, policies, horizon, critic.
 #[derive(Clone, Debug)]
@@ -67,15 +69,45 @@ impl Setting {
         Self { bootstrap: if bootstraps { Bootstrap::Critic } else { Bootstrap::Nothing }, ..self }
     }
 
+    /// Whether a behaviour policy was given.
+    pub fn is_off_policy(&self) -> bool {
+        self.behaviour.is_some()
+    }
+
+    /// Samples trajectories as they are enumerated: by the behaviour policy, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TabularMdp::sample`].
+    pub fn sample(&self, trajectories: usize, seed: u64) -> Result<Rollout> {
+        self.mdp.sample(&self.sampler(), self.horizon, trajectories, seed)
+    }
+
+    fn sampler(&self) -> Array2<f64> {
+        softmax(self.behaviour.as_ref().unwrap_or(&self.logits))
+    }
+
+    /// Records what does not depend on the trajectories. θ is an input, the rest are constants.
+    pub(crate) fn record(&self, tape: &Tape) -> Recorded {
+        Recorded {
+            theta: tape.input("theta", &self.logits),
+            log_behaviour: self.behaviour.as_ref().map(|behaviour| tape.constant(behaviour).log_softmax()),
+            critic: self.critic.as_ref().map(|critic| tape.constant(critic)),
+            action_critic: self.action_critic.as_ref().map(|critic| tape.constant(critic)),
+            gamma: self.gamma,
+        }
+    }
+
     /// The setting whose truth an estimator estimates.
-    fn for_estimator(&self, estimator: &dyn Estimator) -> Self {
+    pub(crate) fn for_estimator(&self, estimator: &(impl Estimator + ?Sized)) -> Self {
         match &self.action_critic {
             Some(critic) if estimator.has_action_critic() => self.clone().with_action_critic(critic),
             _ => self.clone().bootstrapping(estimator.bootstraps()),
         }
     }
 
-    fn truth(&self, order: usize) -> Result<Vec<ArrayD<f64>>> {
+    /// ∇^k V for k from 0 to `order`.
+    pub(crate) fn truth(&self, order: usize) -> Result<Vec<ArrayD<f64>>> {
         let (mdp, logits, steps) = (&self.mdp, &self.logits, self.horizon);
         let finite = |terminal: Option<Array1<f64>>| Horizon::Finite { steps, terminal };
         match (self.bootstrap, &self.action_critic) {
@@ -126,6 +158,7 @@ impl Setting {
     }
 
     /// The values of `results` of (Σ p(batch)·quantity(batch, θ), θ), the sum over every `batch`-tuple of trajectories.
+    /// `results` has to be linear, because it is the sum over parts of the tuples that is given to it.
     fn over_batches(
         &self,
         batch: usize,
@@ -135,50 +168,77 @@ impl Setting {
         if batch == 0 {
             return Err(Error::Empty { what: "trajectories in a batch" });
         }
-        let behaviour = softmax(self.behaviour.as_ref().unwrap_or(&self.logits));
-        let single = self.mdp.enumerate(&behaviour, self.horizon)?;
-        let (count, size) = (single.probabilities.len(), u32::try_from(batch).unwrap_or(u32::MAX));
-        let tuples = count
-            .checked_pow(size)
-            .filter(|&tuples| tuples <= TUPLE_LIMIT)
-            .ok_or(Error::TooManyTrajectories { count: (count as f64).powf(batch as f64), limit: TUPLE_LIMIT })?;
-        // Tuple k has the digits of k, in base `count`, as its members.
-        let member = |tuple: usize, i: usize| tuple / count.pow(i as u32) % count;
-        let members: Vec<usize> = (0..tuples * batch).map(|n| member(n / batch, n % batch)).collect();
-        let probabilities: Array1<f64> =
-            (0..tuples).map(|tuple| (0..batch).map(|i| single.probabilities[member(tuple, i)]).product()).collect();
-        let rollout = single.rollout.select(&members);
+        let single = self.mdp.enumerate(&self.sampler(), self.horizon)?;
+        let members = tuples(single.probabilities.len(), batch)?;
+        let probabilities = products(&single.probabilities, &members, batch);
+        // Tuples are taken so many at a time; what the last part lacks is filled up with probability 0.
+        let count = probabilities.len();
+        let at_a_time = count.div_ceil(count.div_ceil(TUPLES_AT_A_TIME));
+        let part = |first: usize| -> (Rollout, Array1<f64>) {
+            let last = (first + at_a_time).min(count);
+            let (mut members, mut probabilities) =
+                (members[first * batch..last * batch].to_vec(), probabilities.slice(s![first..last]).to_vec());
+            members.resize(at_a_time * batch, 0);
+            probabilities.resize(at_a_time, 0.0);
+            (single.rollout.select(&members), Array1::from(probabilities))
+        };
 
         let tape = Tape::new();
-        let theta = tape.input("theta", &self.logits);
-        let log_behaviour = self.behaviour.as_ref().map(|behaviour| tape.constant(behaviour).log_softmax());
-        let critic = self.critic.as_ref().map(|critic| tape.constant(critic));
-        let action_critic = self.action_critic.as_ref().map(|critic| tape.constant(critic));
-        let all = rollout.record(&tape).in_batches(batch);
-        let quantities = all.map(|episodes: Episodes| {
-            let mut batch = Batch::new(episodes, episodes.log_prob(theta), self.gamma);
-            if let Some(log_behaviour) = log_behaviour {
-                batch = batch.off_policy(episodes.look_up(log_behaviour));
-            }
-            if let Some(critic) = critic {
-                batch = batch.with_critic(critic.gather(&[episodes.states]));
-            }
-            if let Some(critic) = action_critic {
-                let expected = (theta.softmax() * critic).sum_axes(&[1]);
-                batch = batch.with_action_critic(episodes.look_up(critic), expected.gather(&[episodes.states]));
-            }
-            quantity(&batch, theta)
-        });
+        let fixed = self.record(&tape);
+        let (rollout, probabilities) = part(0);
+        let episodes = rollout.record(&tape);
+        let probability = tape.input("probability", &probabilities);
+        let quantities = episodes.in_batches(batch).map(|episodes| quantity(&fixed.batch(episodes), fixed.theta));
         let mut shape = vec![1; quantities.shape().len()];
-        shape[0] = tuples;
-        let weights = tape.constant(&probabilities).reshape(&shape);
-        let expectation = (quantities * weights).sum_axes(&[0]);
-        Ok(ad::evaluate(&results(expectation, theta)))
+        shape[0] = at_a_time;
+        let expectation = (quantities * probability.reshape(&shape)).sum_axes(&[0]);
+        let results = results(expectation, fixed.theta);
+        let program = tape.compile(episodes.handles().into_iter().chain([probability.into()]), results);
+        let parts: Vec<usize> = (0..count).step_by(at_a_time).collect();
+        let sums = parts.par_iter().map(|&first| {
+            let (rollout, probabilities) = part(first);
+            let values = rollout.values().into_iter().chain([(&probabilities).into()]).collect::<Vec<_>>();
+            program.run(&values).expect("values of the shapes recorded, of the process itself")
+        });
+        // In order, so that the bits do not depend on the number of threads.
+        let sums: Vec<Vec<ArrayD<f64>>> = sums.collect();
+        let add = |mut sum: Vec<ArrayD<f64>>, part: Vec<ArrayD<f64>>| {
+            sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+            sum
+        };
+        Ok(sums.into_iter().reduce(add).expect("at least one trajectory"))
     }
 }
 
-/// How many batches [`check_unbiased`] lists at most.
-const TUPLE_LIMIT: usize = 1_000_000;
+/// A [`Setting`] on a tape, but for the trajectories.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) theta: Var,
+    log_behaviour: Option<Var>,
+    critic: Option<Var>,
+    action_critic: Option<Var>,
+    gamma: f64,
+}
+
+impl Recorded {
+    pub(crate) fn batch(&self, episodes: Episodes) -> Batch {
+        let mut batch = Batch::new(episodes, episodes.log_prob(self.theta), self.gamma);
+        if let Some(log_behaviour) = self.log_behaviour {
+            batch = batch.off_policy(episodes.look_up(log_behaviour));
+        }
+        if let Some(critic) = self.critic {
+            batch = batch.with_critic(critic.gather(&[episodes.states]));
+        }
+        if let Some(critic) = self.action_critic {
+            let expected = (self.theta.softmax() * critic).sum_axes(&[1]);
+            batch = batch.with_action_critic(episodes.look_up(critic), expected.gather(&[episodes.states]));
+        }
+        batch
+    }
+}
+
+/// How many batches are held in memory at a time (by each thread), at most.
+const TUPLES_AT_A_TIME: usize = 4096;
 
 /// A surrogate's exact expectations beside the truth.
 #[derive(Clone, Debug)]
@@ -216,6 +276,12 @@ impl OrderReport {
 }
 
 impl Report {
+    /// Of the derivatives of orders 0, 1, …: their expectations, and the truth.
+    pub(super) fn new(expectations: Vec<ArrayD<f64>>, truth: Vec<ArrayD<f64>>) -> Self {
+        let orders = (0..).zip(expectations).zip(truth);
+        Self { orders: orders.map(|((order, expectation), truth)| OrderReport { order, expectation, truth }).collect() }
+    }
+
     /// Whether the derivative of this order is unbiased (to 1e-10).
     ///
     /// Panics if the report does not go that far.
@@ -265,14 +331,12 @@ pub fn check_unbiased(
 ) -> Result<Report> {
     let expectations = setting.expectations(surrogate, order, batch)?;
     let truth = setting.truth(order)?;
-    let orders = (0..).zip(expectations).zip(truth);
-    Ok(Report {
-        orders: orders.map(|((order, expectation), truth)| OrderReport { order, expectation, truth }).collect(),
-    })
+    Ok(Report::new(expectations, truth))
 }
 
-/// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, and against the truth it
-/// is an estimate of. What the estimator draws by itself is enumerated too.
+/// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, against the truth it is
+/// an estimate of, over batches of the [smallest size](Estimator::smallest_batch) it can be used with. What the estimator
+/// draws by itself is enumerated too.
 ///
 /// # Errors
 ///
@@ -280,7 +344,7 @@ pub fn check_unbiased(
 pub fn check_estimator(estimator: &dyn Estimator, setting: &Setting, order: usize) -> Result<Report> {
     let setting = setting.for_estimator(estimator);
     let check = |estimator: &dyn Estimator| {
-        check_unbiased(|batch| allow_biased(estimator).surrogate(batch), &setting, order, 1)
+        check_unbiased(|batch| allow_biased(estimator).surrogate(batch), &setting, order, estimator.smallest_batch())
     };
     let draws = estimator.draws(setting.horizon);
     let Some(((probability, first), others)) = draws.split_first() else { return check(estimator) };
@@ -295,7 +359,7 @@ pub fn check_estimator(estimator: &dyn Estimator, setting: &Setting, order: usiz
 }
 
 /// A surrogate whose value does not depend on θ at all has derivatives of 0, which is worth knowing and no error here.
-fn derivative_or_zero(value: Var, theta: Var, order: usize) -> Var {
+pub(crate) fn derivative_or_zero(value: Var, theta: Var, order: usize) -> Var {
     let linked = value + theta.sum() * 0.0;
     linked.derivative(theta, order)
 }

@@ -1,6 +1,6 @@
 //! Exact values of tabular processes, on the tape: their derivatives of every order follow.
 
-use ad::{Tape, Var};
+use ad::{Handle, Tape, Value, Var};
 use ndarray::{Array1, Array2, ArrayD};
 
 use crate::error::{Error, Result};
@@ -46,9 +46,33 @@ impl TabularMdp {
             termination: tape.input("termination", self.termination()),
         }
     }
+
+    /// This process as values for a program, in the order of [`Process::handles`].
+    pub fn to_values(&self) -> [Value<'static>; 4] {
+        let (start, termination) = (self.start().clone().into(), self.termination().clone().into());
+        [self.transition().clone().into(), self.reward().clone().into(), start, termination]
+    }
 }
 
 impl Process {
+    /// The inputs, in the order that [`TabularMdp::to_values`] gives their values in.
+    pub fn handles(&self) -> [Handle; 4] {
+        [self.transition, self.reward, self.start, self.termination].map(Handle::from)
+    }
+
+    /// V^π(s) for each state, `[S]`, as far as `horizon` looks, for π(a|s) `[S, A]`.
+    #[track_caller]
+    pub fn values(&self, policy: Var, gamma: f64, horizon: &Horizon) -> Var {
+        match horizon {
+            Horizon::Infinite => self.value(policy, gamma),
+            Horizon::Finite { steps, terminal } => {
+                // A constant on the same tape.
+                let terminal = terminal.as_ref().map(|terminal| self.start * 0.0 + terminal);
+                self.finite_value(policy, gamma, *steps, terminal)
+            }
+        }
+    }
+
     /// V^π(s) for each state, `[S]`, in the infinite horizon, for π(a|s) `[S, A]`: the solution of
     /// V = r_π + γ P_π V, where P_π(s, s') = Σ_a π(a|s) P(s'|s, a) · (1 − termination(s')).
     ///
@@ -104,12 +128,7 @@ pub fn derivatives(
     order: usize,
 ) -> Result<Vec<ArrayD<f64>>> {
     check_discount(mdp, logits, gamma, horizon)?;
-    let values = |tape: &Tape, process: Process, policy: Var| match horizon {
-        Horizon::Infinite => process.value(policy, gamma),
-        Horizon::Finite { steps, terminal } => {
-            process.finite_value(policy, gamma, *steps, terminal.as_ref().map(|terminal| tape.constant(terminal)))
-        }
-    };
+    let values = |_: &Tape, process: Process, policy: Var| process.values(policy, gamma, horizon);
     Ok(derivatives_of(mdp, logits, order, values))
 }
 
@@ -127,7 +146,7 @@ pub(super) fn derivatives_of(
     ad::evaluate(&results)
 }
 
-pub(super) fn check_discount(mdp: &TabularMdp, logits: &Array2<f64>, gamma: f64, horizon: &Horizon) -> Result<()> {
+pub(crate) fn check_discount(mdp: &TabularMdp, logits: &Array2<f64>, gamma: f64, horizon: &Horizon) -> Result<()> {
     let policy = softmax(logits);
     mdp.check_policy(&policy)?;
     if !(0.0..=1.0).contains(&gamma) {

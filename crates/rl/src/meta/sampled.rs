@@ -1,0 +1,281 @@
+//! Gradients through an inner update that is itself made of samples: the N-sample objective of meta-reinforcement learning,
+//!
+//! F_N(θ) = E[V(θ^ζ)],  θ^0 = θ,  θ^t = θ^{t−1} + η ĝ(θ^{t−1}, D_t),  D_t ~ p_{θ^{t−1}}, N trajectories,
+//!
+//! with ĝ the policy gradient's estimate from D_t ([`Credit`]). θ acts twice: through the formula of the update, at fixed
+//! data, and through the data. Every estimator below is made of three choices:
+//!
+//! | estimator | the update's derivative | score of the inner data | unbiased for F_N |
+//! |---|---|---|---|
+//! | [`score_function`], [`sgmrl`] | at fixed data | with weight 1 | yes, at every order |
+//! | [`sgmrl_as_printed`], [`sgmrl_boxed`] | with outer products | with weight 1 | no: counts them twice |
+//! | [`linearised_score_function`] | with outer products | none | no, but its variance falls with N |
+//! | [`maml`] | at fixed data | none | no |
+//! | [`first_order_maml`] | none | none | no |
+//! | [`emaml`] | at fixed data | with weight 1/N | for N = 1 |
+//!
+//! [`truth::SampledUpdate`](crate::truth::SampledUpdate) proves each line by listing every tuple of trajectories.
+//! To add an estimator: one function of a [`MetaBatch`], its formula in its doc, one line in [`all`].
+
+use ad::{DerivativeLimit, Var};
+
+use crate::batch::{Batch, Episodes};
+use crate::objective::{Estimator, ImportanceSampling, ScoreFunction};
+use crate::truth::Process;
+
+/// Which rewards the inner update credits an action with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credit {
+    /// All of its trajectory's: ĝ = (1/N) Σ_i R(τ_i) ∇log p_θ(τ_i) (Tang 2022, Eq. 1).
+    WholeReturn,
+    /// Those that follow it: ĝ = (1/N) Σ_i Σ_t (Σ_{l≥t} γ^l r_l) ∇log π_θ(a_t|s_t) (Fallah et al. 2021, Eq. 4).
+    ReturnToGo,
+}
+
+impl Credit {
+    /// A surrogate with the gradient ĝ, whose Hessian is that of ĝ at fixed data: weights times log π, the mean over
+    /// trajectories.
+    #[track_caller]
+    pub fn fixed_data(self, batch: &Batch) -> Var {
+        self.weighted_log_prob(batch).mean()
+    }
+
+    /// A surrogate with the gradient ĝ that may be differentiated again for the *value*: the boxes of DiCE bring in the
+    /// outer products of scores, by which the Hessian is an unbiased estimate of the value's.
+    #[track_caller]
+    pub fn boxed(self, batch: &Batch) -> Var {
+        match self {
+            Credit::WholeReturn => {
+                let whole = batch.log_prob().sum_axes(&[1]).magic_box();
+                (batch.discounted_sum(batch.rewards()) * whole).mean()
+            }
+            Credit::ReturnToGo => ImportanceSampling.formula(batch).mean(),
+        }
+    }
+
+    /// ν_i, `[N]`: what [`fixed_data`](Self::fixed_data) is the mean of.
+    #[track_caller]
+    fn weighted_log_prob(self, batch: &Batch) -> Var {
+        match self {
+            Credit::WholeReturn => batch.discounted_sum(batch.rewards()) * batch.log_prob().sum_axes(&[1]),
+            Credit::ReturnToGo => ScoreFunction.formula(batch),
+        }
+    }
+}
+
+/// How what was adapted is judged.
+#[derive(Clone, Copy, Debug)]
+pub enum Outer {
+    /// By its exact value over the horizon of the trajectories.
+    Exact(Process),
+    /// By M trajectories that it sampled: V̂(θ^ζ), whose derivatives are unbiased (DiCE).
+    Sampled(Episodes),
+}
+
+/// What an estimator of ∇F_N is a function of: the parameters, the data of each inner step, and how the outcome is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct MetaBatch<'a> {
+    /// θ: the logits of a tabular softmax policy, `[S, A]`.
+    pub theta: Var,
+    /// D_1 … D_ζ, N trajectories each; D_t was sampled at θ^{t−1}.
+    pub inner: &'a [Episodes],
+    /// How what was adapted is judged.
+    pub outer: Outer,
+    /// γ.
+    pub gamma: f64,
+    /// η, the rate of the inner update.
+    pub rate: f64,
+    /// What the inner update credits.
+    pub credit: Credit,
+}
+
+impl MetaBatch<'_> {
+    /// The data of inner step `step` (0 is D_1) under the policy with logits `theta`.
+    #[track_caller]
+    pub fn batch(&self, step: usize, theta: Var) -> Batch {
+        Batch::new(self.inner[step], self.inner[step].log_prob(theta), self.gamma)
+    }
+
+    /// Σ_t log π_θ(a_t|s_t) of each trajectory of D_{step+1}, `[N]`.
+    #[track_caller]
+    pub fn log_prob(&self, step: usize, theta: Var) -> Var {
+        self.batch(step, theta).log_prob().sum_axes(&[1])
+    }
+
+    /// θ^0 … θ^ζ, each as a function of θ through the gradients of `surrogate`: of [`Credit::fixed_data`] the update as it
+    /// is, of others one with another derivative.
+    #[track_caller]
+    pub fn adapt(&self, surrogate: impl Fn(&Batch) -> Var) -> Vec<Var> {
+        let mut points = vec![self.theta];
+        for step in 0..self.inner.len() {
+            let here = points[step];
+            points.push(here + surrogate(&self.batch(step, here)).grad(here) * self.rate);
+        }
+        points
+    }
+
+    /// V(θ′), or its estimate, as a function of θ′, a scalar.
+    #[track_caller]
+    pub fn value(&self, adapted: Var) -> Var {
+        match self.outer {
+            Outer::Exact(process) => {
+                let horizon = self.inner.first().map_or(0, |episodes| episodes.horizon());
+                process.start.dot(process.finite_value(adapted.softmax(), self.gamma, horizon, None))
+            }
+            Outer::Sampled(episodes) => {
+                ImportanceSampling.surrogate(&Batch::new(episodes, episodes.log_prob(adapted), self.gamma))
+            }
+        }
+    }
+
+    /// Σ_t Σ_{τ ∈ D_t} log p(τ; θ^{t−1}), without the transitions: how likely all inner data is, a scalar.
+    #[track_caller]
+    pub fn inner_log_prob(&self, points: &[Var]) -> Var {
+        let steps = (0..self.inner.len()).map(|step| self.log_prob(step, points[step]).sum());
+        steps.reduce(|sum, step| sum + step).expect("MetaBatch: no inner step")
+    }
+}
+
+/// The score-function estimate: V(θ^ζ)·□(Σ_t Σ_{τ∈D_t} log p(τ; θ^{t−1})). For one step its gradient is
+///
+/// V(θ′) Σ_i u_i + (I + η (1/N) Σ_i R(τ_i) ∇² log p_θ(τ_i)) ∇V(θ′),  u_i = ∇log p_θ(τ_i)
+///
+/// (Tang 2022, Eq. 8 and Corollary 5: E-MAML without its 1/N). Unbiased for F_N at every order; its variance is Θ(N).
+#[track_caller]
+pub fn score_function(batch: &MetaBatch<'_>) -> Var {
+    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    batch.value(points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box()
+}
+
+/// SG-MRL over ζ steps (Fallah et al. 2021, Eq. 39; Eq. 13 for one),
+///
+/// Π_t (I + η H_t) ∇V(θ^ζ) + V(θ^ζ) Σ_t Π_{t'<t} (I + η H_{t'}) Σ_{τ∈D_t} ∇log p(τ; θ^{t−1}),
+///
+/// with H_t the derivative of ĝ(θ^{t−1}, D_t) at fixed data. It is then [`score_function`], and unbiased for F_N at every
+/// order. (The paper's text has another H: [`sgmrl_as_printed`].)
+#[track_caller]
+pub fn sgmrl(batch: &MetaBatch<'_>) -> Var {
+    score_function(batch)
+}
+
+/// SG-MRL with the Hessian estimate that Fallah et al. 2021 print (Eq. 8 and 9),
+///
+/// H_t = (1/N) Σ_i \[∇ν_i (∇log p(τ_i))ᵀ + ∇²ν_i\],  ν_i = Σ_h (Σ_{l≥h} γ^l r_l) log π(a_h|s_h),
+///
+/// in Eq. 39. Biased for F_N at every N: H_t estimates the Hessian of the *value*, in which the effect of θ on the data is
+/// already counted, and the scores count it again. (That it is claimed to be unbiased is an error of the paper's Eq. 32.)
+#[track_caller]
+pub fn sgmrl_as_printed(batch: &MetaBatch<'_>) -> Var {
+    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let last = points[batch.inner.len()].stop_gradient();
+    let value = batch.value(last);
+    let value_gradient = value.grad(last);
+    // The products of Eq. 39 from the last step to the first: a ← (I + η H_t) a + V Σ ∇log p.
+    let estimate = (0..batch.inner.len()).rev().fold(value_gradient, |a, step| {
+        let here = points[step].stop_gradient();
+        let weighted = batch.credit.weighted_log_prob(&batch.batch(step, here));
+        let log_prob = batch.log_prob(step, here);
+        let along = log_prob.jvp(here, a).stop_gradient();
+        let outer_products = (weighted * along).mean().grad(here);
+        let curvature = weighted.mean().hvp(here, a);
+        a + (outer_products + curvature) * batch.rate + log_prob.sum().grad(here) * value
+    });
+    // A box of a linear function of θ that is 0 here: with this gradient, and no other derivative that would pass for one.
+    let linear = ((batch.theta - batch.theta.stop_gradient()) * estimate.stop_gradient()).sum();
+    once("sgmrl_as_printed", value.stop_gradient() + (linear.magic_box() - 1.0))
+}
+
+/// SG-MRL with DiCE as inner loss: the update's derivative has the outer products of scores, and the scores of the data are
+/// there, too. Biased for F_N at every N, for the reason of [`sgmrl_as_printed`].
+#[track_caller]
+pub fn sgmrl_boxed(batch: &MetaBatch<'_>) -> Var {
+    let points = batch.adapt(|inner| batch.credit.boxed(inner));
+    once("sgmrl_boxed", batch.value(points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box())
+}
+
+/// The linearised score-function estimate: the value of what DiCE's inner update leads to, whose gradient is for one step
+///
+/// (I + η Ĥ_N) ∇V(θ′),  Ĥ_N = (1/N) Σ_i R(τ_i) (u_i u_iᵀ + ∇² log p_θ(τ_i))
+///
+/// (Tang 2022, Eq. 11 and Corollary 7, with [`Credit::WholeReturn`]; with [`Credit::ReturnToGo`] Ĥ_N is DiCE's, as in the
+/// paper's experiments). Biased for F_N and for F_∞ by what falls with N (at most O(1/√N)); its variance falls with N, too.
+#[track_caller]
+pub fn linearised_score_function(batch: &MetaBatch<'_>) -> Var {
+    let points = batch.adapt(|inner| batch.credit.boxed(inner));
+    once("lsf", batch.value(points[points.len() - 1]))
+}
+
+/// [`linearised_score_function`] with the outer gradient taken where the *exact* update leads,
+///
+/// (I + η Ĥ_N) ∇V(θ′),  θ′ = `exact` = θ + η ∇V(θ),
+///
+/// (Tang 2022, Eq. 12 and Corollary 8). Unbiased for ∇F_∞(θ) = ∇\[V(θ + η ∇V(θ))\], of one step; nobody who samples has θ′.
+#[track_caller]
+pub fn linearised_at_exact_update(batch: &MetaBatch<'_>, exact: Var) -> Var {
+    assert!(batch.inner.len() == 1, "linearised_at_exact_update: {} inner steps, not one", batch.inner.len());
+    let sampled = batch.adapt(|inner| batch.credit.boxed(inner))[1];
+    once("lsf_at_exact_update", batch.value(exact.stop_gradient() + sampled - sampled.stop_gradient()))
+}
+
+/// MAML as it is implemented: V(θ^ζ), for one step (I + η H) ∇V(θ′) with H at fixed data (Finn et al. 2017). Biased for F_N
+/// by exactly −E[V(θ′) Σ_i u_i], the score that it lacks; and for F_∞, because H is not the value's Hessian.
+#[track_caller]
+pub fn maml(batch: &MetaBatch<'_>) -> Var {
+    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    once("maml", batch.value(points[points.len() - 1]))
+}
+
+/// First-order MAML: ∇V(θ^ζ), as if the update were a constant (Finn et al. 2017). Biased for F_N and for F_∞.
+#[track_caller]
+pub fn first_order_maml(batch: &MetaBatch<'_>) -> Var {
+    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let update = (points[points.len() - 1] - batch.theta).stop_gradient();
+    once("first_order_maml", batch.value(batch.theta + update))
+}
+
+/// E-MAML ("formulation II" of Rothfuss et al. 2019) as it is implemented, with *means* of log-probabilities,
+///
+/// (1/N) V(θ′) Σ_i u_i + (I + η H) ∇V(θ′),  H at fixed data:
+///
+/// Tang 2022, App. H.2. The 1/N biases it for F_N by −(1 − 1/N) E[V(θ′) Σ_i u_i], which is none for N = 1.
+#[track_caller]
+pub fn emaml(batch: &MetaBatch<'_>) -> Var {
+    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let mean = batch.inner_log_prob(&points) / batch.inner[0].trajectories() as f64;
+    once("emaml", batch.value(points[points.len() - 1]) * mean.magic_box())
+}
+
+/// A surrogate whose gradient is what its name says, and whose further derivatives mean nothing.
+#[track_caller]
+fn once(name: &str, surrogate: Var) -> Var {
+    DerivativeLimit::new(name, 1, "only rl::meta::sampled::score_function claims further orders").apply(surrogate)
+}
+
+/// An estimator of ∇F_N: a surrogate, and for which update it was defined.
+#[derive(Clone, Copy, Debug)]
+pub struct MetaEstimator {
+    /// Its short name, as in tables and files.
+    pub name: &'static str,
+    /// A scalar whose gradient by θ is the estimate.
+    pub surrogate: fn(&MetaBatch<'_>) -> Var,
+    /// The inner update of its paper.
+    pub credit: Credit,
+    /// Whether its gradient is unbiased for F_N at every N.
+    pub unbiased: bool,
+}
+
+/// Every estimator of ∇F_N, with the inner update of its paper.
+pub fn all() -> Vec<MetaEstimator> {
+    use Credit::{ReturnToGo, WholeReturn};
+    let row = |name, surrogate, credit, unbiased| MetaEstimator { name, surrogate, credit, unbiased };
+    vec![
+        row("sf", score_function as fn(&MetaBatch<'_>) -> Var, WholeReturn, true),
+        row("lsf", linearised_score_function, WholeReturn, false),
+        row("sgmrl", sgmrl, ReturnToGo, true),
+        row("sgmrl_as_printed", sgmrl_as_printed, ReturnToGo, false),
+        row("sgmrl_boxed", sgmrl_boxed, ReturnToGo, false),
+        row("maml", maml, ReturnToGo, false),
+        row("first_order_maml", first_order_maml, ReturnToGo, false),
+        row("emaml", emaml, ReturnToGo, false),
+    ]
+}

@@ -1,0 +1,136 @@
+//! DiCE with what is subtracted from it to lower the variance: baselines by a critic, and by the rest of the batch.
+//!
+//! The plain one, without, is [`ImportanceSampling`](super::ImportanceSampling). All are functions of rewards alone: a
+//! truncated trajectory's end counts as 0, whatever the critic says. W_t = Π_{k≤t} ρ_k, and b is the critic.
+
+use ad::Var;
+
+use super::{Claim, Estimator, Orders};
+use crate::batch::Batch;
+
+/// Σ_t γ^t r_t W_t + Σ_t γ^t (1 − ρ_t) b(s_t): DiCE with the baseline of Foerster et al. 2018, as their LOLA has it.
+///
+/// Unbiased at every order, because a step's box is multiplied with what came before that step only. It lowers the
+/// variance of the gradient; of the Hessian only the part without the terms that couple two steps.
+#[derive(Clone, Copy, Debug)]
+pub struct DiceBaseline;
+
+/// Σ_t γ^t r_t W_t + Σ_t γ^t (1 − ρ_t) b(s_t) − Σ_t γ^t (1 − ρ_t) (1 − W_{t−1}) b(s_t): DiCE with the second-order baseline of
+/// Mao et al. 2019.
+///
+/// Unbiased at every order. The second baseline has neither value nor gradient, and takes b off the terms of the Hessian
+/// that couple two steps. Together the two are Σ γ^t (W_{t−1} − W_t) b(s_t), so that this is the doubly robust estimate but for
+/// the critic's value at the end of a truncated trajectory.
+#[derive(Clone, Copy, Debug)]
+pub struct DiceMao;
+
+/// Σ_t γ^t (r_t − r̄_t) W_t, r̄_t the mean of r_t over the batch: as LOLA-DiCE (Foerster et al. 2018) is published without a
+/// critic.
+///
+/// Nothing is claimed. The mean contains the trajectory itself: in a batch of n, every derivative is too small by the
+/// factor 1 − 1/n, and the value is centred away.
+#[derive(Clone, Copy, Debug)]
+pub struct DiceCentred;
+
+/// Σ_t γ^t r_t W_t + Σ_t γ^t (1 − W_t) r̄_t, r̄_t the mean of r_t over the *other* trajectories of the batch.
+///
+/// Unbiased at every order, because the others are independent. It needs a batch of at least two.
+#[derive(Clone, Copy, Debug)]
+pub struct DiceLeaveOneOut;
+
+impl Estimator for DiceBaseline {
+    fn name(&self) -> String {
+        "dice_baseline".to_owned()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim::ALL
+    }
+
+    fn bootstraps(&self) -> bool {
+        false
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        let own = -batch.ratio() + 1.0;
+        batch.discounted_sum(batch.rewards() * batch.cumulative_ratio() + own * baseline(batch))
+    }
+}
+
+impl Estimator for DiceMao {
+    fn name(&self) -> String {
+        "dice_mao".to_owned()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim::ALL
+    }
+
+    fn bootstraps(&self) -> bool {
+        false
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        let own = -batch.ratio() + 1.0;
+        let past = -batch.cumulative_ratio_before() + 1.0;
+        let first = own * baseline(batch);
+        let second = own * past * baseline(batch);
+        batch.discounted_sum(batch.rewards() * batch.cumulative_ratio() + first - second)
+    }
+}
+
+impl Estimator for DiceCentred {
+    fn name(&self) -> String {
+        "dice_centred".to_owned()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim { on_policy: Orders::None, off_policy: Orders::None, off_policy_residual: None }
+    }
+
+    fn bootstraps(&self) -> bool {
+        false
+    }
+
+    fn smallest_batch(&self) -> usize {
+        2
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        // Behind a trajectory's end its reward is 0, but the mean is not: it counts there too.
+        let rewards = batch.rewards();
+        batch.discounted_sum((rewards - rewards.mean_axes(&[0])) * batch.cumulative_ratio())
+    }
+}
+
+impl Estimator for DiceLeaveOneOut {
+    fn name(&self) -> String {
+        "dice_leave_one_out".to_owned()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim::ALL
+    }
+
+    fn bootstraps(&self) -> bool {
+        false
+    }
+
+    fn smallest_batch(&self) -> usize {
+        2
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        let trajectories = batch.episodes.trajectories();
+        assert!(trajectories >= 2, "dice_leave_one_out: a batch of {trajectories} has no others to take the mean of");
+        let rewards = batch.rewards();
+        let others = (rewards.sum_axes(&[0]) - rewards) * (1.0 / (trajectories as f64 - 1.0));
+        let ratio = batch.cumulative_ratio();
+        batch.discounted_sum(rewards * ratio + (-ratio + 1.0) * others)
+    }
+}
+
+/// b(s_0) … b(s_{H−1}), `[N, H]`.
+fn baseline(batch: &Batch) -> Var {
+    batch.values_here_and_next().0
+}

@@ -1,0 +1,253 @@
+//! Gradient descent: SGD and Adam, each one formula, on the tape and off it.
+//!
+//! On the tape ([`TapeOptimiser`]) an update is recorded like everything else, and can be differentiated: an inner loop. Off it
+//! ([`Optimiser`]) arrays are updated in place, and the state can be saved and resumed to the bit. All descend: to climb an
+//! objective, hand in the gradient of its negative.
+
+use std::ops::{Add, Div, Mul, Sub};
+
+use ad::{Tree, Var};
+use ndarray::{Array, ArrayD, Dimension, Zip};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::rollout::check_shape;
+
+/// How a parameter follows from its gradient g.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Rule {
+    /// θ ← θ − rate·g.
+    Sgd {
+        /// The size of a step.
+        rate: f64,
+    },
+    /// m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², θ ← θ − rate · m̂ / (√v̂ + ε), where m̂ = m / (1 − β₁^k) and
+    /// v̂ = v / (1 − β₂^k) after k steps. Kingma & Ba 2015.
+    Adam {
+        /// The size of a step.
+        rate: f64,
+        /// β₁, the decay of the mean.
+        beta1: f64,
+        /// β₂, the decay of the mean square.
+        beta2: f64,
+        /// ε.
+        epsilon: f64,
+    },
+}
+
+impl Rule {
+    /// Gradient descent with this rate.
+    pub const fn sgd(rate: f64) -> Self {
+        Rule::Sgd { rate }
+    }
+
+    /// Adam with this rate, and β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+    pub const fn adam(rate: f64) -> Self {
+        Rule::Adam { rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+
+    /// The formulas, for numbers and for Vars: the parameter after step number `step` (from 1), given its gradient and its
+    /// moments so far, which are updated.
+    fn apply<X: Number>(&self, step: u64, parameter: X, gradient: X, moments: &mut Option<[X; 2]>) -> X {
+        match *self {
+            Rule::Sgd { rate } => parameter - gradient * rate,
+            Rule::Adam { rate, beta1, beta2, epsilon } => {
+                let square = gradient * gradient;
+                let (mean, square) = match *moments {
+                    None => (gradient * (1.0 - beta1), square * (1.0 - beta2)),
+                    Some([m, v]) => (m * beta1 + gradient * (1.0 - beta1), v * beta2 + square * (1.0 - beta2)),
+                };
+                *moments = Some([mean, square]);
+                let unbiased = |moment: X, beta: f64| moment * (1.0 / (1.0 - beta.powf(step as f64)));
+                parameter - unbiased(mean, beta1) / (unbiased(square, beta2).root() + epsilon) * rate
+            }
+        }
+    }
+}
+
+/// What the formulas are written for.
+trait Number:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Add<f64, Output = Self>
+    + Mul<f64, Output = Self>
+{
+    fn root(self) -> Self;
+}
+
+impl Number for f64 {
+    fn root(self) -> Self {
+        self.sqrt()
+    }
+}
+
+impl Number for Var {
+    /// With derivative 0 at 0, instead of an infinite one that would make a NaN of an entry whose gradient has always been 0
+    /// (a state that was never visited). It is exact there: the mean it divides is 0 as well.
+    fn root(self) -> Self {
+        let positive = self.greater(0.0);
+        positive.select(positive.select(self, 1.0).sqrt(), 0.0)
+    }
+}
+
+/// An optimiser of recorded parameters: a step is a differentiable function of parameters, gradients and all steps before.
+///
+/// ```
+/// use rl::optim::{Rule, TapeOptimiser};
+///
+/// let tape = ad::Tape::<f64>::new();
+/// let theta = tape.input("theta", &ndarray::arr1(&[1.0, -2.0]));
+/// let loss = |x: ad::Var| (x * x * 0.5).sum();
+/// let mut inner = TapeOptimiser::new(Rule::sgd(0.1));
+/// let mut adapted = theta;
+/// for _ in 0..3 {
+///     adapted = inner.step(adapted, loss(adapted).grad(adapted));
+/// }
+/// let meta_gradient = loss(adapted).grad(theta);                  // through all three steps: 0.9⁶ θ
+/// assert!((meta_gradient.value()[0] - 0.9_f64.powi(6)).abs() < 1e-15);
+/// ```
+#[derive(Clone, Debug)]
+pub struct TapeOptimiser {
+    rule: Rule,
+    steps: u64,
+    moments: Vec<Option<[Var; 2]>>,
+}
+
+impl TapeOptimiser {
+    /// One that has made no step yet.
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, steps: 0, moments: Vec::new() }
+    }
+
+    /// The parameters after one more step: one Var, several, or a tree of them, and their gradients in the same order.
+    ///
+    /// Panics if there are not as many gradients as parameters, or another number of them than before, or if shapes differ.
+    #[track_caller]
+    #[must_use]
+    pub fn step<P: Tree<f64>, G: Tree<f64>>(&mut self, parameters: P, gradients: G) -> P::Output {
+        let (leaves, gradients) = (parameters.leaves(), gradients.leaves());
+        assert_eq!(leaves.len(), gradients.len(), "step: as many gradients as parameters are needed");
+        for (parameter, gradient) in leaves.iter().zip(&gradients) {
+            let (expected, found) = (parameter.shape(), gradient.shape());
+            assert!(found == expected, "step: a parameter of shape {expected:?} has a gradient of shape {found:?}");
+        }
+        if self.steps == 0 {
+            self.moments = vec![None; leaves.len()];
+        }
+        assert_eq!(leaves.len(), self.moments.len(), "step: there were another number of parameters before");
+        self.steps += 1;
+        let all = leaves.into_iter().zip(gradients).zip(&mut self.moments);
+        let stepped =
+            all.map(|((parameter, gradient), moments)| self.rule.apply(self.steps, parameter, gradient, moments));
+        parameters.rebuild(stepped.collect())
+    }
+}
+
+/// An optimiser of arrays. Its state, written with any serde format that keeps every bit of an `f64`, resumes exactly.
+///
+/// ```
+/// use rl::optim::{Optimiser, Rule};
+///
+/// let mut theta = ndarray::arr1(&[1.0, -2.0]);
+/// let mut optimiser = Optimiser::new(Rule::adam(0.1));
+/// for _ in 0..100 {
+///     let gradient = theta.clone();                               // of ½ θ²
+///     optimiser.step(&mut theta, &gradient)?;
+/// }
+/// assert!(theta.iter().all(|x| x.abs() < 0.2));
+///
+/// let saved = serde_json::to_string(&optimiser)?;
+/// let resumed: Optimiser = serde_json::from_str(&saved)?;
+/// assert_eq!(resumed, optimiser);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Optimiser {
+    rule: Rule,
+    steps: u64,
+    /// Of each array: the moments of its entries, nothing before the first step and for SGD.
+    moments: Vec<Option<[ArrayD<f64>; 2]>>,
+}
+
+impl Optimiser {
+    /// One that has made no step yet.
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, steps: 0, moments: Vec::new() }
+    }
+
+    /// The number of steps made so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// One step of one array, in place.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`step_all`](Self::step_all).
+    pub fn step<D: Dimension>(&mut self, parameters: &mut Array<f64, D>, gradient: &Array<f64, D>) -> Result<()> {
+        self.step_all(std::slice::from_mut(parameters), std::slice::from_ref(gradient))
+    }
+
+    /// One step of several arrays, in place: the same ones, in the same order, at every step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if numbers or shapes of parameters, gradients and saved moments differ; [`Error::NotFinite`] for a
+    /// gradient. Then nothing has changed.
+    pub fn step_all<D: Dimension>(
+        &mut self,
+        parameters: &mut [Array<f64, D>],
+        gradients: &[Array<f64, D>],
+    ) -> Result<()> {
+        check_shape("the list of gradients", &[gradients.len()], &[parameters.len()])?;
+        if self.steps > 0 {
+            check_shape("the list of parameters", &[parameters.len()], &[self.moments.len()])?;
+        }
+        for (i, (parameter, gradient)) in parameters.iter().zip(gradients).enumerate() {
+            check_shape("gradient", gradient.shape(), parameter.shape())?;
+            for moment in self.moments.get(i).and_then(Option::as_ref).into_iter().flatten() {
+                check_shape("parameter", parameter.shape(), moment.shape())?;
+            }
+            if let Some((index, &value)) = gradient.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+                return Err(Error::NotFinite { what: format!("entry {index} of gradient {i}"), value });
+            }
+        }
+        if self.steps == 0 {
+            self.moments = vec![None; parameters.len()];
+        }
+        self.steps += 1;
+        for ((parameter, gradient), moments) in parameters.iter_mut().zip(gradients).zip(&mut self.moments) {
+            self.rule.update(self.steps, parameter, gradient, moments);
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    /// [`apply`](Self::apply) to every entry, in place.
+    fn update<D: Dimension>(
+        &self,
+        step: u64,
+        parameter: &mut Array<f64, D>,
+        gradient: &Array<f64, D>,
+        moments: &mut Option<[ArrayD<f64>; 2]>,
+    ) {
+        if let Rule::Sgd { .. } = self {
+            parameter.zip_mut_with(gradient, |x, &g| *x = self.apply(step, *x, g, &mut None));
+            return;
+        }
+        let [mean, square] =
+            moments.get_or_insert_with(|| [(); 2].map(|()| ArrayD::zeros(gradient.raw_dim().into_dyn())));
+        Zip::from(parameter.view_mut().into_dyn()).and(gradient.view().into_dyn()).and(mean).and(square).for_each(
+            |x, &g, m, v| {
+                let mut moments = Some([*m, *v]);
+                *x = self.apply(step, *x, g, &mut moments);
+                [*m, *v] = moments.unwrap_or([*m, *v]);
+            },
+        );
+    }
+}

@@ -1,0 +1,278 @@
+//! The meta-gradient by an intrinsic reward through K inner steps, with the derivative of each step estimated by LVC or by
+//! the usual surrogate (AD): the LIRPG experiment of Liu et al. 2022 (Fig. 1 c, d).
+
+#[path = "../common/claims.rs"]
+mod claims;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/lines.rs"]
+mod lines;
+mod objectives;
+#[path = "../common/tables.rs"]
+#[allow(dead_code, reason = "another example uses more of it")]
+mod tables;
+
+use std::path::Path;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::ArrayD;
+use rayon::prelude::*;
+use rl::error::Result;
+use rl::mdp::TabularMdp;
+use rl::meta::{Objective, Role, Roles, Shapes, exact_value};
+use rl::objective::{Estimator, allow_biased};
+use rl::policy::softmax;
+use rl::truth::Horizon;
+
+use claims::Claims;
+use objectives::{Credit, inner_surrogate, inner_value};
+use tables::{ACTIONS, GAMMA, HORIZON, RATE, STATES, key, mean_and_std, noise, pearson, process, table};
+
+/// The correlation of meta-gradients by an intrinsic reward with the exact one, by LVC and AD, through K inner steps.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    common: common::Common,
+    /// Judge the claims of the paper; fails unless all hold.
+    #[arg(long)]
+    check: bool,
+    /// The paper's size, 10 processes and 20 repeats on each: fewer processes, on which fewer claims are decided.
+    #[arg(long)]
+    paper: bool,
+    /// How many random processes to average over.
+    #[arg(long, default_value_t = 200)]
+    mdps: usize,
+    /// How many independent estimates on each process.
+    #[arg(long, default_value_t = 4)]
+    repeats: usize,
+    /// The numbers of trajectories to estimate from, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "16,32,64,128,256")]
+    samples: Vec<usize>,
+}
+
+const ESTIMATORS: [Credit; 2] = [Credit::LowVarianceCurvature, Credit::ScoreFunction];
+const STEPS: [usize; 5] = [1, 2, 3, 4, 5];
+
+fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    common::run(|| intrinsic_reward(options))
+}
+
+/// What is recorded and compiled once, and run on every process.
+struct Programs {
+    inner: Objective,
+    /// For each number of samples, one of each estimator.
+    hessian: Vec<[Objective; 2]>,
+    outer: Objective,
+}
+
+/// The mean correlation over repeats on one process, for each number of samples, estimator and number of steps.
+type Correlations = Vec<[[f64; STEPS.len()]; 2]>;
+
+/// On one process.
+struct Measured {
+    correlations: Correlations,
+    /// The largest relative difference of LVC's and AD's meta-gradients through one step, of any repeat and N.
+    difference_after_one_step: f64,
+}
+
+fn intrinsic_reward(mut options: Options) -> common::Outcome {
+    if options.paper {
+        (options.mdps, options.repeats) = (10, 20);
+    } else if options.common.quick {
+        (options.mdps, options.repeats) = (options.mdps.min(4), options.repeats.min(2));
+    }
+    let smallest = options.samples.iter().copied().min().unwrap_or(0);
+    if options.mdps == 0 || options.repeats == 0 || smallest == 0 {
+        return Err("--mdps, --repeats and --samples must be at least 1".into());
+    }
+    let folder = options.common.folder("intrinsic_reward")?;
+    let programs = programs(&options)?;
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} repeats, {eta} left").expect("a valid template");
+    let progress = ProgressBar::new((options.mdps * options.repeats) as u64).with_style(style);
+    let measured: Vec<Measured> = (0..options.mdps)
+        .into_par_iter()
+        .map(|index| measure(index, &options, &programs, &progress))
+        .collect::<Result<_>>()?;
+    progress.finish_and_clear();
+
+    // For each process one number.
+    let at = |estimator: usize, n: usize, k: usize| -> Vec<f64> {
+        measured.iter().map(|process| process.correlations[n][estimator][k]).collect()
+    };
+    println!(
+        "Correlation with the exact meta-gradient by the reward, mean over {} processes and {} repeats (inner and outer\n\
+         gradient exact, the derivative of the inner one estimated from N trajectories)\n",
+        options.mdps, options.repeats
+    );
+    print!("estimator  {:>8}", "");
+    STEPS.iter().for_each(|steps| print!("{:>8}", format!("K = {steps}")));
+    println!();
+    for (e, estimator) in ESTIMATORS.iter().enumerate() {
+        for (n, samples) in options.samples.iter().enumerate() {
+            print!("{:<9}  {:>8}", estimator.name(), format!("N = {samples}"));
+            (0..STEPS.len()).for_each(|k| print!("{:>8.2}", mean_and_std(&at(e, n, k)).0));
+            println!();
+        }
+    }
+    println!();
+    write(&folder.join("correlation.csv"), &options.samples, &at)?;
+    lines::draw(&folder.join("intrinsic_reward.svg"), &[panels(&options.samples, &at)])?;
+    println!("correlation.csv and intrinsic_reward.svg are in {}", folder.display());
+
+    let largest = measured.iter().map(|process| process.difference_after_one_step).fold(0.0, f64::max);
+    if options.check {
+        println!();
+        claims_of_the_paper(&options.samples, &at, largest).judge()?;
+    }
+    Ok(())
+}
+
+fn programs(options: &Options) -> Result<Programs> {
+    let mdp = process(options.common.seed, 0)?;
+    let shapes = Shapes { meta: &[STATES, ACTIONS], theta: &[STATES, ACTIONS] };
+    let hessian = |&samples: &usize| -> Result<[Objective; 2]> {
+        let objective = |credit: &Credit| -> Result<Objective> {
+            // Derivatives by θ and then by φ are of order 2, which neither claims: that is what is measured.
+            let allowed = allow_biased(credit);
+            Ok(Objective::twice(shapes, inner_surrogate(&allowed, &mdp, GAMMA, HORIZON, samples)?))
+        };
+        Ok([objective(&ESTIMATORS[0])?, objective(&ESTIMATORS[1])?])
+    };
+    Ok(Programs {
+        inner: Objective::twice(shapes, inner_value(&mdp, GAMMA)),
+        hessian: options.samples.iter().map(hessian).collect::<Result<_>>()?,
+        outer: Objective::once(shapes, exact_value(&mdp, GAMMA, &Horizon::Infinite)?),
+    })
+}
+
+fn measure(index: usize, options: &Options, programs: &Programs, progress: &ProgressBar) -> Result<Measured> {
+    let mdp = process(options.common.seed, index)?;
+    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+    let exact = || {
+        let [inner, outer] = [&programs.inner, &programs.outer].map(|objective| Role { objective, data: &known });
+        Roles { inner, hessian: Some(inner), outer }
+    };
+    let truths: Vec<ArrayD<f64>> = STEPS.iter().map(|&steps| by_reward(exact(), steps)).collect::<Result<_>>()?;
+    let repeats: Vec<Measured> = (0..options.repeats)
+        .into_par_iter()
+        .map(|repeat| {
+            let seed = |step: usize| key(&[options.common.seed, index as u64, repeat as u64, step as u64]);
+            let mut measured = Measured { correlations: Vec::new(), difference_after_one_step: 0.0 };
+            for (&samples, hessian) in options.samples.iter().zip(&programs.hessian) {
+                let data = |step: usize, theta: &ArrayD<f64>| sample(&mdp, theta, samples, seed(step));
+                let mut estimates = [[0.0; STEPS.len()]; 2];
+                let mut after_one_step = Vec::new();
+                for (objective, correlations) in hessian.iter().zip(&mut estimates) {
+                    let roles = Roles { hessian: Some(Role { objective, data: &data }), ..exact() };
+                    for (k, &steps) in STEPS.iter().enumerate() {
+                        let estimate = by_reward(roles, steps)?;
+                        correlations[k] = pearson(&estimate, &truths[k]);
+                        if steps == 1 {
+                            after_one_step.push(estimate);
+                        }
+                    }
+                }
+                measured.correlations.push(estimates);
+                let difference = relative_difference(&after_one_step[0], &after_one_step[1]);
+                measured.difference_after_one_step = measured.difference_after_one_step.max(difference);
+            }
+            progress.inc(1);
+            Ok(measured)
+        })
+        .collect::<Result<_>>()?;
+
+    let mean = |n: usize, e: usize, k: usize| {
+        repeats.iter().map(|repeat| repeat.correlations[n][e][k]).sum::<f64>() / repeats.len() as f64
+    };
+    let table = |n: usize| [0, 1].map(|e| std::array::from_fn(|k| mean(n, e, k)));
+    Ok(Measured {
+        correlations: (0..options.samples.len()).map(table).collect(),
+        difference_after_one_step: repeats.iter().map(|repeat| repeat.difference_after_one_step).fold(0.0, f64::max),
+    })
+}
+
+fn by_reward(roles: Roles<'_>, steps: usize) -> Result<ArrayD<f64>> {
+    let zeros = ArrayD::zeros(vec![STATES, ACTIONS]);
+    Ok(roles.meta_gradient(&zeros, &zeros, steps, RATE)?.by_meta)
+}
+
+/// Trajectories of the current policy, the process, and the critic's noise.
+fn sample(mdp: &TabularMdp, theta: &ArrayD<f64>, samples: usize, seed: u64) -> Result<Vec<ad::Value<'static>>> {
+    let rollout = mdp.sample(&softmax(&table(theta)), HORIZON, samples, seed)?;
+    Ok(rollout.into_values().into_iter().chain(mdp.to_values()).chain([noise(seed).into()]).collect())
+}
+
+fn relative_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
+    let largest =
+        |x: &ArrayD<f64>| x.iter().fold(0.0_f64, |largest, x| if x.abs() <= largest { largest } else { x.abs() });
+    largest(&(a - b)) / largest(b).max(f64::MIN_POSITIVE)
+}
+
+fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>, largest: f64) -> Claims {
+    let mut claims = Claims::default();
+    let names = ESTIMATORS.map(|estimator| estimator.name());
+    let minus = |a: Vec<f64>, b: Vec<f64>| -> Vec<f64> { a.iter().zip(&b).map(|(a, b)| a - b).collect() };
+    // Averages over N, or over K.
+    let mean = |columns: Vec<Vec<f64>>| -> Vec<f64> {
+        let count = columns.len() as f64;
+        (0..columns[0].len()).map(|i| columns.iter().map(|column| column[i]).sum::<f64>() / count).collect()
+    };
+    let over_samples = |e: usize, k: usize| mean((0..samples.len()).map(|n| at(e, n, k)).collect());
+    let over_steps = |e: usize, n: usize| mean((0..STEPS.len()).map(|k| at(e, n, k)).collect());
+    let (last_n, last_k) = (samples.len() - 1, STEPS.len() - 1);
+
+    let claim = claims.claim("with one inner step both estimators are the same, sample by sample (LVC = AD)");
+    claim.equal("largest relative difference of an entry", largest, 1e-12);
+    let claim = claims.claim("with more trajectories the correlation increases for both (mean over K)");
+    for (e, name) in names.iter().enumerate() {
+        let what = format!("{name}: N = {} − N = {}", samples[last_n], samples[0]);
+        claim.above(what, &minus(over_steps(e, last_n), over_steps(e, 0)));
+    }
+    let claim = claims.claim("with fewer inner steps the correlation increases for both (mean over N)");
+    for (e, name) in names.iter().enumerate() {
+        claim.above(format!("{name}: K = 1 − K = 5"), &minus(over_samples(e, 0), over_samples(e, last_k)));
+    }
+    let claim = claims.claim("with more than one inner step LVC is better than AD, at every number of trajectories");
+    for (n, samples) in samples.iter().enumerate() {
+        for (k, steps) in STEPS.iter().enumerate().skip(1) {
+            claim.above(format!("N = {samples}, K = {steps}: LVC − AD"), &minus(at(0, n, k), at(1, n, k)));
+        }
+    }
+    let claim = claims.claim("after five steps LVC still correlates highly (above 3/4), and AD does not (below 2/3)");
+    let what = format!("N = {}", samples[last_n]);
+    claim.above(format!("{what}: LVC − 3/4"), &at(0, last_n, last_k).iter().map(|x| x - 0.75).collect::<Vec<_>>());
+    claim.above(format!("{what}: 2/3 − AD"), &at(1, last_n, last_k).iter().map(|x| 2.0 / 3.0 - x).collect::<Vec<_>>());
+    claims
+}
+
+fn write(path: &Path, samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> common::Outcome {
+    let mut file = csv::Writer::from_path(path)?;
+    file.write_record(["estimator", "samples", "inner_steps", "correlation_mean", "correlation_std"])?;
+    for (e, estimator) in ESTIMATORS.iter().enumerate() {
+        for (n, samples) in samples.iter().enumerate() {
+            for (k, steps) in STEPS.iter().enumerate() {
+                let (mean, std) = mean_and_std(&at(e, n, k));
+                let numbers = [samples.to_string(), steps.to_string(), mean.to_string(), std.to_string()];
+                file.write_record([&[estimator.name()][..], &numbers].concat())?;
+            }
+        }
+    }
+    Ok(file.flush()?)
+}
+
+fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Vec<lines::Panel> {
+    let panel = |(e, estimator): (usize, &Credit)| lines::Panel {
+        title: estimator.name(),
+        axis: "trajectories".to_owned(),
+        marks: samples.iter().map(usize::to_string).collect(),
+        series: (STEPS.iter().enumerate())
+            .map(|(k, steps)| {
+                let means = (0..samples.len()).map(|n| mean_and_std(&at(e, n, k)).0);
+                (format!("K = {steps}"), means.collect())
+            })
+            .collect(),
+    };
+    ESTIMATORS.iter().enumerate().map(panel).collect()
+}

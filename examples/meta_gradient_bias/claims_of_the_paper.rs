@@ -1,0 +1,200 @@
+//! What Liu et al. 2022 say about their figures 1 (a, b) and 4 to 6, as differences that must be positive. Where words leave
+//! the measure open, it stands in the claim: "alike" is that neither of two gains is three times the other.
+
+use crate::claims::{Claim, Claims};
+use crate::study::ESTIMATORS;
+use crate::tables::RATE;
+use crate::{Grid, Measured, Results};
+
+const N: usize = Grid::FIXED_SAMPLES;
+
+/// A place of the grid: trajectories, inner steps, rate.
+type Place = (usize, usize, f64);
+
+/// A weight, an estimator and a permutation.
+type Term<'a> = (f64, &'a str, &'a str);
+
+impl Results {
+    /// For each process on which all were measured, the sum of weighted `numbers`, averaged over places.
+    fn sum(&self, places: &[Place], terms: &[Term<'_>], numbers: fn(&Measured) -> &Vec<f64>) -> Vec<f64> {
+        let columns: Vec<(f64, &Vec<f64>)> = (places.iter())
+            .flat_map(|place| terms.iter().map(move |term| (place, term)))
+            .map(|(&(samples, steps, rate), &(weight, estimator, permutation))| {
+                let numbers = numbers(self.at(estimator, permutation, samples, steps, rate));
+                (weight / places.len() as f64, numbers)
+            })
+            .collect();
+        let processes = columns.iter().map(|(_, column)| column.len()).min().unwrap_or(0);
+        (0..processes).map(|i| columns.iter().map(|(weight, column)| weight * column[i]).sum()).collect()
+    }
+
+    /// [`sum`](Self::sum) of correlations.
+    fn correlations(&self, places: &[Place], terms: &[Term<'_>]) -> Vec<f64> {
+        self.sum(places, terms, |measured| &measured.correlations)
+    }
+
+    /// [`sum`](Self::sum) of the sums of standard deviations.
+    fn spreads(&self, places: &[Place], terms: &[Term<'_>]) -> Vec<f64> {
+        self.sum(places, terms, |measured| &measured.deviations)
+    }
+
+    /// One permutation's correlation minus another's.
+    fn gain(&self, places: &[Place], estimator: &str, better: &str, worse: &str) -> Vec<f64> {
+        self.correlations(places, &[(1.0, estimator, better), (-1.0, estimator, worse)])
+    }
+}
+
+/// The difference on each process on which both were measured.
+fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
+/// Neither the gain of `one` nor that of `other` over `base` is three times the other.
+fn comparable(results: &Results, claim: &mut Claim, estimator: &str, places: &[Place], [one, other, base]: [&str; 3]) {
+    for (more, less) in [(one, other), (other, one)] {
+        let terms = [(3.0, estimator, less), (-1.0, estimator, more), (-2.0, estimator, base)];
+        let what = format!("{estimator}: 3({less} − {base}) − ({more} − {base})");
+        claim.above(what, &results.correlations(places, &terms));
+    }
+}
+
+pub fn claims(results: &Results) -> Claims {
+    let mut claims = Claims::default();
+    one_step(results, &mut claims);
+    many_steps(results, &mut claims);
+    claims
+}
+
+/// Figures 1 and 4: one inner step, by the number of trajectories.
+fn one_step(results: &Results, claims: &mut Claims) {
+    let places: Vec<Place> = results.grid.samples.iter().map(|&samples| (samples, 1, RATE)).collect();
+    let few: Vec<Place> = places.iter().copied().filter(|&(samples, ..)| samples <= N).collect();
+    let (fewest, most) = (&places[..1], &places[places.len() - 1..]);
+    let number = |places: &[Place]| places[0].0;
+
+    let claim = claims.claim("Fig. 1a, LVC: with few samples a right inner gradient and a right Hessian each help");
+    for place in few.chunks(1) {
+        for better in ["SEE", "ESE"] {
+            claim.above(format!("N = {}: {better} − SSE", number(place)), &results.gain(place, "lvc", better, "SSE"));
+        }
+    }
+    let claim = claims.claim("Fig. 1a, LVC: both help alike, SEE ≈ ESE (mean over N ≤ 32)");
+    comparable(results, claim, "lvc", &few, ["SEE", "ESE", "SSE"]);
+    let claim = claims.claim("Fig. 1a, LVC: with more samples the gap shrinks");
+    for better in ["SEE", "ESE"] {
+        let gap = |place: &[Place]| results.gain(place, "lvc", better, "SSE");
+        let what = format!("{better} − SSE: at N = {} minus at N = {}", number(fewest), number(most));
+        claim.above(what, &minus(&gap(fewest), &gap(most)));
+    }
+    let claim = claims.claim("Fig. 1b, AD: SEE > ESE at every number of samples");
+    for place in places.chunks(1) {
+        claim.above(format!("N = {}: SEE − ESE", number(place)), &results.gain(place, "ad", "SEE", "ESE"));
+    }
+    let claim =
+        claims.claim("Fig. 1b, AD: only SEE comes near 1 given samples enough (above 0.95, the others below 0.85)");
+    let last = |permutation: &str| results.correlations(most, &[(1.0, "ad", permutation)]);
+    let of_each = |number: f64| vec![number; last("SEE").len()];
+    claim.above(format!("N = {}: SEE − 0.95", number(most)), &minus(&last("SEE"), &of_each(0.95)));
+    for permutation in ["SSE", "ESE"] {
+        let what = format!("N = {}: 0.85 − {permutation}", number(most));
+        claim.above(what, &minus(&of_each(0.85), &last(permutation)));
+    }
+
+    let claim =
+        claims.claim("Fig. 4: a right outer gradient helps more than a right Hessian or inner gradient (mean over N)");
+    for name in ["lvc", "loaded", "dice"] {
+        for other in ["SES", "ESS"] {
+            claim.above(format!("{name}: SSE − {other}"), &results.gain(&places, name, "SSE", other));
+        }
+    }
+    let claim = claims
+        .claim("Fig. 4: with an estimated outer gradient EES > SES > ESS > SSS (mean over N and LVC, AD, Loaded)");
+    for (better, worse) in [("EES", "SES"), ("SES", "ESS"), ("ESS", "SSS")] {
+        let third = 1.0 / 3.0;
+        let terms: Vec<Term<'_>> = (["lvc", "ad", "loaded"].iter())
+            .flat_map(|name| [(third, *name, better), (-third, *name, worse)])
+            .collect();
+        claim.above(format!("{better} − {worse}"), &results.correlations(&places, &terms));
+    }
+    let claim = claims.claim("Fig. 4, Loaded DiCE: a right Hessian matters more, SEE > ESE > SSE (mean over N)");
+    for (better, worse) in [("SEE", "ESE"), ("ESE", "SSE")] {
+        claim.above(format!("{better} − {worse}"), &results.gain(&places, "loaded", better, worse));
+    }
+    let claim =
+        claims.claim("Fig. 4: where the Hessian is estimated, LVC and Loaded DiCE reach higher correlations than AD");
+    for permutation in ["ESE", "ESS", "SSE", "SSS"] {
+        for name in ["lvc", "loaded"] {
+            let terms = [(1.0, name, permutation), (-1.0, "ad", permutation)];
+            let what = format!("N = {}: {permutation}, {name} − ad", number(most));
+            claim.above(what, &results.correlations(most, &terms));
+        }
+    }
+    let claim = claims.claim("Fig. 4: DiCE is the worst (mean over N)");
+    for (name, _) in ESTIMATORS.iter().filter(|(name, _)| *name != "dice") {
+        for permutation in ["EES", "ESE", "ESS", "SEE", "SES", "SSE", "SSS"] {
+            let terms = [(1.0, *name, permutation), (-1.0, "dice", permutation)];
+            claim.above(format!("{permutation}, {name} − dice"), &results.correlations(&places, &terms));
+        }
+    }
+    let claim = claims
+        .claim("Fig. 4: LVC varies less than Loaded DiCE where the Hessian is estimated (sum of std, at every N)");
+    for place in places.chunks(1) {
+        for permutation in ["ESS", "SSS"] {
+            let terms = [(1.0, "loaded", permutation), (-1.0, "lvc", permutation)];
+            let what = format!("N = {}: {permutation}, loaded − lvc", number(place));
+            claim.above(what, &results.spreads(place, &terms));
+        }
+    }
+    let claim = claims.claim("Fig. 4: a right inner gradient makes LVC and AD vary less if the outer gradient is exact, more if few samples estimate it");
+    for name in ["lvc", "ad"] {
+        let terms = [(1.0, name, "SSE"), (-1.0, name, "ESE")];
+        claim.above(format!("{name}, mean over N: SSE − ESE"), &results.spreads(&places, &terms));
+        let terms = [(1.0, name, "ESS"), (-1.0, name, "SSS")];
+        claim.above(format!("{name}, N = {}: ESS − SSS", number(fewest)), &results.spreads(fewest, &terms));
+    }
+}
+
+/// Figures 5 and 6: by inner steps and rates, with 32 trajectories.
+fn many_steps(results: &Results, claims: &mut Claims) {
+    let by_steps: Vec<Place> = results.grid.steps.iter().map(|&steps| (N, steps, RATE)).collect();
+    let by_rates: Vec<Place> = results.grid.rates.iter().map(|&rate| (N, Grid::FIXED_STEPS, rate)).collect();
+    let ends = |places: &[Place]| (places[0], places[places.len() - 1]);
+    let ((first, last), (slow, fast)) = (ends(&by_steps), ends(&by_rates));
+
+    let claim =
+        claims.claim("Fig. 5, 6: with more inner steps, and with larger rates, SSE loses a lot, for all estimators");
+    for (name, _) in ESTIMATORS {
+        let at = |place: Place| results.correlations(&[place], &[(1.0, name, "SSE")]);
+        claim.above(format!("{name}: at K = {} minus at K = {}", first.1, last.1), &minus(&at(first), &at(last)));
+        claim.above(format!("{name}: at α = {} minus at α = {}", slow.2, fast.2), &minus(&at(slow), &at(fast)));
+    }
+    let claim = claims.claim("Fig. 5, 6: there the inner loop can matter more than the outer gradient (EES > SSE)");
+    for (name, _) in ESTIMATORS {
+        for place in [last, fast] {
+            let what = format!("{name}, K = {}, α = {}: EES − SSE", place.1, place.2);
+            claim.above(what, &results.gain(&[place], name, "EES", "SSE"));
+        }
+    }
+    let claim = claims.claim("Fig. 5: the larger the rate, the more AD's Hessian costs (SEE − ESE)");
+    let cost = |place: Place| results.gain(&[place], "ad", "SEE", "ESE");
+    claim.above(format!("at α = {} minus at α = {}", fast.2, slow.2), &minus(&cost(fast), &cost(slow)));
+    let large: Vec<Place> = by_rates.iter().copied().filter(|&(.., rate)| rate > 5.0).collect();
+    let claim = claims
+        .claim("Fig. 5: in LVC and Loaded DiCE both corrections help alike, SEE ≈ ESE and SES ≈ ESS (mean over α > 5)");
+    for name in ["lvc", "loaded"] {
+        comparable(results, claim, name, &large, ["SEE", "ESE", "SSE"]);
+        comparable(results, claim, name, &large, ["SES", "ESS", "SSS"]);
+    }
+}
+
+/// What the numbers say and the paper's words do not.
+pub fn remarks(results: &Results) -> String {
+    let samples = *results.grid.samples.last().expect("samples");
+    let mean = |name: &str, permutation: &str| results.at(name, permutation, samples, 1, RATE).correlation().0;
+    format!(
+        "The paper calls DiCE the worst in all cases. With {samples} trajectories and the Hessian and the inner gradient \
+         estimated (SSE) it reaches {:.2} here, and AD, whose Hessian is biased, {:.2}.",
+        mean("dice", "SSE"),
+        mean("ad", "SSE")
+    )
+}

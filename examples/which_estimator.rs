@@ -1,0 +1,152 @@
+//! Which estimator at my number of trajectories? Every estimator's error in gradient and Hessian against N, on and off policy,
+//! on a random MDP of your size.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use clap::Parser;
+use indicatif::ProgressBar;
+use ndarray::{Array1, Array2};
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+use rl::mdp::TabularMdp;
+use rl::objective::{Estimator, all};
+use rl::policy::softmax;
+use rl::report::{EstimatorReport, Plan};
+use rl::stream::stream;
+use rl::truth::{Horizon, Setting, derivatives};
+
+/// The error of every estimator's gradient and Hessian, by number of trajectories.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    common: common::Common,
+    /// The number of states.
+    #[arg(long, default_value_t = 5)]
+    states: usize,
+    /// The number of actions.
+    #[arg(long, default_value_t = 3)]
+    actions: usize,
+    /// The number of steps of a trajectory.
+    #[arg(long, default_value_t = 20)]
+    horizon: usize,
+    /// γ.
+    #[arg(long, default_value_t = 0.9)]
+    gamma: f64,
+    /// Off policy, how far the logits of the sampling policy are from the policy's: the size of normal noise.
+    #[arg(long, default_value_t = 0.3)]
+    distance: f64,
+    /// The size of the noise on the critic, beside the size of the exact values.
+    #[arg(long, default_value_t = 0.1)]
+    noise: f64,
+    /// The numbers of trajectories, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "10,30,100,300,1000")]
+    samples: Vec<usize>,
+    /// How many independent estimates of each.
+    #[arg(long, default_value_t = 100)]
+    repeats: usize,
+    /// Only these, by their names, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    estimators: Option<Vec<String>>,
+    /// Print everything that was measured.
+    #[arg(long)]
+    full: bool,
+}
+
+fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    common::run(|| which_estimator(options))
+}
+
+fn which_estimator(mut options: Options) -> common::Outcome {
+    if options.common.quick {
+        (options.samples, options.repeats) = (vec![10, 100], options.repeats.min(20));
+    }
+    let estimators = estimators(&options)?;
+    let folder = options.common.folder("which_estimator")?;
+    let plan = Plan {
+        orders: vec![1, 2],
+        samples: options.samples.clone(),
+        repeats: options.repeats,
+        seed: options.common.seed,
+    };
+    println!(
+        "{} states, {} actions, {} steps, γ = {}; error √E‖ĝ − g‖² / ‖g‖ from {} repeats (1 is as wrong as an estimate of 0):",
+        options.states, options.actions, options.horizon, options.gamma, options.repeats
+    );
+    for (policy, off_policy) in [("on", false), ("off", true)] {
+        let spinner = ProgressBar::new_spinner().with_message(format!("measuring, {policy} policy"));
+        spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+        let report = EstimatorReport::new(&setting(&options, off_policy)?, &estimators, &plan)?;
+        spinner.finish_and_clear();
+        print(&report, &options, policy, &estimators);
+        if options.full {
+            println!("\n{report}");
+        }
+        report.to_csv(folder.join(format!("{policy}_policy.csv")))?;
+        report.to_json(folder.join(format!("{policy}_policy.json")))?;
+        report.to_svg(folder.join(format!("{policy}_policy.svg")))?;
+    }
+    println!("\n* claims to be unbiased.  {{on,off}}_policy.{{csv,json,svg}} are in {}", folder.display());
+    Ok(())
+}
+
+fn estimators(options: &Options) -> Result<Vec<Box<dyn Estimator>>, String> {
+    let Some(names) = &options.estimators else { return Ok(all()) };
+    let known: Vec<String> = all().iter().map(|estimator| estimator.name()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+        return Err(format!("--estimators: there is no {name}; there are {}", known.join(", ")));
+    }
+    Ok(all().into_iter().filter(|estimator| names.contains(&estimator.name())).collect())
+}
+
+/// A random process and policy, with a critic that is nearly the value of the policy that samples.
+fn setting(options: &Options, off_policy: bool) -> Result<Setting, rl::error::Error> {
+    let rng = &mut stream(options.common.seed, u64::MAX);
+    let mdp = TabularMdp::random(options.states, options.actions, 1.0, rng)?;
+    let mdp = mdp.with_start(Array1::from_elem(options.states, 1.0 / options.states as f64))?;
+    let logits = Array2::from_shape_simple_fn((options.states, options.actions), || rng.random_range(-1.0..1.0));
+    let mut normal = || Distribution::<f64>::sample(&StandardNormal, rng);
+    let behaviour = logits.mapv(|logit| logit + options.distance * normal());
+    let sampler = if off_policy { &behaviour } else { &logits };
+    let value = |state: usize| {
+        let mdp = mdp.clone().with_start(Array1::from_shape_fn(options.states, |s| f64::from(s == state)))?;
+        let horizon = Horizon::Finite { steps: options.horizon, terminal: None };
+        Ok(derivatives(&mdp, sampler, options.gamma, &horizon, 0)?[0].sum())
+    };
+    let values: Array1<f64> = (0..options.states).map(value).collect::<Result<_, rl::error::Error>>()?;
+    mdp.check_policy(&softmax(sampler))?;
+    let size = options.noise * values.dot(&values).sqrt() / (options.states as f64).sqrt();
+    let critic = values.mapv(|value| value + size * normal());
+    let setting = Setting::new(&mdp, &logits, options.horizon, options.gamma).with_critic(&critic);
+    Ok(if off_policy { setting.off_policy(sampler) } else { setting })
+}
+
+/// A row for each estimator, and a column for each order and number of trajectories; the least of each column in bold.
+fn print(report: &EstimatorReport, options: &Options, policy: &str, estimators: &[Box<dyn Estimator>]) {
+    println!();
+    let columns: Vec<(usize, usize)> =
+        [1, 2].into_iter().flat_map(|order| options.samples.iter().map(move |&samples| (order, samples))).collect();
+    let cells = |cells: Vec<String>| println!("| {} |", cells.join(" | "));
+    let title = |&(order, samples): &(usize, usize)| {
+        if samples == options.samples[0] {
+            format!("{}, N = {samples}", ["", "gradient", "Hessian"][order])
+        } else {
+            samples.to_string()
+        }
+    };
+    cells(std::iter::once(format!("{policy} policy")).chain(columns.iter().map(title)).collect());
+    cells(vec!["---".to_owned(); columns.len() + 1]);
+    for estimator in estimators {
+        let name = estimator.name();
+        let cell = |&(order, samples): &(usize, usize)| {
+            let error = |row: &rl::report::Row| row.relative_error().map_or(f64::NAN, |error| error.value);
+            let (row, best) = (report.row(&name, order, samples), report.best(order, samples));
+            let (Some(row), Some(best)) = (row, best) else { return String::new() };
+            let text = format!("{:.2}{}", error(row), if row.claimed { "*" } else { "" });
+            // Some are equal but for rounding.
+            if error(row) <= error(best) * (1.0 + 1e-6) { format!("**{text}**") } else { text }
+        };
+        cells(std::iter::once(format!("`{name}`")).chain(columns.iter().map(cell)).collect());
+    }
+}
