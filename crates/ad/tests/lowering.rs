@@ -164,10 +164,12 @@ impl HessianOfSum for Var {
     }
 }
 
+type Objective = fn(Var, Var, Index) -> Var;
+
 /// Objectives whose Hessians go through gathers, scans, products, systems and reductions with the directions innermost.
 #[test]
 fn derivatives_in_all_directions_are_those_of_plain_programs() {
-    let objectives: [(&str, fn(Var, Var, Index) -> Var); 5] = [
+    let objectives: [(&str, Objective); 5] = [
         ("dice", |x, _, i| {
             let score = x.log_softmax().reshape(&[24]).gather(&[i]).reshape(&[50, 12]);
             (score.cumsum(1).magic_box() * score.cumsum_exclusive(1).sin()).sum_axes(&[1]).mean()
