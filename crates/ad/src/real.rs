@@ -6,6 +6,7 @@ use std::fmt::{Debug, Display, LowerExp};
 
 use crate::kernel::functions::Number;
 use crate::kernel::{Accumulate, Matrix};
+use crate::op::{Op, Rules, rules_for};
 use crate::tape::Graph;
 
 /// A floating-point type a tape can be made of: `f64` (the default everywhere) or `f32`.
@@ -40,6 +41,11 @@ pub trait Sealed: Sized {
     fn try_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> Option<R>
     where
         Self: Real;
+    /// The answers of an operation on numbers of this type.
+    #[doc(hidden)]
+    fn rules(op: &Op<Self>) -> &dyn Rules<Self>
+    where
+        Self: Real;
     /// Runs `f` with room of this thread's, so that a replay need not allocate any. It holds anything.
     #[doc(hidden)]
     fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R;
@@ -69,6 +75,9 @@ macro_rules! real {
             fn try_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> Option<R> {
                 thread_local!(static REGISTRY: RefCell<Registry<$type>> = RefCell::default());
                 REGISTRY.try_with(f).ok()
+            }
+            fn rules(op: &Op<Self>) -> &dyn Rules<Self> {
+                rules_for!($type, op)
             }
             fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R {
                 thread_local!(static SCRATCH: RefCell<Vec<$type>> = const { RefCell::new(Vec::new()) });

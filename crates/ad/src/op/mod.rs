@@ -2,7 +2,7 @@
 //! together; this file lists the families and the questions that every operation answers.
 //!
 //! To add an operation to a family, add it in the family's file. To add a family, add its file, one variant to [`Op`] and
-//! one line to [`Op::rules`].
+//! one line to `rules_for`.
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
@@ -67,21 +67,30 @@ impl<T: Real> Hash for Op<T> {
 impl<T: Real> Op<T> {
     /// The operation's answers.
     pub fn rules(&self) -> &dyn Rules<T> {
-        match self {
-            Op::Leaf(op) => op,
-            Op::Elementwise(op) => op,
-            Op::Movement(op) => op,
-            Op::Reduce(op) => op,
-            Op::Indexing(op) => op,
-            Op::MatMul(op) => op,
-            Op::Solve(op) => op,
-            Op::Factor(op) => op,
-            Op::Scan(op) => op,
-            Op::Barrier(op) => op,
-            Op::Custom(op) => op,
-        }
+        T::rules(self)
     }
 }
+
+/// [`Op::rules`] for one type of numbers. It is no generic function, so that an operation's code, down to its kernels, is
+/// compiled with this crate, and not again with each program that uses it.
+macro_rules! rules_for {
+    ($number:ty, $op:expr) => {
+        match $op {
+            $crate::op::Op::Leaf(op) => op as &dyn $crate::op::Rules<$number>,
+            $crate::op::Op::Elementwise(op) => op,
+            $crate::op::Op::Movement(op) => op,
+            $crate::op::Op::Reduce(op) => op,
+            $crate::op::Op::Indexing(op) => op,
+            $crate::op::Op::MatMul(op) => op,
+            $crate::op::Op::Solve(op) => op,
+            $crate::op::Op::Factor(op) => op,
+            $crate::op::Op::Scan(op) => op,
+            $crate::op::Op::Barrier(op) => op,
+            $crate::op::Op::Custom(op) => op,
+        }
+    };
+}
+pub(crate) use rules_for;
 
 /// The questions asked of an operation.
 pub trait Rules<T: Real> {
