@@ -113,10 +113,83 @@ fn repeated_factors_are_one() {
     assert_eq!(lowered(|x, y, _| y * row(x) * row(x.sin()))[3..], ["slice", "reshape", "times", "times"]);
     assert_eq!(lowered(|x, y, _| y * row(x) * 3.0)[2..], ["times", "times"]);
     assert_eq!(lowered(|x, y, _| y * row(x) + y * row(x.sin()))[3..], ["slice", "reshape", "plus", "times"]);
-    assert_eq!(
-        lowered(|x, y, _| (y * row(x) + x) - y * row(x.sin()))[3..],
-        ["slice", "reshape", "minus", "times", "plus"]
-    );
+    assert_eq!(lowered(|x, y, _| (y * row(x) + x) - y * row(x.sin()))[3..], ["slice", "reshape", "minus", "fused"]);
+}
+
+#[test]
+fn multiples_of_the_same_are_one() {
+    assert_eq!(lowered(|x, _, _| (x.sin() + x.sin()) * 3.0), ["sin", "times"]);
+    assert_eq!(lowered(|x, _, _| x * 3.0 - x), ["times"]);
+    assert_eq!(lowered(|x, _, _| -x - x), ["times"]);
+    // That is no 0 where x is infinite.
+    assert_eq!(lowered(|x, _, _| x - x), ["minus"]);
+}
+
+#[test]
+fn arithmetic_on_what_nobody_else_reads_is_one_pass() {
+    let of = |f: fn(Var, Var) -> Var| lowered(move |x, y, _| f(x, y));
+    assert_eq!(of(|x, y| x * y - x), ["fused"]);
+    assert_eq!(of(|x, y| x / (x + y)), ["fused"]);
+    assert_eq!(of(|x, y| x * y + x.square()), ["fused"]);
+    assert_eq!(of(|x, y| (x * y) / (x - y)), ["minus", "fused"]);
+    assert_eq!(of(|x, y| (x - y).square()), ["fused"]);
+    let twice = |x: Var, y: Var| {
+        let product = x * y;
+        product.exp() + (product - x)
+    };
+    assert_eq!(of(twice), ["times", "exp", "fused"]);
+}
+
+/// Every fused operation, at numbers, zeros, infinities and NaN, and with operands that are repeated.
+#[test]
+fn fused_operations_give_the_bits_of_each_in_turn() {
+    let binary: [fn(Var, Var) -> Var; 4] = [|a, b| a + b, |a, b| a - b, |a, b| a * b, |a, b| a / b];
+    let special = [0.0, -0.0, 1.5, -2.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e300];
+    let value = |k: usize| {
+        ArrayD::from_shape_fn(vec![30, 4], |i| special[(i[0] * (2 * k + 3) + i[1] * (k + 1)) % 8] + k as f64)
+    };
+    let values: Vec<ad::Value<'_>> = (0..4).map(|k| value(k + 4).into()).collect();
+    let check = |f: &dyn Fn(&[Var], [Var; 2]) -> Var| {
+        let tape = Tape::<f64>::new();
+        let x: Vec<Var> = (0..4).map(|k| tape.input("x", value(k))).collect();
+        let narrow = [x[1].at(0, 2).broadcast_to(&[30, 4]), x[2].at(1, 1).insert_axis(1).broadcast_to(&[30, 4])];
+        let output = f(&x, narrow);
+        let compile = |lowering| tape.compile_with(x.iter().copied(), [output], lowering);
+        let program = compile(Lowering::On).to_string();
+        assert!(program.contains("fused"), "{program}");
+        let [a, b] = [Lowering::On, Lowering::Off].map(|lowering| compile(lowering).run(&values).unwrap().remove(0));
+        let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        assert!(a.iter().zip(&b).all(same), "{program}\n{a}\n{b}");
+    };
+    for f in binary {
+        for g in binary {
+            check(&|x, _| g(f(x[0], x[1]), x[2]));
+            check(&|x, _| g(x[0], f(x[1], x[2])));
+            check(&|x, narrow| g(f(x[0], narrow[1]), x[3]));
+            check(&|x, narrow| g(f(x[3], x[0]), narrow[0]));
+            for h in binary {
+                check(&|x, narrow| g(f(x[0], narrow[1]), h(x[2], x[3])));
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_of_indices_are_made_one_number_once() {
+    let pairs = |x: Var, y: Var, i: Index| {
+        let (i, table) = (i.broadcast_to(&[3, 24]), x.matmul(y.t()));
+        (table.gather(&[i, i]).sin() * table.sin().exp().gather(&[i, i])).cumsum(1).scatter_add(&[i, i], &[6, 6])
+    };
+    let names = lowered(pairs);
+    assert_eq!(names.iter().filter(|name| *name == "flat_index").count(), 1, "{names:?}");
+}
+
+#[test]
+fn stacks_stay_stacks_in_products() {
+    let network =
+        |x: Var, y: Var, i: Index| y.gather(&[i.broadcast_to(&[2, 24])]).matmul(x.t()).tanh().square().sum().hvp(x, x);
+    let names = lowered(network);
+    assert!(!names.iter().any(|name| name == "reshape"), "{names:?}");
 }
 
 #[test]
@@ -262,7 +335,11 @@ fn the_hessian_product_of_dice_is_what_one_writes_by_hand() {
     let text = program.to_string();
     let by_row = text.lines().filter(|line| line.starts_with("  "));
     let names: Vec<&str> = by_row.filter_map(|line| Some(line.split_once(" = ")?.1.split_once('(')?.0)).collect();
-    assert_eq!(names, ["scan", "scatter_add", "gather", "scan", "times", "scan", "scatter_add"], "{text}");
+    assert_eq!(
+        names,
+        ["scan", "flat_index", "scatter_add", "gather", "scan", "times", "scan", "scatter_add"],
+        "{text}"
+    );
 }
 
 /// A batch of samples, large enough for regions, with everything a row can go through.

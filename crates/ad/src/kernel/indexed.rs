@@ -4,9 +4,6 @@
 use super::simd::{self, Kernel};
 use crate::real::Real;
 
-/// Positions that are worked on at once.
-const BLOCK: usize = 256;
-
 /// Where in a table the rows are: one index array for each of its axes.
 #[derive(Clone, Copy)]
 pub struct Indices<'a> {
@@ -29,21 +26,63 @@ impl Indices<'_> {
         self.arrays.first().map_or(0, |array| array.len())
     }
 
-    /// Calls `visit(position of the first, rows)` for all positions, a block at a time.
+    /// How many rows such a table has. Their numbers are computed in 32 bits.
+    fn rows(&self) -> usize {
+        let rows = self.dims.iter().product();
+        assert!(u32::try_from(rows).is_ok(), "a table with more than 2^32 rows");
+        rows
+    }
+
+    /// out[i] = the number of the row at position `start + i`.
     #[inline(always)]
-    fn for_each_block(&self, mut visit: impl FnMut(usize, &[usize])) {
+    fn flatten(&self, start: usize, out: &mut [i32]) {
+        for (axis, (array, &length)) in self.arrays.iter().zip(self.dims).enumerate() {
+            let array = &array[start..][..out.len()];
+            if axis == 0 {
+                out.copy_from_slice(array);
+            } else {
+                for (row, &i) in out.iter_mut().zip(array) {
+                    *row = row.wrapping_mul(length as i32).wrapping_add(i);
+                }
+            }
+        }
+    }
+
+    /// Gives the rows of all positions to `visitor`, a block at a time.
+    #[inline(always)]
+    fn for_each_block(&self, visitor: &mut impl Visitor) {
+        const BLOCK: usize = 256;
+        if let &[rows] = self.arrays {
+            return visitor.visit(0, rows);
+        }
         let mut rows = [0; BLOCK];
         for start in (0..self.count()).step_by(BLOCK) {
             let rows = &mut rows[..BLOCK.min(self.count() - start)];
-            for (axis, (array, &length)) in self.arrays.iter().zip(self.dims).enumerate() {
-                let array = &array[start..][..rows.len()];
-                for (row, &i) in rows.iter_mut().zip(array) {
-                    *row = if axis == 0 { i as usize } else { *row * length + i as usize };
-                }
-            }
-            visit(start, rows);
+            self.flatten(start, rows);
+            visitor.visit(start, rows);
         }
     }
+}
+
+/// What is done with a block of rows. To be marked `#[inline(always)]`, which a closure cannot be.
+trait Visitor {
+    /// The rows (of which each is a `u32` in fact) of the positions from `start` on.
+    fn visit(&mut self, start: usize, rows: &[i32]);
+}
+
+/// out[n] = row n, where no index is outside.
+pub fn flatten(indices: Indices<'_>, out: &mut [i32]) {
+    struct Flatten<'a>(Indices<'a>, &'a mut [i32]);
+    impl Kernel for Flatten<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<const FMA: bool>(self) {
+            self.0.flatten(0, self.1);
+        }
+    }
+    indices.rows();
+    simd::run(Flatten(indices, out));
 }
 
 struct AnyOutside<'a> {
@@ -69,98 +108,128 @@ impl Kernel for AnyOutside<'_> {
 /// out[n] = table[row n], where no index is outside.
 pub fn gather<T: Real>(table: &[T], indices: Indices<'_>, behind: usize, out: &mut [T]) {
     if !out.is_empty() {
-        simd::run(Gather { table, indices, behind, out });
-    }
-}
-
-struct Gather<'a, T> {
-    table: &'a [T],
-    indices: Indices<'a>,
-    behind: usize,
-    out: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Gather<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let Gather { table, indices, behind, out } = self;
-        indices.for_each_block(|start, rows| {
-            let out = &mut out[start * behind..][..rows.len() * behind];
-            if behind == 1 {
-                // The minimum changes no index, but shows that none needs to be checked.
-                let last = table.len() - 1;
-                let table = &table[..last + 1];
-                for (out, &row) in out.iter_mut().zip(rows) {
-                    *out = table[row.min(last)];
-                }
-            } else {
-                for (out, &row) in out.chunks_exact_mut(behind).zip(rows) {
-                    out.copy_from_slice(&table[row * behind..][..behind]);
-                }
-            }
-        });
+        let table = &table[..indices.rows() * behind];
+        if behind == 1 {
+            simd::run(Each(indices, GatherNumbers { table, out }));
+        } else {
+            simd::run(Each(indices, GatherRows { table, behind, out }));
+        }
     }
 }
 
 /// table[row n] += x[n], where no index is outside.
 pub fn scatter_add<T: Real>(x: &[T], indices: Indices<'_>, behind: usize, table: &mut [T]) {
-    if behind == 1 { scatter_numbers(x, indices, table) } else { simd::run(ScatterRows { x, indices, behind, table }) }
-}
-
-/// Number by number: nothing for vectors to do.
-fn scatter_numbers<T: Real>(x: &[T], indices: Indices<'_>, table: &mut [T]) {
-    // An addition to what has just been added to has to wait for it. In a small table that is common, and positions take
-    // turns to add to one of several copies.
-    const COPIES: usize = 4;
-    const SMALL: usize = 128;
-    if table.len() <= SMALL && x.len() >= 2 * COPIES * table.len() {
+    let table = &mut table[..indices.rows() * behind];
+    if behind != 1 {
+        simd::run(Each(indices, ScatterRows { x, behind, table }));
+    } else if table.len() <= SMALL && x.len() >= 2 * COPIES * table.len() {
         let mut copies = [[T::zero(); SMALL]; COPIES];
-        indices.for_each_block(|start, rows| {
-            let (x, rest) = x[start..][..rows.len()].as_chunks::<COPIES>();
-            let (rows, rest_rows) = rows.as_chunks::<COPIES>();
-            for (x, rows) in x.iter().zip(rows) {
-                for k in 0..COPIES {
-                    copies[k][rows[k].min(SMALL - 1)] += x[k];
-                }
-            }
-            for (x, &row) in rest.iter().zip(rest_rows) {
-                copies[0][row.min(SMALL - 1)] += *x;
-            }
-        });
+        simd::run(Each(indices, ScatterToCopies { x, copies: &mut copies }));
         for (i, entry) in table.iter_mut().enumerate() {
             *entry += (copies[0][i] + copies[1][i]) + (copies[2][i] + copies[3][i]);
         }
-        return;
+    } else {
+        simd::run(Each(indices, ScatterNumbers { x, table }));
     }
-    indices.for_each_block(|start, rows| {
-        for (&x, &row) in x[start..].iter().zip(rows) {
-            table[row] += x;
+}
+
+struct Each<'a, V>(Indices<'a>, V);
+
+impl<V: Visitor> Kernel for Each<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(mut self) {
+        self.0.for_each_block(&mut self.1);
+    }
+}
+
+struct GatherNumbers<'a, T> {
+    table: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Visitor for GatherNumbers<'_, T> {
+    #[inline(always)]
+    fn visit(&mut self, start: usize, rows: &[i32]) {
+        for (out, &row) in self.out[start..].iter_mut().zip(rows) {
+            *out = self.table[row as u32 as usize];
         }
-    });
+    }
+}
+
+struct GatherRows<'a, T> {
+    table: &'a [T],
+    behind: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Real> Visitor for GatherRows<'_, T> {
+    #[inline(always)]
+    fn visit(&mut self, start: usize, rows: &[i32]) {
+        let behind = self.behind;
+        for (out, &row) in self.out[start * behind..].chunks_exact_mut(behind).zip(rows) {
+            out.copy_from_slice(&self.table[row as u32 as usize * behind..][..behind]);
+        }
+    }
+}
+
+/// An addition to what has just been added to has to wait for it. In a small table that is common, and positions take
+/// turns to add to one of several copies.
+const COPIES: usize = 4;
+const SMALL: usize = 128;
+
+struct ScatterToCopies<'a, T> {
+    x: &'a [T],
+    copies: &'a mut [[T; SMALL]; COPIES],
+}
+
+impl<T: Real> Visitor for ScatterToCopies<'_, T> {
+    #[inline(always)]
+    fn visit(&mut self, start: usize, rows: &[i32]) {
+        let (x, rest) = self.x[start..][..rows.len()].as_chunks::<COPIES>();
+        let (rows, rest_rows) = rows.as_chunks::<COPIES>();
+        // The remainder changes no row, but shows that none needs to be checked.
+        for (x, rows) in x.iter().zip(rows) {
+            for k in 0..COPIES {
+                self.copies[k][rows[k] as usize % SMALL] += x[k];
+            }
+        }
+        for (x, &row) in rest.iter().zip(rest_rows) {
+            self.copies[0][row as usize % SMALL] += *x;
+        }
+    }
+}
+
+struct ScatterNumbers<'a, T> {
+    x: &'a [T],
+    table: &'a mut [T],
+}
+
+impl<T: Real> Visitor for ScatterNumbers<'_, T> {
+    #[inline(always)]
+    fn visit(&mut self, start: usize, rows: &[i32]) {
+        for (&x, &row) in self.x[start..].iter().zip(rows) {
+            self.table[row as u32 as usize] += x;
+        }
+    }
 }
 
 struct ScatterRows<'a, T> {
     x: &'a [T],
-    indices: Indices<'a>,
     behind: usize,
     table: &'a mut [T],
 }
 
-impl<T: Real> Kernel for ScatterRows<'_, T> {
-    type Output = ();
-
+impl<T: Real> Visitor for ScatterRows<'_, T> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let ScatterRows { x, indices, behind, table } = self;
-        indices.for_each_block(|start, rows| {
-            for (x, &row) in x[start * behind..].chunks_exact(behind).zip(rows) {
-                let to = &mut table[row * behind..][..behind];
-                for (to, &x) in to.iter_mut().zip(x) {
-                    *to += x;
-                }
+    fn visit(&mut self, start: usize, rows: &[i32]) {
+        let behind = self.behind;
+        for (x, &row) in self.x[start * behind..].chunks_exact(behind).zip(rows) {
+            let to = &mut self.table[row as u32 as usize * behind..][..behind];
+            for (to, &x) in to.iter_mut().zip(x) {
+                *to += x;
             }
-        });
+        }
     }
 }

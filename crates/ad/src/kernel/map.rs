@@ -1,5 +1,9 @@
 //! Functions of one, two or three numbers, applied to each entry of slices.
 
+use std::ops::Range;
+
+use smallvec::{Array, SmallVec};
+
 use super::simd::{self, Kernel};
 use crate::real::Real;
 
@@ -47,15 +51,19 @@ pub struct View<'a, T> {
 pub fn map<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
     if operands.iter().all(|operand| operand.repeat.is_none()) {
         simd::run(Map { f, operands: operands.map(|operand| operand.numbers), out });
-    } else if !out.is_empty() {
-        map_repeated(f, operands, out);
+    } else {
+        map_repeated(operands, out, &mut |operands, out| simd::run(Map { f, operands, out }));
     }
 }
 
 /// What is repeated is written out, a block at a time, in the nearest cache.
-fn map_repeated<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
+fn map_repeated<T: Real, const N: usize>(
+    operands: [View<'_, T>; N],
+    out: &mut [T],
+    map: &mut dyn FnMut([&[T]; N], &mut [T]),
+) {
     const BLOCK: usize = 256;
-    let mut written = [[T::zero(); BLOCK]; N];
+    let mut written: [SmallVec<[T; BLOCK]>; N] = std::array::from_fn(|_| SmallVec::new());
     // If all that is repeated comes again after a few entries, it is written once, for a block that is a multiple of them.
     let mut period = 1;
     for View { numbers, repeat } in &operands {
@@ -66,27 +74,23 @@ fn map_repeated<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View
     }
     let once = period <= BLOCK;
     let block = if once { BLOCK / period * period } else { BLOCK }.min(out.len());
-    for (b, out) in out.chunks_mut(block).enumerate() {
-        let start = b * block;
-        let mut here: [&[T]; N] = [&[]; N];
-        for ((here, written), View { numbers, repeat }) in here.iter_mut().zip(&mut written).zip(operands) {
-            *here = match (repeat, numbers) {
-                (None, _) => &numbers[start..][..out.len()],
-                (Some(_), &[number]) => {
-                    if b == 0 {
-                        written[..out.len()].fill(number);
-                    }
-                    &written[..out.len()]
-                }
-                (Some(repeat), _) => {
-                    if b == 0 || !once {
-                        write(numbers, repeat, start, &mut written[..out.len()]);
-                    }
-                    &written[..out.len()]
-                }
-            };
+    let mut start = 0;
+    while start < out.len() {
+        let here = start..(start + block).min(out.len());
+        for (written, View { numbers, repeat }) in written.iter_mut().zip(&operands) {
+            let Some(repeat) = repeat.filter(|_| start == 0 || !(once || numbers.len() == 1)) else { continue };
+            written.clear();
+            match numbers {
+                &&[number] => written.resize(here.len(), number),
+                numbers => write(numbers, repeat, here.clone(), written),
+            }
         }
-        simd::run(Map { f, operands: here, out });
+        let blocks: [&[T]; N] = std::array::from_fn(|k| match operands[k].repeat {
+            None => &operands[k].numbers[here.clone()],
+            Some(_) => &written[k][..here.len()],
+        });
+        map(blocks, &mut out[here.clone()]);
+        start = here.end;
     }
 }
 
@@ -114,20 +118,24 @@ impl<T: Real, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
     }
 }
 
-/// The entries from `start` on.
-fn write<T: Real>(numbers: &[T], Repeat { run, times }: Repeat, start: usize, mut written: &mut [T]) {
+/// Appends those entries.
+fn write<T: Real>(
+    numbers: &[T],
+    Repeat { run, times }: Repeat,
+    entries: Range<usize>,
+    written: &mut SmallVec<impl Array<Item = T>>,
+) {
     // Which run, and where in its repetitions.
-    let (mut first, mut at) = (start / (run * times) * run % numbers.len(), start % (run * times));
-    while !written.is_empty() {
+    let (mut first, mut at) = (entries.start / (run * times) * run % numbers.len(), entries.start % (run * times));
+    while written.len() < entries.len() {
         let within = if run == 1 { 0 } else { at % run };
-        let length = if run == 1 { times - at } else { run - within }.min(written.len());
-        let (now, rest) = written.split_at_mut(length);
+        let length = if run == 1 { times - at } else { run - within }.min(entries.len() - written.len());
         if run == 1 {
-            now.fill(numbers[first]);
+            written.resize(written.len() + length, numbers[first]);
         } else {
-            now.copy_from_slice(&numbers[first + within..][..length]);
+            written.extend_from_slice(&numbers[first + within..][..length]);
         }
-        (at, written) = (at + length, rest);
+        at += length;
         if at == run * times {
             (first, at) = (if first + run == numbers.len() { 0 } else { first + run }, 0);
         }

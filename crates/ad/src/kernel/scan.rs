@@ -30,62 +30,131 @@ impl<T: Real> Kernel for Scan<'_, T> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let numbers = self.b.numbers.len();
-        match (self.b.repeat, self.behind, self.reverse) {
-            (None, 1, false) => along_rows::<T, FMA, false>(self, |i| i),
-            (None, 1, true) => along_rows::<T, FMA, true>(self, |i| i),
-            (Some(_), 1, false) if numbers == 1 => along_rows::<T, FMA, false>(self, |_| 0),
-            (Some(_), 1, true) if numbers == 1 => along_rows::<T, FMA, true>(self, |_| 0),
-            (Some(repeat), 1, false) => along_rows::<T, FMA, false>(self, |i| i / repeat.times % numbers),
-            (Some(repeat), 1, true) => along_rows::<T, FMA, true>(self, |i| i / repeat.times % numbers),
+        let Scan { b: View { numbers, repeat }, length, .. } = self;
+        match (repeat, self.behind, self.reverse) {
+            (None, 1, false) => along_rows::<T, _, FMA, false>(self, |row| &numbers[row * length..][..length]),
+            (None, 1, true) => along_rows::<T, _, FMA, true>(self, |row| &numbers[row * length..][..length]),
+            (Some(repeat), 1, reverse) if numbers.len() == 1 || repeat.times.is_multiple_of(length) => {
+                let of_row = |row: usize| OneNumber(numbers[row * length / repeat.times % numbers.len()]);
+                if reverse {
+                    along_rows::<T, _, FMA, true>(self, of_row);
+                } else {
+                    along_rows::<T, _, FMA, false>(self, of_row);
+                }
+            }
+            (Some(repeat), 1, reverse) => {
+                let of_row = |row: usize| Repeated { numbers, times: repeat.times, first: row * length };
+                if reverse {
+                    along_rows::<T, _, FMA, true>(self, of_row);
+                } else {
+                    along_rows::<T, _, FMA, false>(self, of_row);
+                }
+            }
             (None, ..) => across_rows::<T, FMA>(self),
             (Some(repeat), ..) => across_rows_by_one_number::<T, FMA>(self, repeat.times),
         }
     }
 }
 
+/// A row's factors b.
+trait Factors<T>: Copy {
+    fn at(self, t: usize) -> T;
+    /// How many there are at least.
+    fn length(self) -> usize;
+}
+
+impl<T: Real> Factors<T> for &[T] {
+    #[inline(always)]
+    fn at(self, t: usize) -> T {
+        self[t]
+    }
+    #[inline(always)]
+    fn length(self) -> usize {
+        self.len()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OneNumber<T>(T);
+
+impl<T: Real> Factors<T> for OneNumber<T> {
+    #[inline(always)]
+    fn at(self, _t: usize) -> T {
+        self.0
+    }
+    #[inline(always)]
+    fn length(self) -> usize {
+        usize::MAX
+    }
+}
+
+/// Each number so many times, from an entry on.
+#[derive(Clone, Copy)]
+struct Repeated<'a, T> {
+    numbers: &'a [T],
+    times: usize,
+    first: usize,
+}
+
+impl<T: Real> Factors<T> for Repeated<'_, T> {
+    #[inline(always)]
+    fn at(self, t: usize) -> T {
+        self.numbers[(self.first + t) / self.times % self.numbers.len()]
+    }
+    #[inline(always)]
+    fn length(self) -> usize {
+        usize::MAX
+    }
+}
+
 /// Where nothing is behind, each step waits for the last. Several rows at once fill the time.
 #[inline(always)]
-fn along_rows<T: Real, const FMA: bool, const REVERSE: bool>(scan: Scan<'_, T>, at: impl Fn(usize) -> usize) {
-    const ROWS: usize = 8;
-    let Scan { a, b, out, length, shifted, .. } = scan;
-    let together = out.len() / (ROWS * length) * (ROWS * length);
-    let (first, rest) = out.split_at_mut(together);
-    for (block, out) in first.chunks_exact_mut(ROWS * length).enumerate() {
-        rows::<T, ROWS, FMA, REVERSE>(a, b.numbers, block * ROWS * length, &at, out, length, shifted);
+fn along_rows<T: Real, B: Factors<T>, const FMA: bool, const REVERSE: bool>(
+    scan: Scan<'_, T>,
+    factors: impl Fn(usize) -> B,
+) {
+    const ROWS: usize = 4;
+    let Scan { a, out, length, shifted, .. } = scan;
+    let (mut blocks, mut row) = (out.chunks_exact_mut(ROWS * length), 0);
+    for block in &mut blocks {
+        let (first, second) = block.split_at_mut(2 * length);
+        let ((y0, y1), (y2, y3)) = (first.split_at_mut(length), second.split_at_mut(length));
+        let rows = [row, row + 1, row + 2, row + 3];
+        let addends = rows.map(|row| &a[row * length..][..length]);
+        rows_together::<T, B, ROWS, FMA, REVERSE>(addends, rows.map(&factors), [y0, y1, y2, y3], shifted);
+        row += ROWS;
     }
-    for (row, out) in rest.chunks_exact_mut(length).enumerate() {
-        rows::<T, 1, FMA, REVERSE>(a, b.numbers, together + row * length, &at, out, length, shifted);
+    for y in blocks.into_remainder().chunks_exact_mut(length) {
+        let addend = &a[row * length..][..length];
+        rows_together::<T, B, 1, FMA, REVERSE>([addend], [factors(row)], [y], shifted);
+        row += 1;
     }
 }
 
 #[inline(always)]
-fn rows<T: Real, const ROWS: usize, const FMA: bool, const REVERSE: bool>(
-    a: &[T],
-    b: &[T],
-    begin: usize,
-    at: impl Fn(usize) -> usize,
-    out: &mut [T],
-    length: usize,
+fn rows_together<T: Real, B: Factors<T>, const ROWS: usize, const FMA: bool, const REVERSE: bool>(
+    a: [&[T]; ROWS],
+    b: [B; ROWS],
+    out: [&mut [T]; ROWS],
     shifted: bool,
 ) {
-    let mut a_rows: [&[T]; ROWS] = [&[]; ROWS];
-    let mut out_rows: [&mut [T]; ROWS] = std::array::from_fn(|_| Default::default());
-    for (r, out) in out.chunks_exact_mut(length).enumerate() {
-        (a_rows[r], out_rows[r]) = (&a[begin + r * length..][..length], out);
+    let length = out[0].len();
+    // With this, no entry has to be checked.
+    for r in 0..ROWS {
+        assert!(length > 0 && a[r].len() == length && out[r].len() == length && b[r].length() >= length);
     }
     let mut y = [T::zero(); ROWS];
-    let start = if REVERSE { length - 1 } else { 0 };
+    let first = if REVERSE { length - 1 } else { 0 };
     for r in 0..ROWS {
-        y[r] = a_rows[r][start];
-        out_rows[r][start] = y[r];
+        y[r] = a[r][first];
+        out[r][first] = y[r];
     }
     for step in 1..length {
         let (t, last) = if REVERSE { (length - 1 - step, length - step) } else { (step, step - 1) };
         let s = if shifted { last } else { t };
         for r in 0..ROWS {
-            y[r] = mul_add::<T, FMA>(b[at(begin + r * length + s)], y[r], a_rows[r][t]);
-            out_rows[r][t] = y[r];
+            y[r] = mul_add::<T, FMA>(b[r].at(s), y[r], a[r][t]);
+            out[r][t] = y[r];
         }
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Not;
 use smallvec::SmallVec;
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
-use crate::kernel::indexed::{Indices, gather, scatter_add};
+use crate::kernel::indexed::{Indices, flatten, gather, scatter_add};
 use crate::real::Real;
 use crate::tape::{Index, Kind, NodeId, Operands, Var, constant_index, record};
 use crate::tensor::{Axes, IntoArray, Shape, size};
@@ -22,6 +22,9 @@ pub enum Indexing {
     ScatterAdd { axis: usize, dims: Shape },
     /// Integers as numbers.
     ToReal,
+    /// (indices …): for each position its number among all entries of axes of lengths `dims`, row-major. Lowering makes it
+    /// where several gathers and scatters share their indices.
+    Flatten { dims: Shape },
 }
 
 impl<T: Real> Rules<T> for Indexing {
@@ -30,6 +33,7 @@ impl<T: Real> Rules<T> for Indexing {
             Indexing::Gather { .. } => "gather",
             Indexing::ScatterAdd { .. } => "scatter_add",
             Indexing::ToReal => "to_real",
+            Indexing::Flatten { .. } => "flat_index",
         }
     }
 
@@ -38,11 +42,12 @@ impl<T: Real> Rules<T> for Indexing {
             Indexing::Gather { axis } => format!("axis={axis}"),
             Indexing::ScatterAdd { axis, dims } => format!("axis={axis} into={:?}", dims.as_slice()),
             Indexing::ToReal => String::new(),
+            Indexing::Flatten { dims } => format!("of={:?}", dims.as_slice()),
         }
     }
 
     fn kind(&self, _first: Kind) -> Kind {
-        Kind::Real
+        if matches!(self, Indexing::Flatten { .. }) { Kind::Index } else { Kind::Real }
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
@@ -51,7 +56,7 @@ impl<T: Real> Rules<T> for Indexing {
             return Err(format!("index arrays of different shapes, {:?} and {other:?}", indices[0]));
         }
         match self {
-            Indexing::ToReal => Ok(source.into()),
+            Indexing::ToReal | Indexing::Flatten { .. } => Ok(source.into()),
             Indexing::Gather { axis } => {
                 let end = axis + indices.len();
                 if indices.is_empty() || end > source.len() {
@@ -88,7 +93,7 @@ impl<T: Real> Rules<T> for Indexing {
                 scatter_add_at(g, *axis, &indices(), dims)
             }
             Indexing::ScatterAdd { axis, .. } => gather_at(g, *axis, &indices()),
-            Indexing::ToReal => unreachable!("integers have no derivative"),
+            Indexing::ToReal | Indexing::Flatten { .. } => unreachable!("integers have no derivative"),
         });
         cotangents.resize(call.operands.len(), None);
         cotangents
@@ -104,6 +109,7 @@ impl<T: Real> Rules<T> for Indexing {
             Indexing::ToReal => {
                 return record::<T>(batch.tape, Op::Indexing(Indexing::ToReal), &[batch.batched(0).node()]);
             }
+            Indexing::Flatten { .. } => unreachable!("only lowering makes flat indices"),
             Indexing::Gather { axis } | Indexing::ScatterAdd { axis, .. } => *axis,
         };
         if !indices_batched {
@@ -138,7 +144,7 @@ impl<T: Real> Rules<T> for Indexing {
         let indices = operands.len() - 1;
         let mut by_row: SmallVec<[bool; 3]> = smallvec::smallvec![false; operands.len()];
         match self {
-            Indexing::ToReal => Rows::alike(operands),
+            Indexing::ToReal | Indexing::Flatten { .. } => Rows::alike(operands),
             // The indices have the rows; the table is everyone's, or gathers what all rows scatter.
             Indexing::Gather { axis: 0 } => {
                 by_row[1..].fill(true);
@@ -156,9 +162,14 @@ impl<T: Real> Rules<T> for Indexing {
         }
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], mut out: Out<'_, T>) -> Result<(), Failure> {
+        if let (Indexing::Flatten { dims }, Out::Index(out)) = (self, out.reborrow()) {
+            flatten(inside(Indices { arrays: &arrays(operands), dims })?, out);
+            return Ok(());
+        }
         let out = out.real();
         match self {
+            Indexing::Flatten { .. } => unreachable!("kinds are checked when an operation is recorded"),
             Indexing::ToReal => {
                 out.iter_mut().zip(operands[0].index()).for_each(|(out, &i)| *out = T::of(f64::from(i)));
             }
@@ -215,7 +226,7 @@ impl Indexing {
         match self {
             Indexing::Gather { .. } => Indexing::Gather { axis },
             Indexing::ScatterAdd { dims, .. } => Indexing::ScatterAdd { axis, dims: dims.clone() },
-            Indexing::ToReal => Indexing::ToReal,
+            Indexing::ToReal | Indexing::Flatten { .. } => self.clone(),
         }
     }
 }

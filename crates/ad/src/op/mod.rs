@@ -18,6 +18,7 @@ use crate::tensor::Shape;
 pub mod barrier;
 pub mod custom;
 pub mod elementwise;
+pub mod fused;
 pub mod indexing;
 pub mod leaf;
 pub mod linalg;
@@ -32,6 +33,7 @@ pub use leaf::{Data, Leaf};
 pub enum Op<T: Real> {
     Leaf(Leaf<T>),
     Elementwise(elementwise::Elementwise),
+    Fused(fused::Fused),
     Movement(movement::Movement),
     Reduce(reduce::Reduce),
     Indexing(indexing::Indexing),
@@ -51,6 +53,7 @@ impl<T: Real> Hash for Op<T> {
         match self {
             Op::Leaf(op) => op.hash(state),
             Op::Elementwise(op) => op.hash(state),
+            Op::Fused(op) => op.hash(state),
             Op::Movement(op) => op.hash(state),
             Op::Reduce(op) => op.hash(state),
             Op::Indexing(op) => op.hash(state),
@@ -78,6 +81,7 @@ macro_rules! rules_for {
         match $op {
             $crate::op::Op::Leaf(op) => op as &dyn $crate::op::Rules<$number>,
             $crate::op::Op::Elementwise(op) => op,
+            $crate::op::Op::Fused(op) => op,
             $crate::op::Op::Movement(op) => op,
             $crate::op::Op::Reduce(op) => op,
             $crate::op::Op::Indexing(op) => op,

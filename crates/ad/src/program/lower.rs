@@ -8,6 +8,7 @@
 
 use std::panic::Location;
 
+use super::flatten::flatten;
 use super::ir::{Id, Ids, Ir};
 use super::lanes::lanes_last;
 use crate::op::barrier::Barrier;
@@ -24,7 +25,7 @@ use crate::tensor::{Axes, Shape, size};
 pub(super) fn lower<T: Real>(plain: &Ir<T>) -> Ir<T> {
     let simple = simplify(plain);
     let has_units = simple.nodes.iter().any(|node| matches!(node.op, Op::Leaf(Leaf::Units { .. })));
-    if has_units { lanes_last(&simple) } else { simple }
+    flatten(&if has_units { lanes_last(&simple) } else { simple })
 }
 
 fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
@@ -46,7 +47,7 @@ fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
 type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
 
 /// The table, in the order in which rules are tried.
-fn rules<T: Real>() -> [(&'static str, Rule<T>); 23] {
+fn rules<T: Real>() -> [(&'static str, Rule<T>); 26] {
     [
         ("box(x) = 1", magic_box),
         ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
@@ -57,6 +58,7 @@ fn rules<T: Real>() -> [(&'static str, Rule<T>); 23] {
         ("f(broadcast x) = broadcast f(x)", broadcast_late),
         ("(x·broadcast a)·broadcast b = x·broadcast(a·b), and so for a number b", scale_repeated),
         ("x·broadcast a ± x·broadcast b = x·broadcast(a ± b)", factor_out),
+        ("x·c ± x·d = x·(c ± d) for numbers, as in x + x", collect),
         ("slice(broadcast x) = broadcast(slice x), and so for pad and shift", move_before_broadcast),
         ("Σ over axes of length 1 = reshape", sum_of_one),
         ("Σ broadcast x = n·x", sum_of_repeated),
@@ -67,6 +69,8 @@ fn rules<T: Real>() -> [(&'static str, Rule<T>); 23] {
         ("scatter(x·gather(y, i), i) = y·scatter(x, i), and 0 where that scatter is 0", scatter_of_gathered),
         ("slice(pad x) = x", slice_of_pad),
         ("Xᵀ·Y by flags", matmul_of_transposed),
+        ("reshape(reshape(A)·B) = A·B of a stack", stacked_product),
+        ("reshape(A)ᵀ·reshape(G) = Σ AᵀG over a stack", sum_over_stack),
         ("A⁻¹·b by a factorisation of A, which all solutions share", solve_by_factor),
         ("Σ over the axes in turn = Σ at once", sum_once),
         ("gather(broadcast x) = broadcast(x)", gather_of_repeated),
@@ -452,6 +456,15 @@ fn factor_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option
     None
 }
 
+fn collect<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(Elementwise::Binary(sign @ (Binary::Plus | Binary::Minus))) = op else { return None };
+    let scaled = |id: Id| to.as_scaled(id).unwrap_or((id, T::one()));
+    let ((a, c), (b, d)) = (scaled(x[0]), scaled(x[1]));
+    let factor = if *sign == Binary::Plus { c + d } else { c - d };
+    // x − x is 0 only where x is finite.
+    (a == b && factor.is_normal()).then(|| to.scaled(a, factor))
+}
+
 // Sums.
 
 fn sum_of_one<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
@@ -669,6 +682,49 @@ fn matmul_of_transposed<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id])
     }
     let flags = MatMul { transpose_a: transpose_a ^ a.is_some(), transpose_b: transpose_b ^ b.is_some() };
     Some(to.emit(Op::MatMul(flags), &[a.unwrap_or(x[0]), b.unwrap_or(x[1])]))
+}
+
+/// What is stacked stays so: rows of the stack can take part in the region of what is around.
+fn stacked_product<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Movement(Movement::Reshape(shape)) = op else { return None };
+    let &Op::MatMul(flags @ MatMul { transpose_a: false, .. }) = to.op(x[0]) else { return None };
+    let factors = to.operands(x[0]);
+    let a = as_tall(to, factors[0]).filter(|_| to.shape(factors[1]).len() == 2)?;
+    let stack = to.shape(a);
+    let rows = stack.len() - 1;
+    let fits = shape.len() == stack.len() && shape[..rows] == stack[..rows];
+    fits.then(|| to.emit(Op::MatMul(flags), &[a, factors[1]]))
+}
+
+fn sum_over_stack<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::MatMul(flags @ MatMul { transpose_a: true, transpose_b: false }) = op else { return None };
+    // One of them may have been a matrix from the start, of which a stack was made.
+    let tall = [as_tall(to, x[0]), as_tall(to, x[1])];
+    let stack = to.shape(tall[0].or(tall[1])?);
+    let rows = stack.len() - 1;
+    // Sums of matrices that are as large as what they are products of would be no gain.
+    if stack[rows - 1] < 8 {
+        return None;
+    }
+    let mut stacked = |i: usize| {
+        let own = tall[i].filter(|&id| to.shape(id).len() == stack.len() && to.shape(id)[..rows] == stack[..rows]);
+        let columns = to.shape(x[i])[1];
+        own.unwrap_or_else(|| {
+            let shape = stack[..rows].iter().copied().chain([columns]).collect();
+            to.emit(Op::Movement(Movement::Reshape(shape)), &[x[i]])
+        })
+    };
+    let (a, g) = (stacked(0), stacked(1));
+    let products = to.emit(Op::MatMul(*flags), &[a, g]);
+    Some(to.sum(products, &(0..rows - 1).collect::<Axes>()))
+}
+
+/// A stack of matrices, if the node is all their rows in one matrix.
+fn as_tall<T: Real>(to: &Lowering<'_, T>, id: Id) -> Option<Id> {
+    let Op::Movement(Movement::Reshape(shape)) = to.op(id) else { return None };
+    let inner = to.operands(id)[0];
+    let stack = to.shape(inner);
+    (shape.len() == 2 && stack.len() > 2 && stack.last() == shape.last()).then_some(inner)
 }
 
 fn solve_by_factor<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {

@@ -17,6 +17,8 @@ use crate::real::Real;
 use crate::tape::{Handle, Kind, NodeId, Tape, Var, with_graph};
 use crate::tensor::{Shape, Value, size};
 
+mod flatten;
+mod fuse;
 mod inspect;
 mod ir;
 mod lanes;

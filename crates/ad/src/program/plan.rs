@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use ndarray::ArrayD;
 use smallvec::SmallVec;
 
+use super::fuse::fuse;
 use super::ir::{Id, Ir};
 use super::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
 use super::{Constant, ConstantData, Input, Lowering, Place, Program, Slot, Step, StepOperand, Unit};
@@ -42,6 +43,12 @@ const CHUNKS: usize = 8;
 
 /// The program of these operations.
 pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
+    let fused = (lowering == Lowering::On).then(|| {
+        let flow = Flow::new(ir, lowering);
+        let turns = Turns::new(&flow, lowering);
+        fuse(ir, |a, b| turns.of(a) == turns.of(b))
+    });
+    let ir = fused.as_ref().unwrap_or(ir);
     let mut program = Program {
         inputs: Vec::new(),
         constants: Vec::new(),
@@ -119,9 +126,14 @@ impl<'a, T: Real> Flow<'a, T> {
             }
         }
         let mut flow = Self { ir, reads, live, large: HashSet::new() };
-        let rows = |id: Id| flow.row_form(id).filter(|_| flow.live[id] && !is_leaf(ir, id)).map(|(rows, _)| rows);
+        let rows = |id: Id| flow.row_form(id).filter(|_| flow.runs(id)).map(|(rows, _)| rows);
         flow.large = (0..ir.nodes.len()).filter_map(rows).collect();
         flow
+    }
+
+    /// Whether it is an operation that somebody needs.
+    fn runs(&self, id: Id) -> bool {
+        self.live[id] && !is_leaf(self.ir, id)
     }
 
     /// How a node treats rows, if it takes part in a region.
@@ -180,30 +192,45 @@ enum Group {
     Region { rows: usize, members: Vec<Id> },
 }
 
+/// When each node runs.
+struct Turns {
+    phases: Vec<usize>,
+    /// How it treats rows, if it is in a region of its phase. Single steps run before regions.
+    forms: Vec<Option<(usize, Rows)>>,
+}
+
+impl Turns {
+    fn new<T: Real>(flow: &Flow<'_, T>, lowering: Lowering) -> Self {
+        let ir = flow.ir;
+        let mut turns = Self { phases: Vec::with_capacity(ir.nodes.len()), forms: Vec::with_capacity(ir.nodes.len()) };
+        for id in 0..ir.nodes.len() {
+            let form = if flow.runs(id) && lowering == Lowering::On { flow.row_form(id) } else { None };
+            let after = |i: usize, operand: Id| match (&turns.forms[operand], &form) {
+                (None, _) => turns.phases[operand],
+                (Some((rows, made)), Some((count, form))) if rows == count && !made.summed && form.by_row[i] => {
+                    turns.phases[operand]
+                }
+                (Some(_), _) => turns.phases[operand] + 1,
+            };
+            let phase = flow.reads[id].iter().enumerate().map(|(i, read)| after(i, read.id)).max().unwrap_or(0);
+            turns.forms.push(form);
+            turns.phases.push(phase);
+        }
+        turns
+    }
+
+    /// A node's phase, and the rows of its region; 0 of a single step.
+    fn of(&self, id: Id) -> (usize, usize) {
+        (self.phases[id], self.forms[id].as_ref().map_or(0, |(rows, _)| *rows))
+    }
+}
+
 /// The groups in an order in which they can run.
 fn schedule<T: Real>(flow: &Flow<'_, T>, lowering: Lowering) -> Vec<Group> {
-    let ir = flow.ir;
-    let runs = |id: Id| flow.live[id] && !is_leaf(ir, id);
-    // For each node its phase, and its rows if it is in that phase's region; single steps run before regions.
-    let mut forms: Vec<Option<(usize, Rows)>> = Vec::with_capacity(ir.nodes.len());
-    let mut phases: Vec<usize> = Vec::with_capacity(ir.nodes.len());
-    for id in 0..ir.nodes.len() {
-        let form = if !runs(id) || lowering == Lowering::Off { None } else { flow.row_form(id) };
-        let after = |i: usize, operand: Id| match (&forms[operand], &form) {
-            (None, _) => phases[operand],
-            (Some((rows, made)), Some((count, form))) if rows == count && !made.summed && form.by_row[i] => {
-                phases[operand]
-            }
-            (Some(_), _) => phases[operand] + 1,
-        };
-        let phase = flow.reads[id].iter().enumerate().map(|(i, read)| after(i, read.id)).max().unwrap_or(0);
-        forms.push(form);
-        phases.push(phase);
-    }
+    let turns = Turns::new(flow, lowering);
     let mut order: BTreeMap<(usize, usize), Vec<Id>> = BTreeMap::new();
-    for id in (0..ir.nodes.len()).filter(|&id| runs(id)) {
-        let rows = forms[id].as_ref().map_or(0, |(rows, _)| *rows);
-        order.entry((phases[id], rows)).or_default().push(id);
+    for id in (0..flow.ir.nodes.len()).filter(|&id| flow.runs(id)) {
+        order.entry(turns.of(id)).or_default().push(id);
     }
     let mut groups = Vec::new();
     for ((_, rows), members) in order {
