@@ -279,6 +279,9 @@ pub enum Out<'a, T> {
 }
 
 impl<'a, T> Operand<'a, T> {
+    /// Of no entries: what is not there.
+    pub const NONE: Self = Self { data: Slice::Real(&[]), shape: &[], repeat: None };
+
     pub fn view(&self) -> View<'a, T> {
         View { numbers: self.real(), repeat: self.repeat }
     }

@@ -392,10 +392,12 @@ impl<T: Real> Planner<'_, T> {
                 };
                 (with_rows(&nodes[node.operands[i]].shape, has_rows[i]), size)
             };
+            let shape = with_rows(&node.shape, !member.form.summed);
             Variant {
                 op: node.op.rules().on_rows(rows).unwrap_or_else(|| node.op.clone()),
                 operands: (0..reads.len()).map(operand).collect(),
-                shape: with_rows(&node.shape, !member.form.summed),
+                count: size(&shape),
+                shape,
             }
         };
         let Layout { rows, chunk, block, .. } = *layout;

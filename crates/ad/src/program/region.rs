@@ -58,6 +58,8 @@ pub(super) struct Variant<T: Real> {
     /// Each operand's shape, and how many entries of it there are where they are repeated.
     pub operands: SmallVec<[(Shape, usize); 3]>,
     pub shape: Shape,
+    /// Entries of the result.
+    pub count: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -158,10 +160,13 @@ impl<T: Real> Region<T> {
             left.push(first);
             right.push(rest);
         }
-        let (first, second) = rayon::join(
-            || self.run_chunks(first, read, left, before),
-            || self.run_chunks(first + half, read, right, after),
-        );
+        let run_first = || self.run_chunks(first, read, left, before);
+        let run_second = || self.run_chunks(first + half, read, right, after);
+        // A pool of one thread would only be a detour.
+        if rayon::current_num_threads() == 1 {
+            return run_first().and(run_second());
+        }
+        let (first, second) = rayon::join(run_first, run_second);
         first.and(second)
     }
 
@@ -197,15 +202,18 @@ impl<T: Real> Region<T> {
         results: &mut [Out<'_, T>],
         space: &mut ChunkSpace<T>,
     ) -> Result<(), Failure> {
-        let count = size(&variant.shape);
         let mut made = match step.destination {
-            Destination::Temporary { temporary, .. } => {
-                std::mem::replace(&mut space.temporaries[temporary], Buffer::Real(Vec::new()))
-            }
-            Destination::Sum(_) | Destination::Rows(_) => Buffer::Real(Vec::new()),
+            Destination::Temporary { temporary, .. } => std::mem::take(&mut space.temporaries[temporary]),
+            Destination::Sum(_) | Destination::Rows(_) => Buffer::default(),
         };
-        let operands: SmallVec<[Operand<'_, T>; 3]> = (step.operands.iter().zip(&variant.operands))
-            .map(|(&(operand, repeat), (shape, size))| {
+        let here = |result: usize| {
+            let per_row = self.results[result].per_row;
+            block.in_chunk * per_row..(block.in_chunk + block.rows) * per_row
+        };
+        let outcome = {
+            let operand = |i: usize| {
+                let (operand, repeat) = step.operands[i];
+                let (shape, size) = &variant.operands[i];
                 let data = match operand {
                     RowOperand::Temporary(temporary) => space.temporaries[temporary].slice(0..*size),
                     RowOperand::Rows(place, per_row) => {
@@ -214,30 +222,37 @@ impl<T: Real> Region<T> {
                     RowOperand::Whole(place) => read(place).range(0..*size),
                 };
                 Operand { data, shape, repeat }
-            })
-            .collect();
-        let here = |result: usize| {
-            let per_row = self.results[result].per_row;
-            block.in_chunk * per_row..(block.in_chunk + block.rows) * per_row
-        };
-        let rules = variant.op.rules();
-        let outcome = match step.destination {
-            Destination::Rows(result) => {
-                rules.forward(&operands, &variant.shape, results[result].reborrow().range(here(result)))
-            }
-            Destination::Temporary { .. } => rules.forward(&operands, &variant.shape, made.entries(count)),
-            Destination::Sum(result) => {
-                let sum = &mut space.sums[result];
-                if block.first {
-                    sum.fill(T::zero());
+            };
+            // Nearly all operations have few operands: an array is faster than a list that can grow.
+            let (mut few, many): ([Operand<'_, T>; 4], SmallVec<[Operand<'_, T>; 16]>);
+            let operands = if step.operands.len() <= 4 {
+                few = [Operand::NONE; 4];
+                for i in 0..step.operands.len() {
+                    few[i] = operand(i);
                 }
-                rules.accumulate(&operands, &variant.shape, sum, &mut space.part)
+                &few[..step.operands.len()]
+            } else {
+                many = (0..step.operands.len()).map(operand).collect();
+                &many
+            };
+            let rules = variant.op.rules();
+            match step.destination {
+                Destination::Rows(result) => {
+                    rules.forward(operands, &variant.shape, results[result].reborrow().range(here(result)))
+                }
+                Destination::Temporary { .. } => rules.forward(operands, &variant.shape, made.entries(variant.count)),
+                Destination::Sum(result) => {
+                    let sum = &mut space.sums[result];
+                    if block.first {
+                        sum.fill(T::zero());
+                    }
+                    rules.accumulate(operands, &variant.shape, sum, &mut space.part)
+                }
             }
         };
-        drop(operands);
         if let Destination::Temporary { temporary, copy } = step.destination {
             if let Some(result) = copy {
-                results[result].reborrow().range(here(result)).copy_from(made.slice(0..count));
+                results[result].reborrow().range(here(result)).copy_from(made.slice(0..variant.count));
             }
             space.temporaries[temporary] = made;
         }
