@@ -63,10 +63,8 @@ fn constant_factors_are_one_and_leave_sums_scans_and_scatters() {
     assert_eq!(lowered(|x, _, _| 2.0 * (x * 3.0)), ["times"]);
     assert_eq!(lowered(|x, _, _| (x * 3.0).sum() * 2.0), ["sum", "times"]);
     assert_eq!(lowered(|x, y, _| (x * 3.0).scan(y, 1) * 2.0), ["scan", "times"]);
-    assert_eq!(
-        lowered(|x, _, i| (x.reshape(&[24]) * 3.0).scatter_add(&[i], &[6]) * 2.0),
-        ["reshape", "scatter_add", "times"]
-    );
+    assert_eq!(lowered(|x, _, i| (x.reshape(&[24]) * 3.0).scatter_add(&[i], &[6]) * 2.0), ["scatter_add", "times"]);
+    assert_eq!(lowered(|x, _, _| (x * 3.0).t() * 2.0), ["transpose", "times"]);
 }
 
 #[test]
@@ -79,9 +77,9 @@ fn movements_in_a_row_are_one_or_none() {
 
 #[test]
 fn functions_of_repeated_arrays_are_repeated_functions() {
-    assert_eq!(lowered(|x, _, _| (x.at(0, 0).broadcast_to(&[50, 4]) * 2.0).exp())[2..], ["times", "exp", "broadcast"]);
+    assert_eq!(lowered(|x, _, _| (x.at(0, 0).broadcast_to(&[50, 4]) * 2.0).exp())[1..], ["times", "exp", "broadcast"]);
     assert_eq!(
-        lowered(|x, y, _| x.sum().broadcast_to(&[50, 4]) * y.at(0, 0).broadcast_to(&[50, 4]))[3..],
+        lowered(|x, y, _| x.sum().broadcast_to(&[50, 4]) * y.at(0, 0).broadcast_to(&[50, 4]))[2..],
         ["times", "broadcast"]
     );
 }
@@ -91,12 +89,12 @@ fn sums_of_repeated_arrays_are_multiples() {
     assert_eq!(lowered(|x, _, _| x.broadcast_to(&[7, 6, 4]).sum_axes(&[0])), ["times"]);
     assert_eq!(lowered(|x, _, _| x.broadcast_to(&[7, 6, 4]).sum()), ["sum", "times"]);
     assert_eq!(lowered(|x, _, _| x.sum_axes(&[1]).sum()), ["sum"]);
-    assert_eq!(lowered(|x, y, _| (x * y.at(1, 0).insert_axis(1)).sum_axes(&[1])), ["slice", "reshape", "sum", "times"]);
+    assert_eq!(lowered(|x, y, _| (x * y.at(1, 0).insert_axis(1)).sum_axes(&[1])), ["slice", "sum", "times"]);
 }
 
 #[test]
 fn sums_over_axes_of_length_one_are_none() {
-    assert_eq!(lowered(|x, _, _| x.slice(1, 0..1).sum_axes(&[1])), ["slice", "reshape"]);
+    assert_eq!(lowered(|x, _, _| x.slice(1, 0..1).sum_axes(&[1])), ["slice"]);
 }
 
 #[test]
@@ -110,10 +108,10 @@ fn negated_terms_are_subtracted_and_first_powers_are_nothing() {
 #[test]
 fn repeated_factors_are_one() {
     let row = |x: Var| x.at(0, 0).broadcast_to(&[6, 4]);
-    assert_eq!(lowered(|x, y, _| y * row(x) * row(x.sin()))[3..], ["slice", "reshape", "times", "times"]);
-    assert_eq!(lowered(|x, y, _| y * row(x) * 3.0)[2..], ["times", "times"]);
-    assert_eq!(lowered(|x, y, _| y * row(x) + y * row(x.sin()))[3..], ["slice", "reshape", "plus", "times"]);
-    assert_eq!(lowered(|x, y, _| (y * row(x) + x) - y * row(x.sin()))[3..], ["slice", "reshape", "minus", "fused"]);
+    assert_eq!(lowered(|x, y, _| y * row(x) * row(x.sin()))[2..], ["slice", "times", "times"]);
+    assert_eq!(lowered(|x, y, _| y * row(x) * 3.0)[1..], ["times", "times"]);
+    assert_eq!(lowered(|x, y, _| y * row(x) + y * row(x.sin()))[2..], ["slice", "plus", "times"]);
+    assert_eq!(lowered(|x, y, _| (y * row(x) + x) - y * row(x.sin()))[2..], ["slice", "minus", "fused"]);
 }
 
 #[test]
@@ -202,7 +200,7 @@ fn movements_of_repeated_arrays_are_repeated_movements() {
         let each = ad::vmap(|_| x.reshape(&[24]).scatter_add(&[i], &[6]), y);
         each.sin()
     };
-    assert_eq!(lowered(scatter), ["reshape", "scatter_add", "sin", "broadcast"]);
+    assert_eq!(lowered(scatter), ["scatter_add", "sin", "broadcast"]);
 }
 
 #[test]
@@ -290,7 +288,7 @@ fn functions_of_gathered_entries_are_gathered_functions() {
 fn what_is_scattered_to_where_it_was_gathered_is_a_product_of_tables() {
     let rows = |f: fn(Var, Var, Index) -> Var| lowered(move |x, y, i| f(x.sum_axes(&[1]), y.reshape(&[24]), i));
     let ops = rows(|t, y, i| (y * t.gather(&[i])).scatter_add(&[i], &[6]));
-    assert_eq!(ops[2..], ["scatter_add", "times", "equal", "select"]);
+    assert_eq!(ops[1..], ["scatter_add", "times", "equal", "select"]);
     let ops = rows(|t, _, i| t.gather(&[i]).scatter_add(&[i], &[6]));
     assert_eq!(ops[1..], ["scatter_add", "times", "equal", "select"]);
 }

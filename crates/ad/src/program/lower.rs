@@ -64,7 +64,7 @@ fn rules<T: Real>() -> [(&'static str, Rule<T>); 26] {
         ("Σ broadcast x = n·x", sum_of_repeated),
         ("Σ x·broadcast y = (Σ x)·y", sum_of_scaled),
         ("Σ_k broadcast x · broadcast y = a matrix product", sum_of_products),
-        ("Σ x·c = c·Σ x, and so for scan, scatter and shift", constant_out),
+        ("Σ x·c = c·Σ x, and so for scan, scatter, shift, reshape and transpose", constant_out),
         ("f(gather x) = gather f(x)", gather_late),
         ("scatter(x·gather(y, i), i) = y·scatter(x, i), and 0 where that scatter is 0", scatter_of_gathered),
         ("slice(pad x) = x", slice_of_pad),
@@ -285,7 +285,8 @@ fn scale<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> 
 
 fn constant_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let linear = match op {
-        Op::Scan(_) | Op::Indexing(Indexing::ScatterAdd { .. }) | Op::Movement(Movement::Shift { .. }) => true,
+        Op::Scan(_) | Op::Indexing(Indexing::ScatterAdd { .. }) => true,
+        Op::Movement(Movement::Shift { .. } | Movement::Reshape(_) | Movement::Transpose(_)) => true,
         op => is_linear_sum(op),
     };
     let (inner, c) = if linear { to.as_scaled(x[0])? } else { return None };

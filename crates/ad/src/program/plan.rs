@@ -7,13 +7,14 @@
 //! in a later *phase*; a phase is some single steps, and then a region for each number of rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use ndarray::ArrayD;
 use smallvec::SmallVec;
 
 use super::fuse::fuse;
-use super::ir::{Id, Ir};
+use super::ir::{Id, Ir, Node};
 use super::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
 use super::{Constant, ConstantData, Input, Lowering, Place, Program, Slot, Step, StepOperand, Unit};
 use crate::kernel::map::Repeat;
@@ -75,8 +76,12 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
         };
         program.units.push(unit);
     }
-    program.outputs =
-        ir.outputs.iter().map(|&output| (planner.place(output), ir.nodes[output].shape.clone())).collect();
+    program.outputs = flow
+        .outputs
+        .iter()
+        .zip(&ir.outputs)
+        .map(|(&id, &output)| (planner.place(id), ir.nodes[output].shape.clone()))
+        .collect();
     assign_slots(&mut program, &planner.values);
     program
 }
@@ -85,47 +90,66 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
 struct Flow<'a, T: Real> {
     ir: &'a Ir<T>,
     reads: Vec<SmallVec<[Read; 3]>>,
+    /// The nodes that have the outputs' numbers.
+    outputs: Vec<Id>,
     /// Which results somebody reads as they are.
     live: Vec<bool>,
     /// The numbers of rows of which there are large arrays.
     large: HashSet<usize>,
 }
 
-/// An operand as it is read: a broadcast that its user can do by itself is never written out.
+/// An operand as it is read: a broadcast that its user can do by itself is never written out, and a reshape is the same
+/// numbers.
 #[derive(Clone, Copy)]
 struct Read {
+    /// What is read.
     id: Id,
+    /// The node that has its numbers, in this order and of its shape, before they are repeated.
+    seen: Id,
     repeat: Option<Repeat>,
+    /// Whether what is repeated has the rows of the whole, each repeated within the row.
+    keeps_rows: bool,
+}
+
+impl Read {
+    /// A node as it is.
+    fn plain<T: Real>(ir: &Ir<T>, seen: Id, lowering: Lowering) -> Self {
+        Self {
+            id: if lowering == Lowering::On { source(ir, seen) } else { seen },
+            seen,
+            repeat: None,
+            keeps_rows: true,
+        }
+    }
 }
 
 impl<'a, T: Real> Flow<'a, T> {
     fn new(ir: &'a Ir<T>, lowering: Lowering) -> Self {
-        let reads: Vec<SmallVec<[Read; 3]>> = (ir.nodes.iter())
-            .map(|node| {
-                let operands = node.operands.iter().enumerate();
-                let read = |(i, &id)| {
-                    let whole = Read { id, repeat: None };
-                    let Some((id, repeat)) = repeated(ir, id).filter(|_| lowering == Lowering::On) else {
-                        return whole;
-                    };
-                    match repeat {
-                        repeat if node.op.rules().takes_repeated(i, repeat, &node.shape) => {
-                            Read { id, repeat: Some(repeat) }
-                        }
-                        _ => whole,
-                    }
-                };
-                operands.map(read).collect()
-            })
-            .collect();
+        let read = |node: &Node<T>, i: usize| {
+            let plain = Read::plain(ir, node.operands[i], lowering);
+            let (whole, part) = (&ir.nodes[plain.seen], &ir.nodes[plain.id]);
+            // A reshape of what is repeated is repeated alike, but may have other rows.
+            let repeated = repeated(ir, plain.id).filter(|_| whole.shape.first() == part.shape.first());
+            match repeated.filter(|_| lowering == Lowering::On) {
+                Some((inner, repeat)) if node.op.rules().takes_repeated(i, repeat, &node.shape) => {
+                    let keeps_rows =
+                        matches!(&part.op, Op::Movement(Movement::Broadcast { axes, .. }) if axes.first() == Some(&0));
+                    Read { repeat: Some(repeat), keeps_rows, ..Read::plain(ir, inner, lowering) }
+                }
+                _ => plain,
+            }
+        };
+        let reads: Vec<SmallVec<[Read; 3]>> =
+            ir.nodes.iter().map(|node| (0..node.operands.len()).map(|i| read(node, i)).collect()).collect();
+        let outputs: Vec<Id> = ir.outputs.iter().map(|&output| Read::plain(ir, output, lowering).id).collect();
         let mut live = vec![false; ir.nodes.len()];
-        ir.outputs.iter().for_each(|&output| live[output] = true);
+        outputs.iter().for_each(|&output| live[output] = true);
         for id in (0..ir.nodes.len()).rev().filter(|&id| !is_leaf(ir, id)) {
             if live[id] {
                 reads[id].iter().for_each(|read| live[read.id] = true);
             }
         }
-        let mut flow = Self { ir, reads, live, large: HashSet::new() };
+        let mut flow = Self { ir, reads, outputs, live, large: HashSet::new() };
         let rows = |id: Id| flow.row_form(id).filter(|_| flow.runs(id)).map(|(rows, _)| rows);
         flow.large = (0..ir.nodes.len()).filter_map(rows).collect();
         flow
@@ -149,8 +173,8 @@ impl<'a, T: Real> Flow<'a, T> {
         let by_row = || rows.by_row.iter().zip(&shapes).filter(|(by_row, _)| **by_row).map(|(_, shape)| size(shape));
         let largest = by_row().max().unwrap_or(0).max(size(&node.shape));
         // What is repeated for every row has no rows.
-        for ((by_row, read), &operand) in rows.by_row.iter_mut().zip(&self.reads[id]).zip(&node.operands) {
-            *by_row &= read.repeat.is_none() || keeps_rows(self.ir, operand);
+        for (by_row, read) in rows.by_row.iter_mut().zip(&self.reads[id]) {
+            *by_row &= read.keeps_rows;
         }
         let joins = count >= MANY_ROWS && self.large.contains(&count);
         (count >= 2 && (largest >= LARGE || joins)).then_some((count, rows))
@@ -167,23 +191,34 @@ fn repeated<T: Real>(ir: &Ir<T>, id: Id) -> Option<(Id, Repeat)> {
     match &node.op {
         Op::Leaf(Leaf::Fill { shape, .. }) => Some((id, Repeat::each(size(shape).max(1)))),
         Op::Movement(Movement::Broadcast { shape, axes }) if node.kind == Kind::Real && size(shape) > 0 => {
-            // Axes that are kept, at most one gap between them, and what is behind it.
-            let Some(&first) = axes.first() else { return Some((node.operands[0], Repeat::each(size(shape)))) };
-            let gap = (first..shape.len()).find(|axis| !axes.contains(axis)).unwrap_or(shape.len());
-            let behind = (gap..shape.len()).find(|axis| axes.contains(axis)).unwrap_or(shape.len());
-            let kept = |axis: usize| axes.contains(&axis);
-            let simple = axes.is_sorted() && (behind..shape.len()).all(kept);
-            let run = if gap == shape.len() { first } else { behind };
-            let repeat = Repeat { run: size(&shape[run..]), times: size(&shape[gap..behind]) };
+            // Axes that are kept, at most one gap between them, and what is behind it. Those of length 1 are nothing.
+            let long: SmallVec<[(usize, bool); 6]> = (shape.iter().enumerate())
+                .filter(|&(_, &length)| length != 1)
+                .map(|(axis, &length)| (length, axes.contains(&axis)))
+                .collect();
+            let next = |from: usize, kept: bool| (from..long.len()).find(|&i| long[i].1 == kept).unwrap_or(long.len());
+            let first = next(0, true);
+            let gap = next(first, false);
+            let behind = next(gap, true);
+            let product = |range: Range<usize>| long[range].iter().map(|(length, _)| length).product();
+            let repeat = match first == long.len() {
+                true => Repeat::each(size(shape)),
+                false if gap == long.len() => Repeat { run: product(first..gap), times: 1 },
+                false => Repeat { run: product(behind..long.len()), times: product(gap..behind) },
+            };
+            let simple = axes.is_sorted() && next(behind, false) == long.len();
             simple.then_some((node.operands[0], repeat))
         }
         _ => None,
     }
 }
 
-/// Whether what a node repeats has its rows, each repeated within the row.
-fn keeps_rows<T: Real>(ir: &Ir<T>, id: Id) -> bool {
-    matches!(&ir.nodes[id].op, Op::Movement(Movement::Broadcast { axes, .. }) if axes.first() == Some(&0))
+/// The node whose numbers these are, in their order.
+fn source<T: Real>(ir: &Ir<T>, mut id: Id) -> Id {
+    while let Op::Movement(Movement::Reshape(_)) = ir.nodes[id].op {
+        id = ir.nodes[id].operands[0];
+    }
+    id
 }
 
 /// What runs as one.
@@ -253,7 +288,7 @@ fn escapes<T: Real>(flow: &Flow<'_, T>, schedule: &[Group]) -> Vec<bool> {
         }
     }
     let mut escapes = vec![false; flow.reads.len()];
-    flow.ir.outputs.iter().for_each(|&output| escapes[output] = true);
+    flow.outputs.iter().for_each(|&output| escapes[output] = true);
     for (user, reads) in flow.reads.iter().enumerate().filter(|(user, _)| flow.live[*user]) {
         for read in reads.iter().filter(|read| group_of[read.id] != group_of[user]) {
             escapes[read.id] = true;
@@ -304,7 +339,7 @@ impl<T: Real> Planner<'_, T> {
         let mut used_whole = vec![false; ir.nodes.len()];
         let reads = self.flow.reads.iter().zip(&self.flow.live).filter(|(_, live)| **live).flat_map(|(reads, _)| reads);
         reads.filter(|read| read.repeat.is_none()).for_each(|read| used_whole[read.id] = true);
-        ir.outputs.iter().for_each(|&output| used_whole[output] = true);
+        self.flow.outputs.iter().for_each(|&output| used_whole[output] = true);
         let mut inputs = ir.inputs.iter().peekable();
         let mut numbers: HashMap<u64, Place> = HashMap::new();
         for (id, node) in ir.nodes.iter().enumerate() {
@@ -368,7 +403,7 @@ impl<T: Real> Planner<'_, T> {
         let reads = &self.flow.reads[member.id];
         let operand = |(&read, &by_row): (&Read, &bool)| match layout.temporary_of(read.id) {
             Some(temporary) => (RowOperand::Temporary(temporary), read.repeat),
-            None if by_row => (RowOperand::Rows(self.place(read.id), size(&nodes[read.id].shape[1..])), read.repeat),
+            None if by_row => (RowOperand::Rows(self.place(read.id), size(&nodes[read.seen].shape[1..])), read.repeat),
             None => (RowOperand::Whole(self.source(read).0), read.repeat),
         };
         let operands = reads.iter().zip(&member.form.by_row).map(operand).collect();
@@ -387,7 +422,7 @@ impl<T: Real> Planner<'_, T> {
             let operand = |i: usize| {
                 let read = reads[i];
                 let size = match member.form.by_row[i] {
-                    true => size(&with_rows(&nodes[read.id].shape, true)),
+                    true => size(&with_rows(&nodes[read.seen].shape, true)),
                     false => self.source(read).1,
                 };
                 (with_rows(&nodes[node.operands[i]].shape, has_rows[i]), size)
