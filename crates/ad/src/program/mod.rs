@@ -28,7 +28,7 @@ mod region;
 
 pub use inspect::Cost;
 use ir::Ir;
-use region::{ChunkSpace, Region, RowOperand};
+use region::{Region, RowOperand, Space};
 
 /// A computation that can be run again and again, on other values of its inputs, from any thread.
 ///
@@ -67,7 +67,7 @@ struct Slot {
 struct Workspace<T> {
     slots: Vec<Buffer<T>>,
     /// For each region in turn, what its chunks need.
-    regions: Vec<Vec<ChunkSpace<T>>>,
+    regions: Vec<Space<T>>,
 }
 
 /// What runs in one go.

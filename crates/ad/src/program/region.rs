@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::panic::Location;
+use std::sync::Mutex;
 
 use smallvec::SmallVec;
 
@@ -85,12 +86,19 @@ pub(super) enum Destination {
 /// The rows of each result, as far as they are at hand.
 type Results<'a, T> = SmallVec<[Out<'a, T>; 16]>;
 
-/// What a chunk needs to itself.
+/// What a region needs besides its results.
 #[derive(Debug)]
-pub(super) struct ChunkSpace<T> {
+pub(super) struct Space<T> {
+    /// For each chunk and each summed result the chunk's sum; empty for others.
+    sums: Vec<Vec<Vec<T>>>,
+    /// As many as chunks have run at the same time. A chunk takes the one that was in use last, which is still in cache.
+    idle: Mutex<Vec<Scratch<T>>>,
+}
+
+/// What a chunk needs while it runs.
+#[derive(Debug)]
+struct Scratch<T> {
     temporaries: Vec<Buffer<T>>,
-    /// For each summed result, this chunk's sum; empty for others.
-    sums: Vec<Vec<T>>,
     /// A block's part of a sum.
     part: Vec<T>,
 }
@@ -106,14 +114,19 @@ impl<T: Real> Region<T> {
         self.rows.div_ceil(self.chunk)
     }
 
-    pub fn space(&self) -> Vec<ChunkSpace<T>> {
-        let summed = |result: &RegionResult| if result.summed { result.per_row } else { 0 };
-        let chunk = || ChunkSpace {
-            temporaries: self.temporaries.iter().map(|&(kind, size)| Buffer::new(kind, size * self.block)).collect(),
-            sums: self.results.iter().map(|result| vec![T::zero(); summed(result)]).collect(),
-            part: vec![T::zero(); self.results.iter().map(summed).max().unwrap_or(0)],
-        };
-        (0..self.chunks()).map(|_| chunk()).collect()
+    pub fn space(&self) -> Space<T> {
+        let sums = || self.results.iter().map(|result| vec![T::zero(); self.sum_entries(result)]).collect();
+        Space { sums: (0..self.chunks()).map(|_| sums()).collect(), idle: Mutex::new(vec![self.scratch()]) }
+    }
+
+    fn scratch(&self) -> Scratch<T> {
+        let temporaries = self.temporaries.iter().map(|&(kind, size)| Buffer::new(kind, size * self.block)).collect();
+        let largest = self.results.iter().map(|result| self.sum_entries(result)).max().unwrap_or(0);
+        Scratch { temporaries, part: vec![T::zero(); largest] }
+    }
+
+    fn sum_entries(&self, result: &RegionResult) -> usize {
+        if result.summed { result.per_row } else { 0 }
     }
 
     /// Runs all steps on all rows. `read` finds arrays from outside, `results` are the buffers of [`Self::results`].
@@ -121,20 +134,20 @@ impl<T: Real> Region<T> {
         &self,
         read: &(impl Fn(Place) -> Slice<'a, T> + Sync),
         results: &mut [&mut Buffer<T>],
-        space: &mut [ChunkSpace<T>],
+        space: &mut Space<T>,
     ) -> Result<(), Fault> {
         // What is summed has no rows.
         let rows: Results<'_, T> = (self.results.iter().zip(results.iter_mut()))
             .map(|(result, buffer)| buffer.entries(if result.summed { 0 } else { result.per_row * self.rows }))
             .collect();
-        self.run_chunks(0, read, rows, space)?;
+        self.run_chunks(0, read, rows, &mut space.sums, &space.idle)?;
         for (r, (result, buffer)) in
             self.results.iter().zip(results).enumerate().filter(|(_, (result, _))| result.summed)
         {
             let total = buffer.entries(result.per_row).real();
-            total.copy_from_slice(&space[0].sums[r]);
-            for chunk in &space[1..] {
-                total.iter_mut().zip(&chunk.sums[r]).for_each(|(total, &x)| *total += x);
+            total.copy_from_slice(&space.sums[0][r]);
+            for sums in &space.sums[1..] {
+                total.iter_mut().zip(&sums[r]).for_each(|(total, &x)| *total += x);
             }
         }
         Ok(())
@@ -146,22 +159,28 @@ impl<T: Real> Region<T> {
         first: usize,
         read: &(impl Fn(Place) -> Slice<'a, T> + Sync),
         mut results: Results<'_, T>,
-        space: &mut [ChunkSpace<T>],
+        sums: &mut [Vec<Vec<T>>],
+        idle: &Mutex<Vec<Scratch<T>>>,
     ) -> Result<(), Fault> {
-        if let [space] = space {
+        if let [sums] = sums {
             let start = first * self.chunk;
-            return self.run_chunk(start..(start + self.chunk).min(self.rows), read, &mut results, space);
+            let scratch = idle.lock().expect("no chunk panics while it holds the lock").pop();
+            let mut scratch = scratch.unwrap_or_else(|| self.scratch());
+            let rows = start..(start + self.chunk).min(self.rows);
+            let outcome = self.run_chunk(rows, read, &mut results, sums, &mut scratch);
+            idle.lock().expect("no chunk panics while it holds the lock").push(scratch);
+            return outcome;
         }
-        let half = space.len() / 2;
-        let (before, after) = space.split_at_mut(half);
+        let half = sums.len() / 2;
+        let (before, after) = sums.split_at_mut(half);
         let (mut left, mut right) = (Results::new(), Results::new());
         for (result, rows) in self.results.iter().zip(results) {
             let (first, rest) = rows.split_at(if result.summed { 0 } else { half * self.chunk * result.per_row });
             left.push(first);
             right.push(rest);
         }
-        let run_first = || self.run_chunks(first, read, left, before);
-        let run_second = || self.run_chunks(first + half, read, right, after);
+        let run_first = || self.run_chunks(first, read, left, before, idle);
+        let run_second = || self.run_chunks(first + half, read, right, after, idle);
         // A pool of one thread would only be a detour.
         if rayon::current_num_threads() == 1 {
             return run_first().and(run_second());
@@ -175,7 +194,8 @@ impl<T: Real> Region<T> {
         chunk: Range<usize>,
         read: &impl Fn(Place) -> Slice<'a, T>,
         results: &mut [Out<'_, T>],
-        space: &mut ChunkSpace<T>,
+        sums: &mut [Vec<T>],
+        scratch: &mut Scratch<T>,
     ) -> Result<(), Fault> {
         for start in chunk.clone().step_by(self.block) {
             let rows = self.block.min(chunk.end - start);
@@ -186,7 +206,7 @@ impl<T: Real> Region<T> {
             };
             let block = Block { start, rows, first: start == chunk.start, in_chunk: start - chunk.start };
             for (s, step) in self.steps.iter().enumerate() {
-                self.run_step(step, &step.variants[variant], &block, read, results, space)
+                self.run_step(step, &step.variants[variant], &block, read, results, sums, scratch)
                     .map_err(|failure| Fault { failure: step.displaced(failure, start), step: s })?;
             }
         }
@@ -200,10 +220,11 @@ impl<T: Real> Region<T> {
         block: &Block,
         read: &impl Fn(Place) -> Slice<'a, T>,
         results: &mut [Out<'_, T>],
-        space: &mut ChunkSpace<T>,
+        sums: &mut [Vec<T>],
+        scratch: &mut Scratch<T>,
     ) -> Result<(), Failure> {
         let mut made = match step.destination {
-            Destination::Temporary { temporary, .. } => std::mem::take(&mut space.temporaries[temporary]),
+            Destination::Temporary { temporary, .. } => std::mem::take(&mut scratch.temporaries[temporary]),
             Destination::Sum(_) | Destination::Rows(_) => Buffer::default(),
         };
         let here = |result: usize| {
@@ -215,7 +236,7 @@ impl<T: Real> Region<T> {
                 let (operand, repeat) = step.operands[i];
                 let (shape, size) = &variant.operands[i];
                 let data = match operand {
-                    RowOperand::Temporary(temporary) => space.temporaries[temporary].slice(0..*size),
+                    RowOperand::Temporary(temporary) => scratch.temporaries[temporary].slice(0..*size),
                     RowOperand::Rows(place, per_row) => {
                         read(place).range(block.start * per_row..(block.start + block.rows) * per_row)
                     }
@@ -242,11 +263,11 @@ impl<T: Real> Region<T> {
                 }
                 Destination::Temporary { .. } => rules.forward(operands, &variant.shape, made.entries(variant.count)),
                 Destination::Sum(result) => {
-                    let sum = &mut space.sums[result];
+                    let sum = &mut sums[result];
                     if block.first {
                         sum.fill(T::zero());
                     }
-                    rules.accumulate(operands, &variant.shape, sum, &mut space.part)
+                    rules.accumulate(operands, &variant.shape, sum, &mut scratch.part)
                 }
             }
         };
@@ -254,7 +275,7 @@ impl<T: Real> Region<T> {
             if let Some(result) = copy {
                 results[result].reborrow().range(here(result)).copy_from(made.slice(0..variant.count));
             }
-            space.temporaries[temporary] = made;
+            scratch.temporaries[temporary] = made;
         }
         outcome
     }
