@@ -647,3 +647,10 @@ fn select_keeps_a_nan_out_of_what_is_chosen() {
     assert_eq!(chosen.value(), arr1(&[1.0, 5.0]).into_dyn());
     assert_eq!(chosen.sum().grad(x).value(), arr1(&[1.0, 0.0]).into_dyn());
 }
+
+#[test]
+fn an_input_that_is_listed_twice_is_refused() {
+    let tape = Tape::<f64>::new();
+    let (x, y) = (vector(&tape, 3), vector(&tape, 3));
+    refused!(tape.compile([x, y, x], [x + y]), "listed twice", "inputs 0 and 2", "made at");
+}

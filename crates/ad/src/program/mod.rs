@@ -168,7 +168,8 @@ impl<T: Real> Tape<T> {
     /// A program that computes `outputs`, and takes values for `inputs`, in this order. Inputs that are not listed keep the
     /// values they were recorded with.
     ///
-    /// Panics if one of `inputs` was not made by [`Tape::input`] or [`Tape::index`], or an output depends on a placeholder.
+    /// Panics if one of `inputs` was not made by [`Tape::input`] or [`Tape::index`] or is listed twice, or an output depends
+    /// on a placeholder.
     #[track_caller]
     pub fn compile<H: Into<Handle<T>>>(
         &self,
@@ -191,8 +192,12 @@ impl<T: Real> Tape<T> {
         for handle in inputs.iter().copied().chain(outputs.iter().map(|&output| output.into())) {
             assert!(handle.tape() == self.id(), "compile: {handle:?} is of another tape");
         }
-        for handle in &inputs {
+        for (i, handle) in inputs.iter().enumerate() {
             expect_input(*handle);
+            let first = inputs[..i].iter().position(|other| other.node() == handle.node());
+            if let Some(first) = first {
+                panic!("compile: {handle:?} is listed twice, as inputs {first} and {i}: which value should it take?");
+            }
         }
         match compile(self.id(), &inputs, &outputs, lowering) {
             Ok(program) => program,
