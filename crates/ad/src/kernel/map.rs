@@ -56,12 +56,11 @@ pub fn map<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, 
     }
 }
 
+/// A map of operands as long as the result.
+type MapBlock<'a, T, const N: usize> = &'a mut dyn FnMut([&[T]; N], &mut [T]);
+
 /// What is repeated is written out, a block at a time, in the nearest cache.
-fn map_repeated<T: Real, const N: usize>(
-    operands: [View<'_, T>; N],
-    out: &mut [T],
-    map: &mut dyn FnMut([&[T]; N], &mut [T]),
-) {
+fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [T], map: MapBlock<'_, T, N>) {
     const BLOCK: usize = 256;
     let mut written: [SmallVec<[T; BLOCK]>; N] = std::array::from_fn(|_| SmallVec::new());
     // If all that is repeated comes again after a few entries, it is written once, for a block that is a multiple of them.

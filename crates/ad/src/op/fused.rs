@@ -144,7 +144,7 @@ impl<T: Real> Rules<T> for Fused {
             Fused::Both(f, g, h) => {
                 let x = [view(0), view(1), view(2), view(3)];
                 with!(f, [Plus Minus Times], |f| with!(g, [Plus Minus Times], |g| {
-                    with!(h, [Plus Minus Times], |h| map(Both(f, g, h), x, out))
+                    with!(h, [Plus Minus Times], |h| map(Both(f, g, h), x, out));
                 }));
             }
         }

@@ -86,6 +86,12 @@ pub(super) enum Destination {
 /// The rows of each result, as far as they are at hand.
 type Results<'a, T> = SmallVec<[Out<'a, T>; 16]>;
 
+/// The results of a chunk: of each its rows, and if it is summed, the chunk's sum.
+struct ChunkResults<'r, 's, T> {
+    rows: Results<'r, T>,
+    sums: &'s mut [Vec<T>],
+}
+
 /// What a region needs besides its results.
 #[derive(Debug)]
 pub(super) struct Space<T> {
@@ -158,7 +164,7 @@ impl<T: Real> Region<T> {
         &self,
         first: usize,
         read: &(impl Fn(Place) -> Slice<'a, T> + Sync),
-        mut results: Results<'_, T>,
+        results: Results<'_, T>,
         sums: &mut [Vec<Vec<T>>],
         idle: &Mutex<Vec<Scratch<T>>>,
     ) -> Result<(), Fault> {
@@ -167,7 +173,7 @@ impl<T: Real> Region<T> {
             let scratch = idle.lock().expect("no chunk panics while it holds the lock").pop();
             let mut scratch = scratch.unwrap_or_else(|| self.scratch());
             let rows = start..(start + self.chunk).min(self.rows);
-            let outcome = self.run_chunk(rows, read, &mut results, sums, &mut scratch);
+            let outcome = self.run_chunk(rows, read, &mut ChunkResults { rows: results, sums }, &mut scratch);
             idle.lock().expect("no chunk panics while it holds the lock").push(scratch);
             return outcome;
         }
@@ -193,8 +199,7 @@ impl<T: Real> Region<T> {
         &self,
         chunk: Range<usize>,
         read: &impl Fn(Place) -> Slice<'a, T>,
-        results: &mut [Out<'_, T>],
-        sums: &mut [Vec<T>],
+        results: &mut ChunkResults<'_, '_, T>,
         scratch: &mut Scratch<T>,
     ) -> Result<(), Fault> {
         for start in chunk.clone().step_by(self.block) {
@@ -206,7 +211,7 @@ impl<T: Real> Region<T> {
             };
             let block = Block { start, rows, first: start == chunk.start, in_chunk: start - chunk.start };
             for (s, step) in self.steps.iter().enumerate() {
-                self.run_step(step, &step.variants[variant], &block, read, results, sums, scratch)
+                self.run_step(step, &step.variants[variant], &block, read, results, scratch)
                     .map_err(|failure| Fault { failure: step.displaced(failure, start), step: s })?;
             }
         }
@@ -219,8 +224,7 @@ impl<T: Real> Region<T> {
         variant: &Variant<T>,
         block: &Block,
         read: &impl Fn(Place) -> Slice<'a, T>,
-        results: &mut [Out<'_, T>],
-        sums: &mut [Vec<T>],
+        results: &mut ChunkResults<'_, '_, T>,
         scratch: &mut Scratch<T>,
     ) -> Result<(), Failure> {
         let mut made = match step.destination {
@@ -248,9 +252,7 @@ impl<T: Real> Region<T> {
             let (mut few, many): ([Operand<'_, T>; 4], SmallVec<[Operand<'_, T>; 16]>);
             let operands = if step.operands.len() <= 4 {
                 few = [Operand::NONE; 4];
-                for i in 0..step.operands.len() {
-                    few[i] = operand(i);
-                }
+                few.iter_mut().zip(0..step.operands.len()).for_each(|(few, i)| *few = operand(i));
                 &few[..step.operands.len()]
             } else {
                 many = (0..step.operands.len()).map(operand).collect();
@@ -259,11 +261,11 @@ impl<T: Real> Region<T> {
             let rules = variant.op.rules();
             match step.destination {
                 Destination::Rows(result) => {
-                    rules.forward(operands, &variant.shape, results[result].reborrow().range(here(result)))
+                    rules.forward(operands, &variant.shape, results.rows[result].reborrow().range(here(result)))
                 }
                 Destination::Temporary { .. } => rules.forward(operands, &variant.shape, made.entries(variant.count)),
                 Destination::Sum(result) => {
-                    let sum = &mut sums[result];
+                    let sum = &mut results.sums[result];
                     if block.first {
                         sum.fill(T::zero());
                     }
@@ -273,7 +275,7 @@ impl<T: Real> Region<T> {
         };
         if let Destination::Temporary { temporary, copy } = step.destination {
             if let Some(result) = copy {
-                results[result].reborrow().range(here(result)).copy_from(made.slice(0..variant.count));
+                results.rows[result].reborrow().range(here(result)).copy_from(made.slice(0..variant.count));
             }
             scratch.temporaries[temporary] = made;
         }
