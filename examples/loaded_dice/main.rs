@@ -48,7 +48,7 @@ fn main() -> std::process::ExitCode {
 fn loaded_dice(options: &Options) -> common::Outcome {
     let StudyOptions { common, check, paper, resume } = &options.study;
     let (mdps, batches, seeds, sweep_batch, sweep_seeds) = match (common.quick, paper) {
-        (true, _) => (12, vec![64, 4096], 5, 256, 30),
+        (true, _) => (24, vec![64, 4096], 5, 256, 30),
         (_, true) => (60, (3..=8).map(|n| 4_usize.pow(n)).collect(), 5, 512, 50),
         _ => (60, vec![64, 256, 1024, 4096], 5, 512, 50),
     };

@@ -13,12 +13,6 @@ pub fn bias(estimates: &[&Array1<f64>], truth: &Array1<f64>) -> f64 {
     (mean(estimates) - truth).mapv(f64::abs).sum() / truth.len() as f64
 }
 
-/// The mean over entries of the squared bias, without the part that is chance.
-pub fn squared_bias(estimates: &[&Array1<f64>], truth: &Array1<f64>) -> f64 {
-    let error = mean(estimates) - truth;
-    (error.dot(&error) - variances(estimates).sum() / estimates.len() as f64) / truth.len() as f64
-}
-
 /// The mean over entries of the standard deviation over seeds.
 pub fn deviation(estimates: &[&Array1<f64>], truth: &Array1<f64>) -> f64 {
     variances(estimates).mapv(f64::sqrt).sum() / truth.len() as f64
@@ -46,6 +40,22 @@ pub fn of_each(statistic: Statistic, series: &Series, problems: &[Problem], orde
         statistic(&estimates, problem.truth(series.study, order))
     };
     series.estimates.iter().zip(problems).map(of_mdp).collect()
+}
+
+/// The squared bias in each MDP, without the part that is chance, over the variance of an unbiased estimate. That one is made
+/// of the same trajectories, so that most of what is chance is in both and cancels; and measured by its variance, MDPs with
+/// large derivatives and with small ones count alike.
+pub fn squared_bias_over_variance(series: &Series, unbiased: &Series, order: usize) -> Vec<f64> {
+    let of_mdp = |(seeds, reference): (&Vec<[Array1<f64>; 3]>, &Vec<[Array1<f64>; 3]>)| {
+        let reference: Vec<&Array1<f64>> = reference.iter().map(|orders| &orders[order - 1]).collect();
+        let differences: Vec<Array1<f64>> =
+            seeds.iter().zip(&reference).map(|(orders, reference)| &orders[order - 1] - *reference).collect();
+        let differences: Vec<&Array1<f64>> = differences.iter().collect();
+        let bias = mean(&differences);
+        let chance = variances(&differences).sum() / differences.len() as f64;
+        (bias.dot(&bias) - chance) / variances(&reference).sum()
+    };
+    series.estimates.iter().zip(&unbiased.estimates).map(of_mdp).collect()
 }
 
 /// A statistic's mean over MDPs.

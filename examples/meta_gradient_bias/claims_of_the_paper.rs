@@ -224,7 +224,7 @@ pub fn remarks(results: &Results) -> String {
     };
     let spread = results.spreads(&places, &[(1.0, "loaded", "ESE"), (-1.0, "loaded", "SSE")]);
     format!(
-        "Not so wherever one looks (none of this is judged above):\n\
+        "Where the paper's words, taken at their widest, do not hold here (and are not judged above):\n\
          - DiCE is \"the worst in all cases\". With N = {} and SSE it reaches {:.2} here, and AD, whose Hessian is biased, {:.2}.\n\
          - AD is \"worse than LVC and Loaded-DiCE\" where the Hessian is estimated. With N = {} and ESE it reaches {:.2}, Loaded\n  \
            DiCE {:.2}: from few trajectories its variance costs more than AD's bias.\n\

@@ -81,8 +81,12 @@ impl Axis {
     fn marks(&self, [low, high]: [f64; 2]) -> Vec<(f64, String)> {
         let inside = |(place, _): &(f64, String)| (low - 1e-9..=high + 1e-9).contains(place);
         if self.logarithmic {
-            // Powers of ten, with two more between if there are few of them.
-            let digits: &[i32] = if high - low > 2.5 { &[1] } else { &[1, 2, 5] };
+            // Powers of ten, with more between if there are few of them.
+            let digits: &[i32] = match high - low {
+                decades if decades > 2.5 => &[1],
+                decades if decades > 0.8 => &[1, 2, 5],
+                _ => &[1, 2, 3, 4, 5, 6, 7, 8, 9],
+            };
             let step = ((high - low) / 8.0).ceil().max(1.0) as usize;
             let powers = (low.floor() as i32..=high.ceil() as i32).step_by(step);
             let mark = |power: i32, digit: i32| {
@@ -312,6 +316,7 @@ mod tests {
         assert_eq!(texts(&linear, [0.0, 100.0]), ["0", "20", "40", "60", "80", "100"]);
         let logarithmic = Axis::logarithmic("x");
         assert_eq!(texts(&logarithmic, [-1.1, 0.8]), ["0.1", "0.2", "0.5", "1", "2", "5"]);
+        assert_eq!(texts(&logarithmic, [0.25, 0.65]), ["2", "3", "4"]);
         assert_eq!(texts(&logarithmic, [-17.0, 1.0]), ["1e-17", "1e-14", "1e-11", "1e-8", "1e-5", "0.01", "10"]);
         assert_eq!(logarithmic.marks_at(vec![16.0, 2.0, 16.0]).unwrap().len(), 2);
     }
