@@ -129,7 +129,10 @@ fn meta_gradient_bias(mut options: Options) -> common::Outcome {
     let (cells, time) = study.run(&Saved::open(&folder, &settings, *resume)?)?;
     let results = Results { grid, cells };
     print(&results);
-    println!("One estimate of one cell takes {:.2} ms of one thread on average.", time.as_secs_f64() * 1e3);
+    println!(
+        "One estimate of one cell took a thread {:.2} ms (where no others kept it waiting).",
+        time.as_secs_f64() * 1e3
+    );
 
     write(&folder.join("correlation.csv"), &results.cells)?;
     std::fs::write(folder.join("meta_gradient_bias.svg"), picture(&panels(&results))?)?;
