@@ -5,6 +5,9 @@ use ndarray::Array1;
 use crate::common::statistics::pearson;
 use crate::experiment::{Problem, Series};
 
+/// The estimates of one MDP, of each seed those of orders 1 to 3.
+type Seeds = Vec<[Array1<f64>; 3]>;
+
 /// A number made of the estimates of one MDP by some seeds, beside the truth.
 pub type Statistic = fn(&[&Array1<f64>], &Array1<f64>) -> f64;
 
@@ -35,7 +38,7 @@ fn variances(estimates: &[&Array1<f64>]) -> Array1<f64> {
 
 /// A statistic of each MDP.
 pub fn of_each(statistic: Statistic, series: &Series, problems: &[Problem], order: usize) -> Vec<f64> {
-    let of_mdp = |(seeds, problem): (&Vec<[Array1<f64>; 3]>, &Problem)| {
+    let of_mdp = |(seeds, problem): (&Seeds, &Problem)| {
         let estimates: Vec<&Array1<f64>> = seeds.iter().map(|orders| &orders[order - 1]).collect();
         statistic(&estimates, problem.truth(series.study, order))
     };
@@ -46,7 +49,7 @@ pub fn of_each(statistic: Statistic, series: &Series, problems: &[Problem], orde
 /// of the same trajectories, so that most of what is chance is in both and cancels; and measured by its variance, MDPs with
 /// large derivatives and with small ones count alike.
 pub fn squared_bias_over_variance(series: &Series, unbiased: &Series, order: usize) -> Vec<f64> {
-    let of_mdp = |(seeds, reference): (&Vec<[Array1<f64>; 3]>, &Vec<[Array1<f64>; 3]>)| {
+    let of_mdp = |(seeds, reference): (&Seeds, &Seeds)| {
         let reference: Vec<&Array1<f64>> = reference.iter().map(|orders| &orders[order - 1]).collect();
         let differences: Vec<Array1<f64>> =
             seeds.iter().zip(&reference).map(|(orders, reference)| &orders[order - 1] - *reference).collect();
