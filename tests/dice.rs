@@ -1,11 +1,10 @@
 //! The family of DiCE: baselines, Loaded DiCE with λ and τ, and the advantages they are made of.
 
-#[path = "../examples/common/exact.rs"]
-#[allow(dead_code, reason = "other tests use more of it")]
-mod exact;
+#[path = "../examples/common/mod.rs"]
+mod common;
 
 use ad::{Tape, Var};
-use exact::{Problem, biases};
+use common::exact::{Problem, biases};
 use ndarray::{Array1, Array2, ArrayD, array};
 use rl::batch::Batch;
 use rl::objective::{

@@ -1,13 +1,12 @@
 //! What the estimators claim, proved by enumeration, and the identities between them, sample by sample.
 
-#[path = "../examples/common/exact.rs"]
-#[allow(dead_code, reason = "the examples use more of it")]
-mod exact;
+#[path = "../examples/common/mod.rs"]
+mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ad::{Tape, Var};
-use exact::{Problem, biases, settings};
+use common::exact::{Problem, biases, settings};
 use ndarray::{Array2, ArrayD, array};
 use rl::batch::{Batch, per_trajectory_gradients};
 use rl::mdp::TabularMdp;

@@ -1,13 +1,12 @@
 //! The identities that the example of this name prints, on processes of several sizes.
 
-#[path = "../examples/common/exact.rs"]
-#[allow(dead_code, reason = "the examples use more of it")]
-mod exact;
+#[path = "../examples/common/mod.rs"]
+mod common;
 #[path = "../examples/identities/samplewise.rs"]
 #[allow(dead_code, reason = "the example prints more of it")]
 mod samplewise;
 
-use exact::{Bias, Row};
+use common::exact::{Bias, Row};
 use samplewise::{Identity, closed_forms, identities};
 
 #[test]

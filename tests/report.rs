@@ -1,11 +1,10 @@
 //! What a report says, against exact numbers: biases by enumeration, and intervals that contain them as often as they say.
 
-#[path = "../examples/common/exact.rs"]
-#[allow(dead_code, reason = "other tests use more of it")]
-mod exact;
+#[path = "../examples/common/mod.rs"]
+mod common;
 
 use ad::Var;
-use exact::Problem;
+use common::exact::Problem;
 use ndarray::{Array1, array};
 use rl::batch::Batch;
 use rl::error::Error;

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Display};
 
+use rl::report::Interval;
+
 /// Claims, in the order in which they were put.
 #[derive(Default)]
 pub struct Claims(Vec<Claim>);
@@ -15,8 +17,8 @@ pub struct Claim {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Judgement {
-    /// A difference's mean over independent problems, with half the width of its 95 % interval.
-    Difference { mean: f64, half_width: f64 },
+    /// A difference's mean over independent problems, with its 95 % interval.
+    Difference(Interval),
     /// The largest deviation of what must be equal, and how much is rounding.
     Equality { deviation: f64, bound: f64 },
 }
@@ -31,9 +33,9 @@ enum Verdict {
 impl Judgement {
     fn verdict(self) -> Verdict {
         match self {
-            Judgement::Difference { mean, half_width } if mean > half_width => Verdict::Holds,
-            Judgement::Difference { mean, half_width } if mean < -half_width => Verdict::Fails,
-            Judgement::Difference { .. } => Verdict::Undecided,
+            Judgement::Difference(interval) if interval.low > 0.0 => Verdict::Holds,
+            Judgement::Difference(interval) if interval.high < 0.0 => Verdict::Fails,
+            Judgement::Difference(_) => Verdict::Undecided,
             Judgement::Equality { deviation, bound } if deviation <= bound => Verdict::Holds,
             Judgement::Equality { .. } => Verdict::Fails,
         }
@@ -50,16 +52,24 @@ impl Claims {
     /// Prints every claim with its numbers, and is an error unless all hold.
     pub fn judge(&self) -> Result<(), String> {
         println!("{self}");
-        let short = self.0.iter().filter(|claim| claim.verdict() != Verdict::Holds).count();
-        if short == 0 { Ok(()) } else { Err(format!("{short} of {} claims do not hold", self.0.len())) }
+        let (all, short) = (self.0.len(), self.0.iter().filter(|claim| claim.verdict() != Verdict::Holds).count());
+        if short > 0 {
+            return Err(format!("{short} of {all} claims do not hold"));
+        }
+        println!("All {all} claims hold.");
+        Ok(())
     }
 }
 
 impl Claim {
     /// It must be above 0 that is given here for each of several independent problems.
     pub fn above(&mut self, what: impl Into<String>, differences: &[f64]) -> &mut Self {
-        let (mean, half_width) = interval(differences);
-        self.parts.push((what.into(), Judgement::Difference { mean, half_width }));
+        self.interval_above(what, interval(differences))
+    }
+
+    /// It must be above 0 what has this 95 % interval.
+    pub fn interval_above(&mut self, what: impl Into<String>, interval: Interval) -> &mut Self {
+        self.parts.push((what.into(), Judgement::Difference(interval)));
         self
     }
 
@@ -79,18 +89,19 @@ impl Claim {
 impl Display for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Claims (differences on the same problems, with 95 % intervals):\n")?;
+        let parts = || self.0.iter().flat_map(|claim| &claim.parts);
+        let width = parts().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
         for claim in &self.0 {
             writeln!(f, "{:<9}  {}", claim.verdict().word(), claim.sentence)?;
             for (what, judgement) in &claim.parts {
+                let numbers = match judgement {
+                    Judgement::Difference(Interval { value, low, high }) => {
+                        format!("{value:>+8.3} ± {:.3}", (high - low) / 2.0)
+                    }
+                    Judgement::Equality { deviation, bound } => format!("{deviation:>8.1e} (at most {bound:e})"),
+                };
                 let word = if judgement.verdict() == claim.verdict() { "" } else { judgement.verdict().word() };
-                match judgement {
-                    Judgement::Difference { mean, half_width } => {
-                        writeln!(f, "             {what:<44} {mean:>+8.3} ± {half_width:.3}  {word}")?;
-                    }
-                    Judgement::Equality { deviation, bound } => {
-                        writeln!(f, "             {what:<44} {deviation:>8.1e} (at most {bound:e})  {word}")?;
-                    }
-                }
+                writeln!(f, "{}", format!("             {what:<width$} {numbers}  {word}").trim_end())?;
             }
         }
         Ok(())
@@ -107,27 +118,10 @@ impl Verdict {
     }
 }
 
-/// Mean and half the width of the 95 % interval, by Student's t. Of fewer than two numbers the width is infinite.
-pub fn interval(x: &[f64]) -> (f64, f64) {
-    let n = x.len() as f64;
-    let mean = x.iter().sum::<f64>() / n;
-    if x.len() < 2 {
-        return (mean, f64::INFINITY);
+/// The mean and its 95 % interval, by Student's t; of a single number, everything.
+fn interval(x: &[f64]) -> Interval {
+    match x {
+        &[x] => Interval { value: x, low: f64::NEG_INFINITY, high: f64::INFINITY },
+        _ => Interval::of_mean(x),
     }
-    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, student(x.len() - 1) * (variance / n).sqrt())
-}
-
-/// The 97.5 % quantile of Student's t distribution: tabulated, and from 10 degrees of freedom on by the expansion of
-/// Cornish and Fisher (Abramowitz and Stegun 26.7.5), which is right to three decimals there.
-fn student(freedom: usize) -> f64 {
-    const FEW: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
-    if let Some(&quantile) = FEW.get(freedom - 1) {
-        return quantile;
-    }
-    let (z, n) = (1.959_964_f64, freedom as f64);
-    let first = (z.powi(3) + z) / 4.0;
-    let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
-    let third = (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0;
-    z + first / n + second / n.powi(2) + third / n.powi(3)
 }

@@ -147,7 +147,7 @@ impl Row {
 }
 
 /// A bias up to this is nothing but rounding.
-const UNBIASED: f64 = 1e-10;
+pub const UNBIASED: f64 = 1e-10;
 /// A bias from this on is none of rounding.
 const BIASED: f64 = 1e-8;
 

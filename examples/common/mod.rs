@@ -1,4 +1,13 @@
-//! What every example shares: its common options, and where its files go.
+//! What examples share: their common options, where their files go, and (in rooms of their own) what studies are made of.
+
+#![allow(dead_code, reason = "each example uses a part")]
+
+pub mod claims;
+pub mod exact;
+pub mod sampled;
+pub mod saved;
+pub mod statistics;
+pub mod tables;
 
 use std::path::{Path, PathBuf};
 

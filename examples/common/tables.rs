@@ -1,11 +1,12 @@
-//! The random tables of the experiments of Liu et al. 2022 (App. G.1, Table 2), and what estimates of a meta-gradient are
-//! compared by.
+//! The random tables of the experiments of Liu et al. 2022 (App. G.1, Table 2), and how they say that estimates vary.
 
 use ndarray::{Array1, Array2, ArrayD};
 use rand_distr::{Distribution, StandardNormal};
 use rl::error::Result;
 use rl::mdp::TabularMdp;
 use rl::stream::stream;
+
+use super::statistics::mean_and_std;
 
 pub const STATES: usize = 20;
 pub const ACTIONS: usize = 5;
@@ -41,24 +42,6 @@ pub fn noise(seed: u64) -> Array1<f64> {
 /// θ as a table.
 pub fn table(theta: &ArrayD<f64>) -> Array2<f64> {
     theta.clone().into_dimensionality().expect("a table of logits")
-}
-
-/// Pearson's correlation of all entries; 0 if one of the arrays is constant. (Of derivatives by a table of logits it is
-/// the cosine, because every row sums to 0.)
-pub fn pearson(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
-    let centred = |x: &ArrayD<f64>| x - x.sum() / x.len() as f64;
-    let (a, b) = (centred(a), centred(b));
-    let product = |a: &ArrayD<f64>, b: &ArrayD<f64>| (a * b).sum();
-    let scale = (product(&a, &a) * product(&b, &b)).sqrt();
-    if scale > 0.0 { product(&a, &b) / scale } else { 0.0 }
-}
-
-/// Mean and standard deviation (with n − 1).
-pub fn mean_and_std(x: &[f64]) -> (f64, f64) {
-    let n = x.len() as f64;
-    let mean = x.iter().sum::<f64>() / n;
-    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, variance.sqrt())
 }
 
 /// Σ over coordinates of the standard deviation over `estimates`: what the paper's code calls the variance. Corrected for

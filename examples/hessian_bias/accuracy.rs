@@ -12,10 +12,14 @@ use rl::mdp::TabularMdp;
 use rl::objective::{Estimator, all, allow_biased};
 use rl::stream::stream;
 
+use crate::common::saved::Saved;
+use crate::common::statistics::{mean_and_std, pearson};
+
 /// Tang et al. 2021: discount, and the concentration of the transitions' Dirichlet distribution (nearly deterministic).
 const GAMMA: f64 = 0.8;
 const CONCENTRATION: f64 = 0.001;
 
+#[derive(Debug)]
 pub struct Experiment {
     pub seed: u64,
     pub states: usize,
@@ -39,14 +43,12 @@ pub struct Accuracy {
 
 impl Accuracy {
     pub fn mean(&self) -> f64 {
-        self.correlations.iter().sum::<f64>() / self.correlations.len() as f64
+        mean_and_std(&self.correlations).0
     }
 
     /// The standard deviation over the MDPs.
     pub fn std(&self) -> f64 {
-        let (mean, n) = (self.mean(), self.correlations.len() as f64);
-        let variance = self.correlations.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        variance.sqrt()
+        mean_and_std(&self.correlations).1
     }
 }
 
@@ -69,7 +71,8 @@ struct Programs {
 }
 
 impl Experiment {
-    pub fn run(&self) -> Result<Vec<Accuracy>> {
+    /// The accuracies for each ε, N, estimator and order, in this order. What is saved are MDPs at one ε.
+    pub fn run(&self, saved: &Saved) -> Result<Vec<Accuracy>> {
         let truth = self.truth_program()?;
         let programs: Vec<Programs> =
             self.samples.iter().map(|&samples| self.programs(samples)).collect::<Result<_>>()?;
@@ -78,12 +81,16 @@ impl Experiment {
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} problems, {eta} left").expect("a valid template");
         let progress = ProgressBar::new(cells.len() as u64).with_style(style);
-        // [problem][samples][estimator][order − 1]
-        let correlations: Vec<Vec<Vec<[f64; 2]>>> = cells
+        // For each problem, of each N and estimator the numbers of both orders.
+        let correlations: Vec<Vec<f64>> = cells
             .par_iter()
             .map(|&(mdp, epsilon)| {
-                let problem = self.problem(mdp, self.epsilons[epsilon], &truth)?;
-                let correlations = programs.iter().map(|programs| self.correlations(mdp, &problem, programs)).collect();
+                let correlations = saved.part(&format!("{mdp},{epsilon}"), || {
+                    let problem = self.problem(mdp, self.epsilons[epsilon], &truth)?;
+                    let of_one = |programs: &Programs| self.correlations(mdp, &problem, programs);
+                    let all: Result<Vec<Vec<[f64; 2]>>> = programs.iter().map(of_one).collect();
+                    Ok(all?.concat().concat())
+                });
                 progress.inc(1);
                 correlations
             })
@@ -95,8 +102,8 @@ impl Experiment {
             for (n, programs) in programs.iter().enumerate() {
                 for (i, (estimator, _)) in programs.estimators.iter().enumerate() {
                     for order in [1, 2] {
-                        let here =
-                            (0..self.mdps).map(|mdp| correlations[mdp * self.epsilons.len() + e][n][i][order - 1]);
+                        let number = 2 * (n * programs.estimators.len() + i) + order - 1;
+                        let here = (0..self.mdps).map(|mdp| correlations[mdp * self.epsilons.len() + e][number]);
                         rows.push(Accuracy {
                             estimator: estimator.name(),
                             epsilon,
@@ -207,12 +214,4 @@ impl Experiment {
 fn noisy(exact: &ArrayD<f64>, rng: &mut impl Rng) -> ArrayD<f64> {
     let size = exact.iter().map(|v| v * v).sum::<f64>().sqrt() / exact.len() as f64;
     exact.mapv(|v| v + size * Distribution::<f64>::sample(&StandardNormal, rng))
-}
-
-/// Pearson's correlation of all entries; 0 if one of the arrays is constant.
-fn pearson(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
-    let (a, b) = (a - a.sum() / a.len() as f64, b - b.sum() / b.len() as f64);
-    let product = |a: &ArrayD<f64>, b: &ArrayD<f64>| (a * b).sum();
-    let scale = (product(&a, &a) * product(&b, &b)).sqrt();
-    if scale > 0.0 { product(&a, &b) / scale } else { 0.0 }
 }

@@ -4,160 +4,201 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use rl::report::Interval;
+use rl::report::lines::{Axis, COLOURS, Line, Panel, picture};
 
 use crate::accuracy::{Accuracy, Experiment};
-use crate::exact::Row;
-
-/// Colours that stay apart for colour-blind readers (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 0, 0),
-];
+use crate::common::exact::Row;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Gradient and Hessian against ε, or against N, for the estimators of the paper and two more: means over the MDPs with
-/// their standard errors.
+/// Gradient and Hessian against ε, or against N, for the estimators of the paper and two more: means over the MDPs, with
+/// one standard error on either side.
 pub fn lines(path: &Path, experiment: &Experiment, accuracies: &[Accuracy], samples: bool) -> Outcome {
-    let root = SVGBackend::new(path, (1000, 420)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let panels = root.split_evenly((1, 2));
-    let at = |row: &Accuracy| if samples { (row.samples as f64).log10() } else { row.epsilon };
-    let first = accuracies.iter().map(at).fold(f64::INFINITY, f64::min);
-    let last = accuracies.iter().map(at).fold(f64::NEG_INFINITY, f64::max);
-    let margin = (last - first) * 0.03;
-    let label = |x: &f64| if samples { format!("{:.0}", 10_f64.powf(*x)) } else { format!("{x:.1}") };
-    for (panel, order, what) in [(&panels[0], 1, "gradient"), (&panels[1], 2, "Hessian")] {
-        let lowest = accuracies.iter().filter(|row| row.order == order).map(Accuracy::mean).fold(0.0, f64::min);
-        let place =
-            if samples { format!("ε = {}", experiment.epsilons[0]) } else { format!("N = {}", experiment.samples[0]) };
-        let mut chart = ChartBuilder::on(panel)
-            .caption(format!("{what}: correlation with the truth, {place}"), ("sans-serif", 16))
-            .margin(12)
-            .x_label_area_size(36)
-            .y_label_area_size(40)
-            .build_cartesian_2d(first - margin..last + margin, lowest - 0.05..1.02)?;
-        chart
-            .configure_mesh()
-            .max_light_lines(1)
-            .x_labels(5)
-            .x_label_formatter(&label)
-            .x_desc(if samples { "trajectories N" } else { "ε, the distance of π from μ" })
-            .label_style(("sans-serif", 13))
-            .draw()?;
-        let names = ["is", "dr", "dr_q", "dr_truncated", "lvc", "taypo2", "taypo3"];
-        for (name, colour) in names.into_iter().zip(COLOURS) {
+    let panel = |(order, what): (usize, &str)| {
+        let line = |name: &str| {
             let rows = accuracies.iter().filter(|row| row.estimator == name && row.order == order);
-            let points: Vec<(f64, f64, f64)> =
-                rows.map(|row| (at(row), row.mean(), row.std() / (row.correlations.len() as f64).sqrt())).collect();
-            chart
-                .draw_series(LineSeries::new(points.iter().map(|&(x, y, _)| (x, y)), colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-            let bar = |&(x, y, error): &(f64, f64, f64)| PathElement::new([(x, y - error), (x, y + error)], colour);
-            chart.draw_series(points.iter().map(bar))?;
+            let point = |row: &Accuracy| {
+                let (value, error) = (row.mean(), standard_error(row));
+                let at = if samples { row.samples as f64 } else { row.epsilon };
+                (at, Interval { value, low: value - error, high: value + error })
+            };
+            Line::with_intervals(name, rows.map(point))
+        };
+        let (place, x) = if samples {
+            (format!("ε = {}", experiment.epsilons[0]), Axis::logarithmic("trajectories N"))
+        } else {
+            (format!("N = {}", experiment.samples[0]), Axis::linear("ε, the distance of π from μ"))
+        };
+        let names = ["is", "dr", "dr_q", "dr_truncated", "lvc", "taypo2", "taypo3"];
+        Panel {
+            title: format!("{what}, {place}"),
+            x,
+            y: Axis::linear("correlation with the truth").within(-0.05, 1.02),
+            lines: names.map(line).into(),
         }
-        let position = if samples { SeriesLabelPosition::UpperLeft } else { SeriesLabelPosition::LowerLeft };
-        let style = ("sans-serif", 13);
-        chart.configure_series_labels().position(position).label_font(style).background_style(WHITE.mix(0.8)).draw()?;
-    }
-    root.present()?;
-    Ok(())
+    };
+    let panels = [(1, "gradient"), (2, "Hessian")].map(panel);
+    Ok(std::fs::write(path, picture(&[panels.into()])?)?)
 }
 
-/// Gradient and Hessian at each ε, and the exact bias of the Hessian, for every estimator.
+/// Of the mean over MDPs.
+fn standard_error(row: &Accuracy) -> f64 {
+    row.std() / (row.correlations.len() as f64).sqrt()
+}
+
+/// The height of an estimator's row, and the width of the names beside the rows.
+const ROW: i32 = 26;
+const NAMES: i32 = 150;
+
+/// A row for each estimator: gradient and Hessian at each ε, and the exact bias of the Hessian.
 pub fn bars(path: &Path, experiment: &Experiment, accuracies: &[Accuracy], exact: &[Row]) -> Outcome {
-    let root = SVGBackend::new(path, (1200, 480)).into_drawing_area();
+    let biases: Vec<&Row> = exact.iter().filter(|row| row.policy == "on" && row.bias.order == 2).collect();
+    let (top, bottom) = (64, 40);
+    let height = top + bottom + ROW * biases.len() as i32;
+    let root = SVGBackend::new(path, (NAMES as u32 + 1050, height as u32)).into_drawing_area();
     root.fill(&WHITE)?;
-    let panels = root.split_evenly((1, 3));
-    let names: Vec<String> =
-        exact.iter().filter(|row| row.policy == "on" && row.bias.order == 2).map(|row| row.estimator.clone()).collect();
+    let (names, panels) = root.split_horizontally(NAMES);
+    for (n, row) in biases.iter().enumerate() {
+        let style = ("sans-serif", 14).into_text_style(&names).pos(right_middle());
+        names.draw_text(&row.estimator, &style, (NAMES - 4, top + ROW * n as i32 + ROW / 2))?;
+    }
+    let panels = panels.split_evenly((1, 3));
     let samples = experiment.samples.last().copied().unwrap_or_default();
     for (panel, order, what) in [(&panels[0], 1, "gradient"), (&panels[1], 2, "Hessian")] {
-        let title = format!("{what}: correlation with the truth, N = {samples}");
-        let series: Vec<(String, Vec<f64>)> = (experiment.epsilons.iter())
-            .map(|&epsilon| {
-                let rows = accuracies
-                    .iter()
-                    .filter(|row| (row.order, row.samples) == (order, samples) && row.epsilon == epsilon);
-                (format!("ε = {epsilon}"), rows.map(Accuracy::mean).collect())
-            })
-            .collect();
-        // Above 1 there is only the legend.
-        let label = |y: &f64| if *y > 1.0 { String::new() } else { format!("{y:.1}") };
-        grouped(panel, &title, &names, (&series, &COLOURS[..]), 0.0..1.22, label)?;
+        let frame = Frame::new(panel, [top, bottom], biases.len(), [0.0, 1.0])?;
+        frame.title(&format!("{what}: correlation with the truth, N = {samples}"))?;
+        for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
+            frame.tick(tick, &tick.to_string())?;
+        }
+        let count = experiment.epsilons.len();
+        for (i, epsilon) in experiment.epsilons.iter().enumerate() {
+            frame.key(
+                i,
+                &format!("ε = {epsilon}{}", if *epsilon == 0.0 { ", on policy" } else { "" }),
+                COLOURS[i % 8],
+            )?;
+            for (n, bias) in biases.iter().enumerate() {
+                let here = accuracies.iter().find(|row| {
+                    row.estimator == bias.estimator
+                        && (row.order, row.samples) == (order, samples)
+                        && row.epsilon == *epsilon
+                });
+                let Some(row) = here else { continue };
+                frame.bar(n, [i, count], row.mean(), COLOURS[i % 8])?;
+                frame.whisker(n, [i, count], [-1.0, 1.0].map(|side| row.mean() + side * standard_error(row)))?;
+            }
+        }
     }
-    // Logarithms of biases, from rounding to one, so that a proof of 0 shows as hardly a bar.
-    let height = |bias: f64| (bias.max(1e-16).log10() + 16.0).max(0.0);
-    let series = [(true, "claims the Hessian"), (false, "does not")].map(|(claimed, name)| {
-        let biases = (exact.iter().filter(|row| row.policy == "on" && row.bias.order == 2))
-            .map(|row| if row.bias.claimed == claimed { height(row.bias.max_abs_bias) } else { 0.0 });
-        (name.to_owned(), biases.collect())
-    });
-    let title = "Hessian: exact bias, on policy, by enumeration";
-    let label = |y: &f64| if *y > 16.0 { String::new() } else { format!("1e{:.0}", y - 16.0) };
-    grouped(&panels[2], title, &names, (&series, &COLOURS[2..]), 0.0..19.0, label)?;
+    // Logarithms of biases; of one that is 0 there is no bar.
+    let frame = Frame::new(&panels[2], [top, bottom], biases.len(), [-5.0, 1.0])?;
+    frame.title("Hessian: exact bias on policy, by enumeration")?;
+    frame.key(0, "claims to be unbiased", COLOURS[2])?;
+    frame.key(1, "does not", COLOURS[4])?;
+    for power in -5..=1 {
+        frame
+            .tick(f64::from(power), &if power < -2 { format!("1e{power}") } else { 10_f64.powi(power).to_string() })?;
+    }
+    for (n, row) in biases.iter().enumerate() {
+        let (colour, size) = (COLOURS[if row.bias.claimed { 2 } else { 4 }], row.bias.max_abs_bias);
+        if size <= crate::common::exact::UNBIASED {
+            frame.word(n, "0", colour)?;
+        } else {
+            frame.bar(n, [0, 1], size.log10(), colour)?;
+        }
+    }
     root.present()?;
     Ok(())
 }
 
-/// Grouped bars: for each name one bar of each series.
-fn grouped(
-    area: &Area<'_>,
-    title: &str,
-    names: &[String],
-    (series, colours): (&[(String, Vec<f64>)], &[RGBColor]),
-    range: std::ops::Range<f64>,
-    label: impl Fn(&f64) -> String,
-) -> Outcome {
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 16))
-        .margin(12)
-        .x_label_area_size(112)
-        .y_label_area_size(48)
-        .build_cartesian_2d(0.0..names.len() as f64, range.clone())?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .disable_x_axis()
-        .y_labels(7)
-        .max_light_lines(1)
-        .y_label_formatter(&label)
-        .label_style(("sans-serif", 13))
-        .draw()?;
-    let width = 0.8 / series.len() as f64;
-    for (i, (name, heights)) in series.iter().enumerate() {
-        let colour = colours[i % colours.len()];
-        let bar = |(n, &height): (usize, &f64)| {
-            let left = n as f64 + 0.1 + width * i as f64;
-            Rectangle::new([(left, range.start), (left + width * 0.92, height.max(range.start))], colour.filled())
-        };
-        let drawn = chart.draw_series(heights.iter().enumerate().map(bar))?;
-        if series.len() > 1 {
-            drawn.label(name).legend(move |(x, y)| Rectangle::new([(x + 6, y - 5), (x + 16, y + 5)], colour.filled()));
+/// A panel with a horizontal bar, or several, in each of its rows.
+struct Frame<'a, 'b> {
+    area: &'a Area<'b>,
+    top: i32,
+    rows: i32,
+    range: [f64; 2],
+}
+
+impl<'a, 'b> Frame<'a, 'b> {
+    const WIDTH: i32 = 320;
+    const LEFT: i32 = 8;
+
+    fn new(
+        area: &'a Area<'b>,
+        [top, _]: [i32; 2],
+        rows: usize,
+        range: [f64; 2],
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let frame = Self { area, top, rows: rows as i32, range };
+        // Every second row on a grey ground, that the eye may follow it to its name.
+        for row in (0..frame.rows).step_by(2) {
+            let corners = [(0, frame.at(row)), (Self::LEFT + Self::WIDTH, frame.at(row + 1))];
+            area.draw(&Rectangle::new(corners, RGBColor(244, 244, 244).filled()))?;
         }
+        Ok(frame)
     }
-    let plot = chart.plotting_area();
-    for (n, name) in names.iter().enumerate() {
-        let (x, y) = plot.map_coordinate(&(n as f64 + 0.5, range.start));
-        let font = ("sans-serif", 13).into_font().transform(FontTransform::Rotate90);
-        let (left, top) = area.get_base_pixel();
-        area.draw_text(name, &font.into_text_style(area), (x - left + 6, y - top + 6))?;
+
+    /// Where a row begins.
+    fn at(&self, row: i32) -> i32 {
+        self.top + ROW * row
     }
-    if series.len() > 1 {
-        let position = SeriesLabelPosition::UpperRight;
-        chart
-            .configure_series_labels()
-            .position(position)
-            .label_font(("sans-serif", 13))
-            .background_style(WHITE)
-            .draw()?;
+
+    fn across(&self, x: f64) -> i32 {
+        let [low, high] = self.range;
+        Self::LEFT + (f64::from(Self::WIDTH) * (x.clamp(low, high) - low) / (high - low)).round() as i32
     }
-    Ok(())
+
+    fn title(&self, text: &str) -> Outcome {
+        Ok(self.area.draw(&Text::new(text.to_owned(), (Self::LEFT, 10), ("sans-serif", 15)))?)
+    }
+
+    fn key(&self, number: usize, text: &str, colour: RGBColor) -> Outcome {
+        let x = Self::LEFT + 155 * number as i32;
+        self.area.draw(&Rectangle::new([(x, 38), (x + 10, 48)], colour.filled()))?;
+        Ok(self.area.draw(&Text::new(text.to_owned(), (x + 16, 37), ("sans-serif", 13)))?)
+    }
+
+    fn tick(&self, x: f64, text: &str) -> Outcome {
+        let (x, end) = (self.across(x), self.at(self.rows));
+        self.area.draw(&PathElement::new([(x, self.top), (x, end + 4)], RGBColor(200, 200, 200)))?;
+        let style = ("sans-serif", 13).into_text_style(self.area).pos(top_middle());
+        Ok(self.area.draw_text(text, &style, (x, end + 8))?)
+    }
+
+    /// Bar `i` of `count` in a row: its upper and lower end.
+    fn heights(&self, row: usize, [i, count]: [usize; 2]) -> [i32; 2] {
+        let height = (ROW - 8) / count as i32;
+        let top = self.at(row as i32) + 4 + height * i as i32;
+        [top, top + height]
+    }
+
+    fn bar(&self, row: usize, place: [usize; 2], x: f64, colour: RGBColor) -> Outcome {
+        let [top, bottom] = self.heights(row, place);
+        Ok(self.area.draw(&Rectangle::new([(Self::LEFT, top), (self.across(x), bottom)], colour.filled()))?)
+    }
+
+    fn whisker(&self, row: usize, place: [usize; 2], ends: [f64; 2]) -> Outcome {
+        let [top, bottom] = self.heights(row, place);
+        let y = (top + bottom) / 2;
+        Ok(self.area.draw(&PathElement::new(ends.map(|x| (self.across(x), y)), BLACK))?)
+    }
+
+    fn word(&self, row: usize, text: &str, colour: RGBColor) -> Outcome {
+        let style = ("sans-serif", 14).into_text_style(self.area).color(&colour).pos(left_middle());
+        Ok(self.area.draw_text(text, &style, (Self::LEFT + 4, self.at(row as i32) + ROW / 2))?)
+    }
+}
+
+fn right_middle() -> Pos {
+    Pos::new(HPos::Right, VPos::Center)
+}
+
+fn left_middle() -> Pos {
+    Pos::new(HPos::Left, VPos::Center)
+}
+
+fn top_middle() -> Pos {
+    Pos::new(HPos::Center, VPos::Top)
 }

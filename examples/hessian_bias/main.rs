@@ -2,13 +2,8 @@
 //! experiment of Tang et al. 2021, figure 1, for every estimator, and a proof by enumeration beside it.
 
 mod accuracy;
-#[path = "../common/claims.rs"]
-mod claims;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/exact.rs"]
-#[allow(dead_code, reason = "other examples and tests use more of it")]
-mod exact;
 mod figure;
 mod paper;
 
@@ -18,28 +13,24 @@ use clap::{Parser, ValueEnum};
 use rl::objective::all;
 
 use accuracy::{Accuracy, Experiment};
+use common::exact;
+use common::saved::{Saved, StudyOptions};
 
 /// The accuracy of estimated gradients and Hessians on random MDPs, and the exact bias of every estimator.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
+    study: StudyOptions,
     /// A figure of the paper: accuracy against ε, or (at ε = 0.5) against the number of samples.
     #[arg(long, value_enum)]
     sweep: Option<Sweep>,
-    /// Judge what the paper says of the figure; exit with 1 unless every claim holds, and every claimed bias is 0.
-    #[arg(long, requires = "sweep")]
-    check: bool,
-    /// The paper's size and more: 200 MDPs instead of its 10, which leave some of its claims open.
-    #[arg(long, conflicts_with = "quick")]
-    paper: bool,
     /// The number of states of each MDP.
     #[arg(long, default_value_t = 20)]
     states: usize,
     /// The number of actions.
     #[arg(long, default_value_t = 5)]
     actions: usize,
-    /// How many random MDPs to average over [default: 40; for --sweep epsilon 120].
+    /// How many random MDPs to average over [default: 40, for --sweep 120, for --paper 200; the paper's 10 leave claims open].
     #[arg(long)]
     mdps: Option<usize>,
     /// The numbers of trajectories to estimate from, separated by commas [default: 1000; or 10 to 3000].
@@ -66,15 +57,20 @@ fn main() -> std::process::ExitCode {
 
 fn hessian_bias(options: &Options) -> common::Outcome {
     let experiment = experiment(options)?;
-    let folder = options.common.folder("hessian_bias")?;
-    let exact = exact::rows(&all(), options.common.seed, [2, 2], 3, || ())?;
+    let StudyOptions { common, check, resume, .. } = &options.study;
+    if *check && options.sweep.is_none() {
+        return Err("--check: say which figure, by --sweep epsilon or --sweep samples".into());
+    }
+    let folder = common.folder("hessian_bias")?;
+    let exact = exact::rows(&all(), common.seed, [2, 2], 3, || ())?;
     println!(
         "Exact bias of the k-th derivative, over every trajectory of 2×2 MDPs (H = 3); * where none is claimed:\n"
     );
     exact::print_rows(&exact);
     println!("\n0 is at most 1e-10: a proof, not a statistic. AD, the usual surrogate, has a wrong Hessian.\n");
 
-    let accuracies = experiment.run()?;
+    let saved = Saved::open(&folder, &format!("hessian_bias {experiment:?}"), *resume)?;
+    let accuracies = experiment.run(&saved)?;
     print_accuracies(&experiment, &accuracies);
 
     exact::write_rows(&folder.join("exact.csv"), &exact)?;
@@ -91,7 +87,7 @@ fn hessian_bias(options: &Options) -> common::Outcome {
         Sweep::Epsilon => paper::of_epsilons(&accuracies, &experiment.epsilons, experiment.samples[0]),
         Sweep::Samples => paper::of_samples(&accuracies, experiment.epsilons[0], &experiment.samples),
     };
-    if options.check {
+    if *check {
         claims.judge()?;
         if let Some(row) = exact.iter().find(|row| !row.holds()) {
             return Err(format!("the exact bias of {} is not what it claims: {row:?}", row.estimator).into());
@@ -102,7 +98,7 @@ fn hessian_bias(options: &Options) -> common::Outcome {
 
 /// The options with what they leave open filled in.
 fn experiment(options: &Options) -> Result<Experiment, String> {
-    let quick = options.common.quick;
+    let quick = options.study.common.quick;
     let given_or = |given: &[f64], default: &[f64]| if given.is_empty() { default } else { given }.to_vec();
     let epsilons = match options.sweep {
         None => given_or(&options.epsilon, &[0.0, 0.5]),
@@ -118,10 +114,10 @@ fn experiment(options: &Options) -> Result<Experiment, String> {
     };
     let mdps = match options.sweep {
         _ if quick => 4,
-        _ if options.paper => 200,
-        // Near the behaviour policy the estimates differ by little.
-        Some(Sweep::Epsilon) => 120,
-        _ => 40,
+        _ if options.study.paper => 200,
+        // Near the behaviour policy the estimates differ by little, and from few samples they scatter.
+        Some(_) => 120,
+        None => 40,
     };
     let mdps = options.mdps.unwrap_or(mdps);
     let (states, actions, horizon) = (options.states, options.actions, options.horizon);
@@ -145,7 +141,7 @@ fn experiment(options: &Options) -> Result<Experiment, String> {
             Err("--sweep samples: give one ε, and several numbers of samples".to_owned())
         }
         _ => Ok(Experiment {
-            seed: options.common.seed,
+            seed: options.study.common.seed,
             states,
             actions,
             mdps,

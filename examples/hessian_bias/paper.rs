@@ -1,7 +1,7 @@
 //! What Tang et al. 2021 say of their figure 1 (section 5.1), as claims about paired differences over the MDPs.
 
 use crate::accuracy::Accuracy;
-use crate::claims::Claims;
+use crate::common::claims::Claims;
 
 /// The estimators in the figure, with its critic: one of states.
 const FIGURE: [&str; 5] = ["is", "dr", "dr_truncated", "lvc", "taypo2"];

@@ -3,12 +3,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/exact.rs"]
-#[allow(dead_code, reason = "other examples and tests use more of it")]
-mod exact;
-#[path = "../common/sampled.rs"]
-#[allow(dead_code, reason = "tests use more of it")]
-mod sampled;
 mod samplewise;
 
 use std::path::Path;
@@ -17,8 +11,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use rl::objective::{Estimator, all};
 
-use exact::{Bias, Row};
-use sampled::SampledBias;
+use common::exact::{self, Bias, Row};
+use common::sampled::{self, SampledBias};
 use samplewise::Identity;
 
 /// Every estimator's exact bias at orders 0 to 3, on and off policy, and the identities between the estimators.

@@ -10,7 +10,7 @@ use rl::policy::softmax;
 use rl::rollout::Rollout;
 use rl::truth::check_estimator;
 
-use crate::exact::{Problem, larger, settings_sized};
+use crate::common::exact::{Problem, larger, settings_sized};
 
 /// An identity in words, its short name, and the largest entry by which its two sides differ.
 pub struct Identity {

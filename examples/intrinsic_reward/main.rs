@@ -1,16 +1,9 @@
 //! The meta-gradient by an intrinsic reward through K inner steps, with the derivative of each step estimated by LVC or by
 //! the usual surrogate (AD): the LIRPG experiment of Liu et al. 2022 (Fig. 1 c, d).
 
-#[path = "../common/claims.rs"]
-mod claims;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/lines.rs"]
-mod lines;
 mod objectives;
-#[path = "../common/tables.rs"]
-#[allow(dead_code, reason = "another example uses more of it")]
-mod tables;
 
 use std::path::Path;
 
@@ -23,24 +16,22 @@ use rl::mdp::TabularMdp;
 use rl::meta::{Objective, Role, Roles, Shapes, exact_value};
 use rl::objective::{Estimator, allow_biased};
 use rl::policy::softmax;
+use rl::report::Interval;
+use rl::report::lines::{Axis, Line, Panel, picture};
 use rl::truth::Horizon;
 
-use claims::Claims;
+use common::claims::Claims;
+use common::saved::{Saved, StudyOptions};
+use common::statistics::{mean_and_std, pearson};
+use common::tables::{ACTIONS, GAMMA, HORIZON, RATE, STATES, key, noise, process, table};
 use objectives::{Credit, inner_surrogate, inner_value};
-use tables::{ACTIONS, GAMMA, HORIZON, RATE, STATES, key, mean_and_std, noise, pearson, process, table};
 
 /// The correlation of meta-gradients by an intrinsic reward with the exact one, by LVC and AD, through K inner steps.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
-    /// Judge the claims of the paper; fails unless all hold.
-    #[arg(long)]
-    check: bool,
-    /// The paper's size, 10 processes and 20 repeats on each: fewer processes, on which fewer claims are decided.
-    #[arg(long)]
-    paper: bool,
-    /// How many random processes to average over.
+    study: StudyOptions,
+    /// How many random processes to average over. (--paper: 10, on which fewer claims are decided, and 20 estimates.)
     #[arg(long, default_value_t = 200)]
     mdps: usize,
     /// How many independent estimates on each process.
@@ -77,23 +68,43 @@ struct Measured {
     difference_after_one_step: f64,
 }
 
+impl Measured {
+    /// As they are saved: the difference, and then the correlations.
+    fn into_numbers(self) -> Vec<f64> {
+        let correlations = self.correlations.concat().concat();
+        std::iter::once(self.difference_after_one_step).chain(correlations).collect()
+    }
+
+    fn from_numbers(numbers: &[f64]) -> Self {
+        let (pairs, _) = numbers[1..].as_chunks::<{ STEPS.len() }>().0.as_chunks::<2>();
+        Self { correlations: pairs.to_vec(), difference_after_one_step: numbers[0] }
+    }
+}
+
 fn intrinsic_reward(mut options: Options) -> common::Outcome {
-    if options.paper {
+    if options.study.paper {
         (options.mdps, options.repeats) = (10, 20);
-    } else if options.common.quick {
+    } else if options.study.common.quick {
         (options.mdps, options.repeats) = (options.mdps.min(4), options.repeats.min(2));
     }
     let smallest = options.samples.iter().copied().min().unwrap_or(0);
     if options.mdps == 0 || options.repeats == 0 || smallest == 0 {
         return Err("--mdps, --repeats and --samples must be at least 1".into());
     }
-    let folder = options.common.folder("intrinsic_reward")?;
+    let StudyOptions { common, check, resume, .. } = &options.study;
+    let folder = common.folder("intrinsic_reward")?;
+    let settings = (common.seed, options.mdps, options.repeats, &options.samples);
+    let saved = Saved::open(&folder, &format!("intrinsic_reward {settings:?}"), *resume)?;
     let programs = programs(&options)?;
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} repeats, {eta} left").expect("a valid template");
     let progress = ProgressBar::new((options.mdps * options.repeats) as u64).with_style(style);
     let measured: Vec<Measured> = (0..options.mdps)
         .into_par_iter()
-        .map(|index| measure(index, &options, &programs, &progress))
+        .map(|index| {
+            let numbers = saved.part(&index.to_string(), || Ok(measure(index, &options, &programs)?.into_numbers()))?;
+            progress.inc(options.repeats as u64);
+            Ok(Measured::from_numbers(&numbers))
+        })
         .collect::<Result<_>>()?;
     progress.finish_and_clear();
 
@@ -118,11 +129,11 @@ fn intrinsic_reward(mut options: Options) -> common::Outcome {
     }
     println!();
     write(&folder.join("correlation.csv"), &options.samples, &at)?;
-    lines::draw(&folder.join("intrinsic_reward.svg"), &[panels(&options.samples, &at)])?;
+    std::fs::write(folder.join("intrinsic_reward.svg"), picture(&[panels(&options.samples, &at)])?)?;
     println!("correlation.csv and intrinsic_reward.svg are in {}", folder.display());
 
     let largest = measured.iter().map(|process| process.difference_after_one_step).fold(0.0, f64::max);
-    if options.check {
+    if *check {
         println!();
         claims_of_the_paper(&options.samples, &at, largest).judge()?;
     }
@@ -130,7 +141,7 @@ fn intrinsic_reward(mut options: Options) -> common::Outcome {
 }
 
 fn programs(options: &Options) -> Result<Programs> {
-    let mdp = process(options.common.seed, 0)?;
+    let mdp = process(options.study.common.seed, 0)?;
     let shapes = Shapes { meta: &[STATES, ACTIONS], theta: &[STATES, ACTIONS] };
     let hessian = |&samples: &usize| -> Result<[Objective; 2]> {
         let objective = |credit: &Credit| -> Result<Objective> {
@@ -147,8 +158,9 @@ fn programs(options: &Options) -> Result<Programs> {
     })
 }
 
-fn measure(index: usize, options: &Options, programs: &Programs, progress: &ProgressBar) -> Result<Measured> {
-    let mdp = process(options.common.seed, index)?;
+fn measure(index: usize, options: &Options, programs: &Programs) -> Result<Measured> {
+    let seed = options.study.common.seed;
+    let mdp = process(seed, index)?;
     let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
     let exact = || {
         let [inner, outer] = [&programs.inner, &programs.outer].map(|objective| Role { objective, data: &known });
@@ -158,7 +170,7 @@ fn measure(index: usize, options: &Options, programs: &Programs, progress: &Prog
     let repeats: Vec<Measured> = (0..options.repeats)
         .into_par_iter()
         .map(|repeat| {
-            let seed = |step: usize| key(&[options.common.seed, index as u64, repeat as u64, step as u64]);
+            let seed = |step: usize| key(&[seed, index as u64, repeat as u64, step as u64]);
             let mut measured = Measured { correlations: Vec::new(), difference_after_one_step: 0.0 };
             for (&samples, hessian) in options.samples.iter().zip(&programs.hessian) {
                 let data = |step: usize, theta: &ArrayD<f64>| sample(&mdp, theta, samples, seed(step));
@@ -178,7 +190,6 @@ fn measure(index: usize, options: &Options, programs: &Programs, progress: &Prog
                 let difference = relative_difference(&after_one_step[0], &after_one_step[1]);
                 measured.difference_after_one_step = measured.difference_after_one_step.max(difference);
             }
-            progress.inc(1);
             Ok(measured)
         })
         .collect::<Result<_>>()?;
@@ -240,6 +251,9 @@ fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Ve
             claim.above(format!("N = {samples}, K = {steps}: LVC − AD"), &minus(at(0, n, k), at(1, n, k)));
         }
     }
+    let claim = claims.claim("with more inner steps AD's Hessian costs more (LVC − AD, mean over N)");
+    let cost = |k: usize| minus(over_samples(0, k), over_samples(1, k));
+    claim.above(format!("K = {} minus K = {}", STEPS[last_k], STEPS[1]), &minus(cost(last_k), cost(1)));
     let claim = claims.claim("after five steps LVC still correlates highly (above 3/4), and AD does not (below 2/3)");
     let what = format!("N = {}", samples[last_n]);
     claim.above(format!("{what}: LVC − 3/4"), &at(0, last_n, last_k).iter().map(|x| x - 0.75).collect::<Vec<_>>());
@@ -262,17 +276,25 @@ fn write(path: &Path, samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec
     Ok(file.flush()?)
 }
 
-fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Vec<lines::Panel> {
-    let panel = |(e, estimator): (usize, &Credit)| lines::Panel {
-        title: estimator.name(),
-        axis: "trajectories".to_owned(),
-        marks: samples.iter().map(usize::to_string).collect(),
-        series: (STEPS.iter().enumerate())
-            .map(|(k, steps)| {
-                let means = (0..samples.len()).map(|n| mean_and_std(&at(e, n, k)).0);
-                (format!("K = {steps}"), means.collect())
-            })
-            .collect(),
+fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Vec<Panel> {
+    let panel = |(e, estimator): (usize, &Credit)| {
+        let line = |(k, steps): (usize, &usize)| {
+            let point = |(n, &samples): (usize, &usize)| (samples as f64, mean_with_error(&at(e, n, k)));
+            Line::with_intervals(format!("K = {steps}"), samples.iter().enumerate().map(point))
+        };
+        Panel {
+            title: estimator.name(),
+            x: Axis::logarithmic("trajectories"),
+            y: Axis::linear("correlation").within(0.0, 1.02),
+            lines: STEPS.iter().enumerate().map(line).collect(),
+        }
     };
     ESTIMATORS.iter().enumerate().map(panel).collect()
+}
+
+/// The mean with one standard error on either side.
+fn mean_with_error(x: &[f64]) -> Interval {
+    let (value, std) = mean_and_std(x);
+    let error = std / (x.len() as f64).sqrt();
+    Interval { value, low: value - error, high: value + error }
 }

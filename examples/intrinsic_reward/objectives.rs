@@ -2,7 +2,7 @@
 //! value of the reward R + φ, and φ, `[S, A]`, is judged by the value of R that the policy reached.
 
 use ad::{Handle, Tape, Var};
-use ndarray::{Array1, Array2};
+use ndarray::Array1;
 use rl::batch::{Batch, Episodes};
 use rl::error::Result;
 use rl::mdp::TabularMdp;
@@ -34,14 +34,7 @@ pub fn inner_surrogate<'a>(
     horizon: usize,
     trajectories: usize,
 ) -> Result<impl FnOnce(&Tape, Var, Var) -> Recorded + 'a> {
-    let size = (trajectories, horizon);
-    let blank = Rollout::new(
-        Array2::zeros((trajectories, horizon + 1)),
-        Array2::zeros(size),
-        Array2::zeros(size),
-        vec![horizon; trajectories],
-        vec![false; trajectories],
-    )?;
+    let blank = Rollout::zeros(trajectories, horizon)?;
     Ok(move |tape: &Tape, phi: Var, theta: Var| {
         let (episodes, process) = (blank.record(tape), mdp.record(tape));
         let noise = tape.input("noise", Array1::zeros(mdp.states()));

@@ -14,6 +14,8 @@ use rl::policy::softmax;
 use rl::stream::stream;
 use rl::truth::{Horizon, derivatives};
 
+use crate::common::saved::Saved;
+
 /// The demonstration of Farquhar et al. 2019: states, actions, discount, steps, and the spread of the noise on the critic.
 const STATES: usize = 5;
 const ACTIONS: usize = 4;
@@ -24,6 +26,7 @@ const NOISE: f64 = 10.0;
 /// The values that λ and τ take in the sweeps.
 const SWEEP: [f64; 5] = [1.0, 0.75, 0.5, 0.25, 0.0];
 
+#[derive(Debug)]
 pub struct Experiment {
     pub seed: u64,
     pub mdps: usize,
@@ -90,7 +93,8 @@ struct Job {
 }
 
 impl Experiment {
-    pub fn run(&self) -> Result<(Vec<Problem>, Vec<Series>)> {
+    /// The processes, and all that was estimated. What is saved are the estimates from one batch.
+    pub fn run(&self, saved: &Saved) -> Result<(Vec<Problem>, Vec<Series>)> {
         let problems: Vec<Problem> =
             (0..self.mdps).into_par_iter().map(|mdp| self.problem(mdp)).collect::<Result<_>>()?;
         let loaded = |lambda, tau| Kind::Loaded { lambda, tau };
@@ -113,17 +117,24 @@ impl Experiment {
         for (number, job) in jobs.iter().enumerate() {
             let cells: Vec<(usize, usize)> =
                 (0..self.mdps).flat_map(|mdp| (0..job.seeds).map(move |seed| (mdp, seed))).collect();
-            // [cell][kind][order − 1]
-            let estimates: Vec<Vec<[Array1<f64>; 3]>> = cells
+            // For each cell all entries of three orders, one kind after the other.
+            let estimates: Vec<Vec<f64>> = cells
                 .par_iter()
                 .map(|&(mdp, seed)| {
-                    let estimates = self.estimate(job, &problems[mdp], stream_number(mdp, number, seed));
+                    let estimate = || self.estimate(job, &problems[mdp], stream_number(mdp, number, seed));
+                    let estimates = saved.part(&format!("{number},{mdp},{seed}"), estimate);
                     progress.inc(job.batch as u64);
                     estimates
                 })
                 .collect::<Result<_>>()?;
             for (k, &kind) in job.kinds.iter().enumerate() {
-                let of_mdp = |cells: &[Vec<[Array1<f64>; 3]>]| cells.iter().map(|kinds| kinds[k].clone()).collect();
+                let entries = STATES * ACTIONS;
+                let order = |numbers: &[f64], order: usize| -> Array1<f64> {
+                    numbers.iter().skip((3 * k + order) * entries).take(entries).copied().collect()
+                };
+                let of_mdp = |cells: &[Vec<f64>]| {
+                    cells.iter().map(|numbers| [0, 1, 2].map(|i| order(numbers, i))).collect::<Vec<_>>()
+                };
                 let estimates = estimates.chunks(job.seeds).map(of_mdp).collect();
                 series.push(Series { study: job.study, kind, batch: job.batch, estimates });
             }
@@ -181,15 +192,14 @@ impl Experiment {
         Ok(Job { study, kinds, batch, seeds, program: tape.compile(inputs, results) })
     }
 
-    fn estimate(&self, job: &Job, problem: &Problem, number: u64) -> Result<Vec<[Array1<f64>; 3]>> {
+    fn estimate(&self, job: &Job, problem: &Problem, number: u64) -> Result<Vec<f64>> {
         let policy = softmax(&problem.logits);
         let seed = stream(self.seed, number).next_u64();
         let rollout = problem.mdp.sample(&policy, HORIZON, job.batch, seed)?;
         let critic = if job.study == Study::Tau { &problem.noisy } else { &problem.exact };
         let values: Vec<Value<'_>> = rollout.values().into_iter().chain(ad::values![problem.logits, *critic]).collect();
         let results = job.program.run(&values).expect("values of the shapes recorded, and states and actions in range");
-        let flat = |x: &ArrayD<f64>| Array1::from_iter(x.iter().copied());
-        Ok(results.chunks(3).map(|orders| [0, 1, 2].map(|i| flat(&orders[i]))).collect())
+        Ok(results.iter().flatten().copied().collect())
     }
 }
 
@@ -244,9 +254,5 @@ impl Series {
             Kind::Loaded { lambda: 1.0, tau: 1.0 } => "Loaded (λ = 1, τ = 1)".to_owned(),
             Kind::Loaded { lambda, tau } => format!("Loaded (λ = {lambda}, τ = {tau})"),
         }
-    }
-
-    pub fn seeds(&self) -> usize {
-        self.estimates[0].len()
     }
 }

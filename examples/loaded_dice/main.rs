@@ -1,36 +1,31 @@
 //! Loaded DiCE's demonstration (Farquhar, Whiteson & Foerster 2019): derivatives of orders 1 to 3 on random MDPs against the
 //! batch size, and what λ and τ trade.
 
-mod claims;
+mod claims_of_the_paper;
 #[path = "../common/mod.rs"]
 mod common;
 mod experiment;
 mod figure;
-mod statistics;
+mod measures;
 
 use std::path::Path;
 
 use clap::Parser;
+use rl::report::lines::picture;
 
-use claims::Verdict;
+use common::saved::{Saved, StudyOptions};
 use experiment::{Experiment, Kind, Problem, Series, Study};
-use statistics::{bias, correlation, deviation, over_mdps};
+use measures::{bias, correlation, deviation, over_mdps};
 
 /// How close derivatives of orders 1 to 3 come to the truth: DiCE, its baselines, LVC and Loaded DiCE, by batch size, λ and τ.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
-    /// Judge the paper's claims, and fail unless all hold.
-    #[arg(long)]
-    check: bool,
-    /// The full size: batches of up to 65 536 trajectories.
-    #[arg(long, conflicts_with = "quick")]
-    paper: bool,
-    /// How many random MDPs to average over [default: 20; the demonstration has one].
+    study: StudyOptions,
+    /// How many random MDPs to average over [default: 60; the demonstration has one].
     #[arg(long)]
     mdps: Option<usize>,
-    /// The numbers of trajectories to compare at, separated by commas [default: 64,256,1024,4096].
+    /// The numbers of trajectories to compare at, separated by commas [default: 64,256,1024,4096; with --paper to 65536].
     #[arg(long, value_delimiter = ',')]
     batches: Option<Vec<usize>>,
     /// How many independent batches of each size [default: 5].
@@ -51,13 +46,14 @@ fn main() -> std::process::ExitCode {
 }
 
 fn loaded_dice(options: &Options) -> common::Outcome {
-    let (mdps, batches, seeds, sweep_batch, sweep_seeds) = match (options.common.quick, options.paper) {
-        (true, _) => (12, vec![64, 4096], 5, 256, 30),
-        (_, true) => (20, (3..=8).map(|n| 4_usize.pow(n)).collect(), 5, 512, 50),
-        _ => (20, vec![64, 256, 1024, 4096], 5, 512, 50),
+    let StudyOptions { common, check, paper, resume } = &options.study;
+    let (mdps, batches, seeds, sweep_batch, sweep_seeds) = match (common.quick, paper) {
+        (true, _) => (24, vec![64, 4096], 5, 256, 30),
+        (_, true) => (60, (3..=8).map(|n| 4_usize.pow(n)).collect(), 5, 512, 50),
+        _ => (60, vec![64, 256, 1024, 4096], 5, 512, 50),
     };
     let experiment = Experiment {
-        seed: options.common.seed,
+        seed: common.seed,
         mdps: options.mdps.unwrap_or(mdps),
         batches: options.batches.clone().unwrap_or(batches),
         seeds: options.seeds.unwrap_or(seeds),
@@ -65,18 +61,24 @@ fn loaded_dice(options: &Options) -> common::Outcome {
         sweep_seeds: options.sweep_seeds.unwrap_or(sweep_seeds),
         infinite: options.infinite,
     };
-    check(&experiment)?;
-    let folder = options.common.folder("loaded_dice")?;
-    let (problems, all) = experiment.run()?;
+    refuse_nonsense(&experiment)?;
+    let folder = common.folder("loaded_dice")?;
+    let (problems, all) = experiment.run(&Saved::open(&folder, &format!("loaded_dice {experiment:?}"), *resume)?)?;
     print_batches(&experiment, &problems, &all);
     print_sweeps(&experiment, &problems, &all);
     write(&folder.join("error.csv"), &problems, &all)?;
-    figure::draw(&folder.join("loaded_dice.svg"), &problems, &all)?;
+    std::fs::write(folder.join("loaded_dice.svg"), picture(&figure::panels(&problems, &all))?)?;
     println!("\nerror.csv and loaded_dice.svg are in {}", folder.display());
-    if options.check { judge(&problems, &all) } else { Ok(()) }
+    if *check {
+        println!();
+        let judged = claims_of_the_paper::claims(&problems, &all).judge();
+        println!("\n{}\n", claims_of_the_paper::remarks(&problems, &all));
+        judged?;
+    }
+    Ok(())
 }
 
-fn check(experiment: &Experiment) -> Result<(), String> {
+fn refuse_nonsense(experiment: &Experiment) -> Result<(), String> {
     let least = |name: &str, found: usize, least: usize| {
         if found < least { Err(format!("{name} must be at least {least}")) } else { Ok(()) }
     };
@@ -157,24 +159,4 @@ fn write(path: &Path, problems: &[Problem], all: &[Series]) -> common::Outcome {
         }
     }
     Ok(file.flush()?)
-}
-
-/// Prints every claim with its numbers; an error unless all hold.
-fn judge(problems: &[Problem], all: &[Series]) -> common::Outcome {
-    println!("\nClaims, with 95 % intervals of paired differences over batches:\n");
-    let claims = claims::claims(problems, all);
-    for claim in &claims {
-        let verdict = match claim.verdict {
-            Verdict::Holds => "holds",
-            Verdict::Undecided => "UNDECIDED",
-            Verdict::Fails => "FAILS",
-        };
-        println!("{verdict:<9}  {}\n           {}", claim.sentence, claim.numbers);
-    }
-    let open = claims.iter().filter(|claim| claim.verdict != Verdict::Holds).count();
-    if open > 0 {
-        return Err(format!("{open} of {} claims do not hold or are undecided", claims.len()).into());
-    }
-    println!("\nall {} claims hold", claims.len());
-    Ok(())
 }

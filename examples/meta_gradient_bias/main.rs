@@ -1,38 +1,27 @@
 //! Where the error of an estimated meta-gradient comes from: the tabular experiment of Liu et al. 2022 (Fig. 1 a, b and
 //! Fig. 4 to 6). Inner gradient, Hessian and outer gradient are each exact (E) or estimated (S), by four estimators.
 
-#[path = "../common/claims.rs"]
-#[allow(dead_code, reason = "other examples use more of it")]
-mod claims;
 mod claims_of_the_paper;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/lines.rs"]
-mod lines;
 mod study;
-#[path = "../common/tables.rs"]
-mod tables;
 
 use std::path::Path;
 
 use clap::Parser;
 use rl::meta::Permutation;
+use rl::report::lines::{Axis, Line, Panel, picture};
 
+use common::saved::{Saved, StudyOptions};
+use common::tables::RATE;
 use study::{Cell, ESTIMATORS, Measured, Study};
-use tables::RATE;
 
 /// The correlation of estimated meta-gradients with the exact one: which of its parts must be exact, by which estimator.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
-    /// Judge the claims of the paper; fails unless all hold.
-    #[arg(long)]
-    check: bool,
-    /// The paper's size, 10 processes and 20 repeats on each: fewer processes, on which fewer claims are decided.
-    #[arg(long)]
-    paper: bool,
-    /// How many random processes to average over.
+    study: StudyOptions,
+    /// How many random processes to average over. (--paper: 10, on which fewer claims are decided, and 20 estimates.)
     #[arg(long, default_value_t = 200)]
     mdps: usize,
     /// How many times as many where 16 trajectories or fewer are taken, which is cheap.
@@ -44,6 +33,7 @@ struct Options {
 }
 
 /// What is varied, the others being fixed.
+#[derive(Debug)]
 pub struct Grid {
     samples: Vec<usize>,
     steps: Vec<usize>,
@@ -114,16 +104,17 @@ fn main() -> std::process::ExitCode {
 }
 
 fn meta_gradient_bias(mut options: Options) -> common::Outcome {
-    if options.paper {
+    let StudyOptions { common, check, paper, resume } = &options.study;
+    if *paper {
         (options.mdps, options.more, options.repeats) = (10, 1, 20);
-    } else if options.common.quick {
+    } else if common.quick {
         (options.mdps, options.more, options.repeats) = (options.mdps.min(4), 1, options.repeats.min(3));
     }
     if options.mdps == 0 || options.more == 0 || options.repeats < 2 {
         return Err("--mdps and --more must be at least 1, and --repeats at least 2".into());
     }
-    let folder = options.common.folder("meta_gradient_bias")?;
-    let grid = Grid::new(options.common.quick && !options.paper);
+    let folder = common.folder("meta_gradient_bias")?;
+    let grid = Grid::new(common.quick);
     let cells = grid.cells();
     let mdps = [options.mdps, options.mdps * options.more];
     println!(
@@ -133,16 +124,20 @@ fn meta_gradient_bias(mut options: Options) -> common::Outcome {
         mdps[1],
         options.repeats
     );
-    let study = Study { seed: options.common.seed, mdps, repeats: options.repeats, cells };
-    let (cells, time) = study.run()?;
+    let study = Study { seed: common.seed, mdps, repeats: options.repeats, cells };
+    let settings = format!("meta_gradient_bias {:?}", (common.seed, mdps, options.repeats, &grid));
+    let (cells, time) = study.run(&Saved::open(&folder, &settings, *resume)?)?;
     let results = Results { grid, cells };
     print(&results);
-    println!("One estimate of one cell takes {:.2} ms of one thread on average.", time.as_secs_f64() * 1e3);
+    println!(
+        "One estimate of one cell took a thread {:.2} ms (where no others kept it waiting).",
+        time.as_secs_f64() * 1e3
+    );
 
     write(&folder.join("correlation.csv"), &results.cells)?;
-    lines::draw(&folder.join("meta_gradient_bias.svg"), &panels(&results))?;
+    std::fs::write(folder.join("meta_gradient_bias.svg"), picture(&panels(&results))?)?;
     println!("correlation.csv and meta_gradient_bias.svg are in {}", folder.display());
-    if options.check {
+    if *check {
         println!();
         let judged = claims_of_the_paper::claims(&results).judge();
         println!("{}\n", claims_of_the_paper::remarks(&results));
@@ -210,32 +205,27 @@ fn write(path: &Path, cells: &[Measured]) -> common::Outcome {
     Ok(file.flush()?)
 }
 
-fn panels(results: &Results) -> Vec<Vec<lines::Panel>> {
-    let panel = |name: &str, axis: &str, places: Vec<(String, (usize, usize, f64))>| {
-        let series = Permutation::ALL.map(|permutation| {
+fn panels(results: &Results) -> Vec<Vec<Panel>> {
+    let panel = |name: &str, x: Axis, places: &[(f64, (usize, usize, f64))]| {
+        let line = |permutation: Permutation| {
             let letters = permutation.to_string();
-            let at = |&(_, (samples, steps, rate)): &(String, (usize, usize, f64))| {
-                results.at(name, &letters, samples, steps, rate).correlation().0
+            let at = |&(x, (samples, steps, rate)): &(f64, (usize, usize, f64))| {
+                (x, results.at(name, &letters, samples, steps, rate).correlation().0)
             };
-            let correlations = places.iter().map(at).collect();
-            (letters, correlations)
-        });
-        let marks = places.iter().map(|(mark, _)| mark.clone()).collect();
-        lines::Panel { title: name.to_owned(), axis: axis.to_owned(), marks, series: series.into() }
+            Line::new(&letters, places.iter().map(at))
+        };
+        let y = Axis::linear("correlation").within(-0.05, 1.02);
+        Panel { title: name.to_owned(), x, y, lines: Permutation::ALL.map(line).into() }
     };
-    let grid = &results.grid;
-    let by_samples = |name| {
-        let places = grid.samples.iter().map(|&samples| (samples.to_string(), (samples, 1, RATE))).collect();
-        panel(name, "trajectories (K = 1, rate 10)", places)
-    };
-    let by_steps = |name| {
-        let place = |&steps: &usize| (steps.to_string(), (Grid::FIXED_SAMPLES, steps, RATE));
-        panel(name, "inner steps (N = 32, rate 10)", grid.steps.iter().map(place).collect())
-    };
-    let by_rates = |name| {
-        let place = |&rate: &f64| (rate.to_string(), (Grid::FIXED_SAMPLES, Grid::FIXED_STEPS, rate));
-        panel(name, "inner rate (K = 5, N = 32)", grid.rates.iter().map(place).collect())
-    };
-    let names = ESTIMATORS.map(|(name, _)| name);
-    vec![names.map(by_samples).into(), names.map(by_steps).into(), names.map(by_rates).into()]
+    let Grid { samples, steps, rates } = &results.grid;
+    let (n, k) = (Grid::FIXED_SAMPLES, Grid::FIXED_STEPS);
+    let by_samples: Vec<_> = samples.iter().map(|&samples| (samples as f64, (samples, 1, RATE))).collect();
+    let by_steps: Vec<_> = steps.iter().map(|&steps| (steps as f64, (n, steps, RATE))).collect();
+    let by_rates: Vec<_> = rates.iter().map(|&rate| (rate, (n, k, rate))).collect();
+    let rows = [
+        (Axis::logarithmic(format!("trajectories (K = 1, rate {RATE})")), by_samples),
+        (Axis::linear(format!("inner steps (N = {n}, rate {RATE})")), by_steps),
+        (Axis::linear(format!("inner rate (K = {k}, N = {n})")), by_rates),
+    ];
+    rows.map(|(x, places)| ESTIMATORS.map(|(name, _)| panel(name, x.clone(), &places)).into()).into()
 }

@@ -14,7 +14,9 @@ use rl::objective::{Estimator, all, allow_biased};
 use rl::policy::softmax;
 use rl::truth::Horizon;
 
-use crate::tables::{ACTIONS, GAMMA, HORIZON, STATES, key, mean_and_std, noise, pearson, process, sum_of_std, table};
+use crate::common::saved::Saved;
+use crate::common::statistics::{mean_and_std, pearson};
+use crate::common::tables::{ACTIONS, GAMMA, HORIZON, STATES, key, noise, process, sum_of_std, table};
 
 /// The estimators as the paper calls them, and as this library does.
 pub const ESTIMATORS: [(&str, &str); 4] = [("lvc", "lvc"), ("ad", "ad"), ("loaded", "loaded"), ("dice", "is")];
@@ -72,31 +74,36 @@ struct Programs {
 }
 
 impl Study {
-    /// The numbers of every cell, and what one meta-gradient of a cell took on average, in time of one thread.
-    pub fn run(&self) -> Result<(Vec<Measured>, Duration)> {
+    /// The numbers of every cell, and what one meta-gradient of a cell took on average, in time of one thread. What is
+    /// saved are processes.
+    pub fn run(&self, saved: &Saved) -> Result<(Vec<Measured>, Duration)> {
         let programs = self.programs()?;
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} estimates, {eta} left").expect("a valid template");
         let [dear, cheap] = self.mdps;
         let estimates: usize = (0..dear.max(cheap)).map(|index| self.cells_on(index).count() * self.repeats).sum();
         let progress = ProgressBar::new(estimates as u64).with_style(style);
-        // [process][cell] of correlation and deviation, and the time.
-        let measured: Vec<(Vec<[f64; 2]>, Duration)> = (0..dear.max(cheap))
+        // For each process, the seconds it took, and of each cell correlation and deviation.
+        let measured: Vec<Vec<f64>> = (0..dear.max(cheap))
             .into_par_iter()
-            .map(|index| self.measure(index, &programs, &progress))
+            .map(|index| {
+                let numbers = saved.part(&index.to_string(), || self.measure(index, &programs));
+                progress.inc((self.cells_on(index).count() * self.repeats) as u64);
+                numbers
+            })
             .collect::<Result<_>>()?;
         progress.finish_and_clear();
         let mut cells: Vec<Measured> = (self.cells.iter())
             .map(|&cell| Measured { cell, correlations: Vec::new(), deviations: Vec::new() })
             .collect();
-        for (index, (numbers, _)) in measured.iter().enumerate() {
-            for ((c, _), &[correlation, deviation]) in self.cells_on(index).zip(numbers) {
-                cells[c].correlations.push(correlation);
-                cells[c].deviations.push(deviation);
+        for (index, numbers) in measured.iter().enumerate() {
+            for ((c, _), pair) in self.cells_on(index).zip(numbers[1..].chunks(2)) {
+                cells[c].correlations.push(pair[0]);
+                cells[c].deviations.push(pair[1]);
             }
         }
-        let total: Duration = measured.iter().map(|(_, time)| *time).sum();
-        Ok((cells, total.div_f64(estimates as f64)))
+        let seconds: f64 = measured.iter().map(|numbers| numbers[0]).sum();
+        Ok((cells, Duration::from_secs_f64(seconds / estimates as f64)))
     }
 
     /// The cells that are measured on a process, with their numbers.
@@ -132,10 +139,10 @@ impl Study {
         Ok(Programs { exact, values, estimated: estimated.collect::<Result<_>>()? })
     }
 
-    /// The cells of one process.
-    fn measure(&self, index: usize, programs: &Programs, progress: &ProgressBar) -> Result<(Vec<[f64; 2]>, Duration)> {
+    /// One process: the seconds of one thread that its estimates took, and of each of its cells correlation and deviation.
+    fn measure(&self, index: usize, programs: &Programs) -> Result<Vec<f64>> {
         let mdp = process(self.seed, index)?;
-        // [repeat][cell] of meta-gradients.
+        // [repeat][cell] of meta-gradients, and the time.
         let repeats: Vec<(Vec<ArrayD<f64>>, Duration)> = (0..self.repeats)
             .into_par_iter()
             .map(|repeat| {
@@ -143,12 +150,12 @@ impl Study {
                 let cells = self.cells_on(index);
                 let estimates: Vec<ArrayD<f64>> =
                     cells.map(|(_, cell)| self.estimate(index, repeat, &mdp, cell, programs)).collect::<Result<_>>()?;
-                progress.inc(estimates.len() as u64);
                 Ok((estimates, began.elapsed()))
             })
             .collect::<Result<_>>()?;
         let mut truths: Vec<(usize, f64, ArrayD<f64>)> = Vec::new();
-        let cells = self.cells_on(index).enumerate().map(|(c, (_, cell))| {
+        let mut numbers = vec![repeats.iter().map(|(_, time)| time.as_secs_f64()).sum()];
+        for (c, (_, cell)) in self.cells_on(index).enumerate() {
             let known = truths.iter().position(|&(steps, rate, _)| (steps, rate) == (cell.steps, cell.rate));
             let truth = match known {
                 Some(place) => place,
@@ -159,9 +166,9 @@ impl Study {
             };
             let estimates: Vec<ArrayD<f64>> = repeats.iter().map(|(cells, _)| cells[c].clone()).collect();
             let correlations: Vec<f64> = estimates.iter().map(|x| pearson(x, &truths[truth].2)).collect();
-            Ok([mean_and_std(&correlations).0, sum_of_std(&estimates)])
-        });
-        Ok((cells.collect::<Result<_>>()?, repeats.iter().map(|(_, time)| *time).sum()))
+            numbers.extend([mean_and_std(&correlations).0, sum_of_std(&estimates)]);
+        }
+        Ok(numbers)
     }
 
     fn truth(&self, mdp: &TabularMdp, cell: Cell, programs: &Programs) -> Result<ArrayD<f64>> {

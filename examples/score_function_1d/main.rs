@@ -1,8 +1,6 @@
 //! The one-dimensional problem of Tang 2022 (figure 1a and 1b): how the score function, its linearisation and the path-wise
 //! gradient err, against closed forms, and how well each of them optimises.
 
-#[path = "../common/claims.rs"]
-mod claims;
 #[path = "../common/mod.rs"]
 mod common;
 mod figure;
@@ -13,22 +11,19 @@ use std::path::Path;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use rl::report::lines::picture;
 
-use claims::{Claims, interval};
+use common::claims::Claims;
+use common::saved::{Saved, StudyOptions};
+use common::statistics::mean_and_std;
 use problem::ESTIMATORS;
-use study::{Curve, Errors, cell_seed, errors, learn, mean_and_std};
+use study::{Curve, Errors, cell_seed, errors, learn};
 
 /// Gradient estimates of L(θ) = E[−(X̄_N − 1)²], X ~ N(θ, 1): their mean squared errors, and ascent by them.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
-    /// Print each claim of the paper with its numbers, and fail unless all hold.
-    #[arg(long)]
-    check: bool,
-    /// Up to 1000 samples and batches of 1, 10 and 100 (the paper states neither): takes long.
-    #[arg(long)]
-    paper: bool,
+    study: StudyOptions,
     /// Independent runs of gradient ascent for each cell, at least 20 (the paper: 100).
     #[arg(long, default_value_t = 2000)]
     repeats: usize,
@@ -38,10 +33,12 @@ struct Options {
     /// Steps of gradient ascent.
     #[arg(long, default_value_t = 100)]
     steps: usize,
-    /// The numbers of samples N of an estimate, separated by commas, in increasing order.
+    /// The numbers of samples N of an estimate, separated by commas, in increasing order [default: 1 to 500; with --paper,
+    /// which states none, to 1000].
     #[arg(long, value_delimiter = ',')]
     samples: Option<Vec<usize>>,
-    /// How many estimates a step of ascent averages, separated by commas. Claims are about the first.
+    /// How many estimates a step of ascent averages, separated by commas [default: 1,10; with --paper 1,10,100, which takes
+    /// long]. Claims are about the first.
     #[arg(long, value_delimiter = ',')]
     batch: Option<Vec<usize>>,
 }
@@ -58,12 +55,15 @@ fn main() -> std::process::ExitCode {
 }
 
 fn score_function_1d(mut options: Options) -> common::Outcome {
-    if options.common.quick {
+    if options.study.common.quick {
         options.estimates = options.estimates.min(20_000);
     }
     let (samples, batches) = grid(&options)?;
-    let folder = options.common.folder("score_function_1d")?;
-    let seed = options.common.seed;
+    let StudyOptions { common, check, resume, .. } = &options.study;
+    let folder = common.folder("score_function_1d")?;
+    let seed = common.seed;
+    let settings = (seed, &samples, &batches, options.repeats, options.steps);
+    let saved = Saved::open(&folder, &format!("score_function_1d {settings:?}"), *resume)?;
 
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {eta} left").expect("a valid template");
     let mut cells: Vec<Errors> = Vec::new();
@@ -77,7 +77,12 @@ fn score_function_1d(mut options: Options) -> common::Outcome {
     for &batch in &batches {
         for &n in &samples {
             let seed = cell_seed(seed, cells.len() + curves.len());
-            curves.extend(learn(n, batch, options.steps, options.repeats, seed, &progress));
+            let numbers = saved.part(&format!("{n},{batch}"), || {
+                let curves = learn(n, batch, options.steps, options.repeats, seed, &progress);
+                Ok(curves.each_ref().map(Curve::numbers).concat())
+            })?;
+            curves.extend(Curve::from_numbers(n, batch, options.steps, &numbers));
+            progress.set_position((curves.len() / ESTIMATORS.len() * options.repeats) as u64);
         }
     }
     progress.finish_and_clear();
@@ -86,9 +91,9 @@ fn score_function_1d(mut options: Options) -> common::Outcome {
     print_learning(&curves, &options);
     write_errors(&folder.join("mse.csv"), &cells)?;
     write_learning(&folder.join("learning.csv"), &curves)?;
-    figure::draw(&folder.join("score_function_1d.svg"), &cells, &curves)?;
+    std::fs::write(folder.join("score_function_1d.svg"), picture(&[figure::panels(&cells, &curves)])?)?;
     println!("mse.csv, learning.csv and score_function_1d.svg are in {}", folder.display());
-    if options.check {
+    if *check {
         println!("\nBelow, errors are relative to the second one's closed form, and objectives in units of 1/N.\n");
         claims(&cells, &curves).judge()?;
     }
@@ -97,7 +102,7 @@ fn score_function_1d(mut options: Options) -> common::Outcome {
 
 /// The numbers of samples and the batches.
 fn grid(options: &Options) -> Result<(Vec<usize>, Vec<usize>), String> {
-    let (samples, batches): (&[usize], &[usize]) = match (options.common.quick, options.paper) {
+    let (samples, batches): (&[usize], &[usize]) = match (options.study.common.quick, options.study.paper) {
         (true, _) => (&[1, 5, 20, 100, 500], &[1]),
         (false, false) => (&[1, 2, 5, 10, 20, 50, 100, 200, 500], &[1, 10]),
         (false, true) => (&[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], &[1, 10, 100]),
@@ -109,7 +114,7 @@ fn grid(options: &Options) -> Result<(Vec<usize>, Vec<usize>), String> {
             return Err(format!("{name}: give numbers of at least 1"));
         }
     }
-    if !samples.is_sorted_by(|a, b| a < b) || options.check && samples.len() < 2 {
+    if !samples.is_sorted_by(|a, b| a < b) || options.study.check && samples.len() < 2 {
         return Err("--samples: give them in increasing order, and at least two for --check".to_owned());
     }
     for (name, number, least) in
@@ -126,8 +131,8 @@ fn grid(options: &Options) -> Result<(Vec<usize>, Vec<usize>), String> {
 fn z_scores(cell: &Errors, estimator: usize) -> [f64; 2] {
     let exact = ESTIMATORS[estimator];
     let z = |numbers: &[f64], exact: f64| {
-        let (mean, half_width) = interval(numbers);
-        (mean - exact) / (half_width / 1.96)
+        let (mean, std) = mean_and_std(numbers);
+        (mean - exact) / (std / (numbers.len() as f64).sqrt())
     };
     [
         z(&cell.squared(estimator), exact.exact_mse(cell.theta, cell.n)),

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use rl::optim::{Optimiser, Rule};
 use rl::stream::stream;
 
+use crate::common::statistics::mean_and_std;
 use crate::problem::{ESTIMATORS, Estimator, gradient, noise, objective};
 
 /// How many samples a program is given at once, about.
@@ -64,6 +65,23 @@ pub struct Curve {
     pub std: Vec<f64>,
     /// After the last step, `[repeats]`.
     pub last: Vec<f64>,
+}
+
+impl Curve {
+    /// As it is saved: what has a number for each step, and then what has one for each repeat.
+    pub fn numbers(&self) -> Vec<f64> {
+        [&self.mean[..], &self.std, &self.last].concat()
+    }
+
+    /// The curves of [`learn`], from their numbers one after the other.
+    pub fn from_numbers(n: usize, batch: usize, steps: usize, numbers: &[f64]) -> [Self; 3] {
+        [0, 1, 2].map(|i| {
+            let numbers = &numbers[i * numbers.len() / 3..(i + 1) * numbers.len() / 3];
+            let (mean, rest) = numbers.split_at(steps + 1);
+            let (std, last) = rest.split_at(steps + 1);
+            Self { estimator: ESTIMATORS[i], n, batch, mean: mean.into(), std: std.into(), last: last.into() }
+        })
+    }
 }
 
 /// Gradient ascent from θ = 0 with Adam (rate 0.1), each gradient the mean of `batch` estimates from N samples each.
@@ -127,11 +145,4 @@ fn program(estimator: Estimator, n: usize, batch: usize, repeats: usize) -> Prog
 /// A seed of its own for each cell of the study.
 pub fn cell_seed(seed: u64, cell: usize) -> u64 {
     stream(seed, cell as u64).next_u64()
-}
-
-pub fn mean_and_std(x: &[f64]) -> (f64, f64) {
-    let n = x.len() as f64;
-    let mean = x.iter().sum::<f64>() / n;
-    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, variance.sqrt())
 }

@@ -32,6 +32,21 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// Trajectories of full length in which all is 0, to record programs with that others are given to later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] if `trajectories` or `horizon` is 0.
+    pub fn zeros(trajectories: usize, horizon: usize) -> Result<Self> {
+        Self::new(
+            Array2::zeros((trajectories, horizon + 1)),
+            Array2::zeros((trajectories, horizon)),
+            Array2::zeros((trajectories, horizon)),
+            vec![horizon; trajectories],
+            vec![false; trajectories],
+        )
+    }
+
     /// Checks the trajectories and overwrites by 0 what stands behind their ends: states after s_L, actions and rewards
     /// from step L on, whatever they were.
     ///

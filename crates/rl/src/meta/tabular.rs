@@ -47,14 +47,7 @@ pub fn surrogate<'a>(
     horizon: usize,
     trajectories: usize,
 ) -> Result<impl FnOnce(&Tape, Var, Var) -> (Var, Vec<Handle>) + 'a> {
-    let (states, size) = (mdp.states(), (trajectories, horizon));
-    let blank = Rollout::new(
-        Array2::zeros((trajectories, horizon + 1)),
-        Array2::zeros(size),
-        Array2::zeros(size),
-        vec![horizon; trajectories],
-        vec![false; trajectories],
-    )?;
+    let (states, blank) = (mdp.states(), Rollout::zeros(trajectories, horizon)?);
     Ok(move |tape: &Tape, _: Var, theta: Var| {
         let episodes = blank.record(tape);
         let critic = tape.input("critic", Array1::zeros(states));

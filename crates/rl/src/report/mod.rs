@@ -19,6 +19,7 @@ use crate::truth::{Setting, derivative_or_zero};
 
 mod figure;
 mod interval;
+pub mod lines;
 mod table;
 
 pub use interval::Interval;

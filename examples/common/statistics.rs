@@ -1,0 +1,19 @@
+//! What estimates are compared by.
+
+use ndarray::{ArrayBase, Data, Dimension};
+
+/// Mean and standard deviation (with n − 1).
+pub fn mean_and_std(x: &[f64]) -> (f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, variance.sqrt())
+}
+
+/// Pearson's correlation of all entries; 0 if one of the arrays is constant. (Of derivatives by a table of logits it is
+/// the cosine, because every row sums to 0.)
+pub fn pearson<D: Dimension>(a: &ArrayBase<impl Data<Elem = f64>, D>, b: &ArrayBase<impl Data<Elem = f64>, D>) -> f64 {
+    let (a, b) = (a - a.sum() / a.len() as f64, b - b.sum() / b.len() as f64);
+    let scale = ((&a * &a).sum() * (&b * &b).sum()).sqrt();
+    if scale > 0.0 { (&a * &b).sum() / scale } else { 0.0 }
+}
