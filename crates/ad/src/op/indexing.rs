@@ -222,7 +222,8 @@ impl<T: Real> Rules<T> for Indexing {
 }
 
 impl Indexing {
-    fn at(&self, axis: usize) -> Self {
+    /// The same, along axes from another one on.
+    pub fn at(&self, axis: usize) -> Self {
         match self {
             Indexing::Gather { .. } => Indexing::Gather { axis },
             Indexing::ScatterAdd { dims, .. } => Indexing::ScatterAdd { axis, dims: dims.clone() },

@@ -131,6 +131,23 @@ impl<T: Real> Ir<T> {
         id
     }
 
+    /// The same inputs and outputs, of other operations: `emit` makes each anew, from its operands as they are now.
+    pub fn rebuilt(&self, mut emit: impl FnMut(&mut Self, &Node<T>, &[Id]) -> Id) -> Self {
+        let mut ir = Self::new();
+        let mut new: Vec<Id> = Vec::with_capacity(self.nodes.len());
+        let mut inputs = self.inputs.iter().peekable();
+        for (id, node) in self.nodes.iter().enumerate() {
+            new.push(if inputs.next_if_eq(&&id).is_some() {
+                ir.input(node)
+            } else {
+                let operands: Ids = node.operands.iter().map(|&operand| new[operand]).collect();
+                emit(&mut ir, node, &operands)
+            });
+        }
+        ir.outputs = self.outputs.iter().map(|&output| new[output]).collect();
+        ir.without_dead()
+    }
+
     /// Without what no output needs.
     pub fn without_dead(self) -> Self {
         let mut live = vec![false; self.nodes.len()];

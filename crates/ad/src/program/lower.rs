@@ -29,25 +29,13 @@ pub(super) fn lower<T: Real>(plain: &Ir<T>) -> Ir<T> {
 }
 
 fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
-    let mut ir = Ir::new();
-    let mut new: Vec<Id> = Vec::with_capacity(plain.nodes.len());
-    let mut inputs = plain.inputs.iter().peekable();
-    for (id, node) in plain.nodes.iter().enumerate() {
-        new.push(if inputs.next_if_eq(&&id).is_some() {
-            ir.input(node)
-        } else {
-            let operands: Ids = node.operands.iter().map(|&operand| new[operand]).collect();
-            Lowering { ir: &mut ir, location: node.location }.emit(node.op.clone(), &operands)
-        });
-    }
-    ir.outputs = plain.outputs.iter().map(|&output| new[output]).collect();
-    ir.without_dead()
+    plain.rebuilt(|ir, node, operands| Lowering { ir, location: node.location }.emit(node.op.clone(), operands))
 }
 
 type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
 
 /// The table, in the order in which rules are tried.
-fn rules<T: Real>() -> [(&'static str, Rule<T>); 26] {
+fn rules<T: Real>() -> [(&'static str, Rule<T>); 25] {
     [
         ("box(x) = 1", magic_box),
         ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
@@ -73,8 +61,7 @@ fn rules<T: Real>() -> [(&'static str, Rule<T>); 26] {
         ("reshape(A)ᵀ·reshape(G) = Σ AᵀG over a stack", sum_over_stack),
         ("A⁻¹·b by a factorisation of A, which all solutions share", solve_by_factor),
         ("Σ over the axes in turn = Σ at once", sum_once),
-        ("gather(broadcast x) = broadcast(x)", gather_of_repeated),
-        ("scatter(broadcast x) = broadcast(scatter x)", scatter_of_repeated),
+        ("gather(broadcast x) = broadcast(gather x), and so for scatter", index_of_repeated),
     ]
 }
 
@@ -598,9 +585,11 @@ fn gather_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Optio
     Some(to.emit(gather, &operands))
 }
 
-fn gather_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    // Only along axes in front of those that are indexed, which the gather carries along.
-    let Op::Indexing(Indexing::Gather { axis }) = op else { return None };
+fn index_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    // Only along axes in front of those that are indexed, which a gather or a scatter carries along.
+    let Op::Indexing(indexing @ (Indexing::Gather { axis } | Indexing::ScatterAdd { axis, .. })) = op else {
+        return None;
+    };
     let (inner, axes) = to.as_broadcast(x[0])?;
     let shape = to.shape(x[0]);
     let front = axes.iter().filter(|&&kept| kept < *axis).count();
@@ -610,27 +599,9 @@ fn gather_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -
     let result = op.rules().shape(&x.iter().map(|&id| &*to.ir.nodes[id].shape).collect::<Vec<_>>()).ok()?;
     let mut operands = Ids::from_slice(x);
     operands[0] = inner;
-    let gathered = to.emit(Op::Indexing(Indexing::Gather { axis: front }), &operands);
+    let indexed = to.emit(Op::Indexing(indexing.at(front)), &operands);
     let kept: Axes = axes[..front].iter().copied().chain(*axis..result.len()).collect();
-    Some(to.broadcast(gathered, &result, &kept))
-}
-
-fn scatter_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    // Only along axes in front of those that are indexed, which the scatter carries along.
-    let Op::Indexing(Indexing::ScatterAdd { axis, dims }) = op else { return None };
-    let (inner, axes) = to.as_broadcast(x[0])?;
-    let shape = to.shape(x[0]);
-    let front = axes.iter().filter(|&&kept| kept < *axis).count();
-    if front == *axis || !(*axis..shape.len()).all(|kept| axes.contains(&kept)) {
-        return None;
-    }
-    let result = op.rules().shape(&x.iter().map(|&id| &*to.ir.nodes[id].shape).collect::<Vec<_>>()).ok()?;
-    let mut operands = Ids::from_slice(x);
-    operands[0] = inner;
-    let scatter = Indexing::ScatterAdd { axis: front, dims: dims.clone() };
-    let scattered = to.emit(Op::Indexing(scatter), &operands);
-    let kept: Axes = axes[..front].iter().copied().chain(*axis..result.len()).collect();
-    Some(to.broadcast(scattered, &result, &kept))
+    Some(to.broadcast(indexed, &result, &kept))
 }
 
 fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {

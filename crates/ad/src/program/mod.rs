@@ -4,6 +4,7 @@
 //! Compilation drops what nobody asks for, merges equal nodes and removes identities ([`plan`]); a run calls each
 //! operation's kernel on slices of a workspace that is kept from run to run.
 
+use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -192,10 +193,10 @@ impl<T: Real> Tape<T> {
         for handle in inputs.iter().copied().chain(outputs.iter().map(|&output| output.into())) {
             assert!(handle.tape() == self.id(), "compile: {handle:?} is of another tape");
         }
+        let mut listed = HashMap::with_capacity(inputs.len());
         for (i, handle) in inputs.iter().enumerate() {
             expect_input(*handle);
-            let first = inputs[..i].iter().position(|other| other.node() == handle.node());
-            if let Some(first) = first {
+            if let Some(first) = listed.insert(handle.node(), i) {
                 panic!("compile: {handle:?} is listed twice, as inputs {first} and {i}: which value should it take?");
             }
         }
