@@ -404,6 +404,7 @@ fn results_are_the_same_bits_at_any_number_of_threads() {
     for threads in [2, 3, 7] {
         assert_eq!(one, on(threads), "{threads} threads");
     }
+    assert_eq!(one, program.run(&values).unwrap(), "all threads there are, in no pool");
 }
 
 #[test]

@@ -14,5 +14,6 @@ pub mod map;
 pub mod reduce;
 pub mod scan;
 pub mod simd;
+pub mod team;
 
 pub use linear::{Accumulate, Matrix, Singular, factor, matmul, solve_factored};

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::{Buffer, Place};
 use crate::kernel::map::Repeat;
+use crate::kernel::team;
 use crate::op::{Failure, Op, Operand, Out, Slice};
 use crate::real::Real;
 use crate::tape::Kind;
@@ -90,6 +91,7 @@ type Results<'a, T> = SmallVec<[Out<'a, T>; 16]>;
 struct ChunkResults<'r, 's, T> {
     rows: Results<'r, T>,
     sums: &'s mut [Vec<T>],
+    outcome: Result<(), Fault>,
 }
 
 /// What a region needs besides its results.
@@ -97,7 +99,7 @@ struct ChunkResults<'r, 's, T> {
 pub(super) struct Space<T> {
     /// For each chunk and each summed result the chunk's sum; empty for others.
     sums: Vec<Vec<Vec<T>>>,
-    /// As many as chunks have run at the same time. A chunk takes the one that was in use last, which is still in cache.
+    /// As many as chunks run at the same time. A chunk takes the one that was in use last, which is still in cache.
     idle: Mutex<Vec<Scratch<T>>>,
 }
 
@@ -122,7 +124,11 @@ impl<T: Real> Region<T> {
 
     pub fn space(&self) -> Space<T> {
         let sums = || self.results.iter().map(|result| vec![T::zero(); self.sum_entries(result)]).collect();
-        Space { sums: (0..self.chunks()).map(|_| sums()).collect(), idle: Mutex::new(vec![self.scratch()]) }
+        let at_once = self.chunks().min(team::threads());
+        Space {
+            sums: (0..self.chunks()).map(|_| sums()).collect(),
+            idle: Mutex::new((0..at_once).map(|_| self.scratch()).collect()),
+        }
     }
 
     fn scratch(&self) -> Scratch<T> {
@@ -143,10 +149,32 @@ impl<T: Real> Region<T> {
         space: &mut Space<T>,
     ) -> Result<(), Fault> {
         // What is summed has no rows.
-        let rows: Results<'_, T> = (self.results.iter().zip(results.iter_mut()))
+        let mut rest: Results<'_, T> = (self.results.iter().zip(results.iter_mut()))
             .map(|(result, buffer)| buffer.entries(if result.summed { 0 } else { result.per_row * self.rows }))
             .collect();
-        self.run_chunks(0, read, rows, &mut space.sums, &space.idle)?;
+        let chunks: SmallVec<[_; 8]> = (space.sums.iter_mut())
+            .map(|sums| {
+                let (rows, after) = std::mem::take(&mut rest)
+                    .into_iter()
+                    .zip(&self.results)
+                    .map(|(rows, result)| rows.split_at(self.chunk * result.per_row))
+                    .unzip();
+                rest = after;
+                Mutex::new(ChunkResults { rows, sums, outcome: Ok(()) })
+            })
+            .collect();
+        drop(rest);
+        let idle = &space.idle;
+        team::share(chunks.len(), &|c| {
+            let scratch = idle.lock().expect("no chunk panics while it holds the lock").pop();
+            let mut scratch = scratch.unwrap_or_else(|| self.scratch());
+            let mut chunk = chunks[c].lock().expect("a chunk is run once");
+            let start = c * self.chunk;
+            chunk.outcome = self.run_chunk(start..(start + self.chunk).min(self.rows), read, &mut chunk, &mut scratch);
+            idle.lock().expect("no chunk panics while it holds the lock").push(scratch);
+        });
+        // The first in the order of rows, whichever was found first.
+        chunks.into_iter().try_for_each(|chunk| chunk.into_inner().expect("no chunk has panicked").outcome)?;
         for (r, (result, buffer)) in
             self.results.iter().zip(results).enumerate().filter(|(_, (result, _))| result.summed)
         {
@@ -157,42 +185,6 @@ impl<T: Real> Region<T> {
             }
         }
         Ok(())
-    }
-
-    /// Runs the chunks from `first` on, of which `results` are the rows, one half beside the other.
-    fn run_chunks<'a>(
-        &self,
-        first: usize,
-        read: &(impl Fn(Place) -> Slice<'a, T> + Sync),
-        results: Results<'_, T>,
-        sums: &mut [Vec<Vec<T>>],
-        idle: &Mutex<Vec<Scratch<T>>>,
-    ) -> Result<(), Fault> {
-        if let [sums] = sums {
-            let start = first * self.chunk;
-            let scratch = idle.lock().expect("no chunk panics while it holds the lock").pop();
-            let mut scratch = scratch.unwrap_or_else(|| self.scratch());
-            let rows = start..(start + self.chunk).min(self.rows);
-            let outcome = self.run_chunk(rows, read, &mut ChunkResults { rows: results, sums }, &mut scratch);
-            idle.lock().expect("no chunk panics while it holds the lock").push(scratch);
-            return outcome;
-        }
-        let half = sums.len() / 2;
-        let (before, after) = sums.split_at_mut(half);
-        let (mut left, mut right) = (Results::new(), Results::new());
-        for (result, rows) in self.results.iter().zip(results) {
-            let (first, rest) = rows.split_at(if result.summed { 0 } else { half * self.chunk * result.per_row });
-            left.push(first);
-            right.push(rest);
-        }
-        let run_first = || self.run_chunks(first, read, left, before, idle);
-        let run_second = || self.run_chunks(first + half, read, right, after, idle);
-        // A pool of one thread would only be a detour.
-        if rayon::current_num_threads() == 1 {
-            return run_first().and(run_second());
-        }
-        let (first, second) = rayon::join(run_first, run_second);
-        first.and(second)
     }
 
     fn run_chunk<'a>(
