@@ -1,9 +1,5 @@
 //! Functions of one, two or three numbers, applied to each entry of slices.
 
-use std::ops::Range;
-
-use smallvec::{Array, SmallVec};
-
 use super::simd::{self, Kernel};
 use crate::real::Real;
 
@@ -62,7 +58,7 @@ type MapBlock<'a, T, const N: usize> = &'a mut dyn FnMut([&[T]; N], &mut [T]);
 /// What is repeated is written out, a block at a time, in the nearest cache.
 fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [T], map: MapBlock<'_, T, N>) {
     const BLOCK: usize = 256;
-    let mut written: [SmallVec<[T; BLOCK]>; N] = std::array::from_fn(|_| SmallVec::new());
+    let mut written = [[T::zero(); BLOCK]; N];
     // If all that is repeated comes again after a few entries, it is written once, for a block that is a multiple of them.
     let mut period = 1;
     for View { numbers, repeat } in &operands {
@@ -78,11 +74,7 @@ fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [
         let here = start..(start + block).min(out.len());
         for (written, View { numbers, repeat }) in written.iter_mut().zip(&operands) {
             let Some(repeat) = repeat.filter(|_| start == 0 || !(once || numbers.len() == 1)) else { continue };
-            written.clear();
-            match numbers {
-                &&[number] => written.resize(here.len(), number),
-                numbers => write(numbers, repeat, here.clone(), written),
-            }
+            simd::run(Write { numbers, repeat, start, written: &mut written[..here.len()] });
         }
         let blocks: [&[T]; N] = std::array::from_fn(|k| match operands[k].repeat {
             None => &operands[k].numbers[here.clone()],
@@ -90,6 +82,47 @@ fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [
         });
         map(blocks, &mut out[here.clone()]);
         start = here.end;
+    }
+}
+
+/// Writes out what is repeated, from an entry of the result on.
+struct Write<'a, T> {
+    numbers: &'a [T],
+    repeat: Repeat,
+    start: usize,
+    written: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Write<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { numbers, repeat: Repeat { run, times }, start, written: mut rest } = self;
+        if let &[number] = numbers {
+            return rest.fill(number);
+        }
+        if run == 1 {
+            let (mut i, mut left) = (start / times % numbers.len(), times - start % times);
+            while !rest.is_empty() {
+                let (here, after) = rest.split_at_mut(left.min(rest.len()));
+                here.fill(numbers[i]);
+                (rest, left) = (after, times);
+                i = if i + 1 == numbers.len() { 0 } else { i + 1 };
+            }
+            return;
+        }
+        // Which run, how often it still comes, and where in it.
+        let (mut first, mut again) = (start / (run * times) * run % numbers.len(), times - start / run % times);
+        let mut within = start % run;
+        while !rest.is_empty() {
+            let (here, after) = rest.split_at_mut((run - within).min(rest.len()));
+            here.copy_from_slice(&numbers[first + within..][..here.len()]);
+            (rest, within, again) = (after, 0, again - 1);
+            if again == 0 {
+                (first, again) = (if first + run == numbers.len() { 0 } else { first + run }, times);
+            }
+        }
     }
 }
 
@@ -113,30 +146,6 @@ impl<T: Real, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
                 (here[k], operands[k]) = operands[k].split_at(out.len());
             }
             block::<T, F, N, FMA>(self.f, here, out);
-        }
-    }
-}
-
-/// Appends those entries.
-fn write<T: Real>(
-    numbers: &[T],
-    Repeat { run, times }: Repeat,
-    entries: Range<usize>,
-    written: &mut SmallVec<impl Array<Item = T>>,
-) {
-    // Which run, and where in its repetitions.
-    let (mut first, mut at) = (entries.start / (run * times) * run % numbers.len(), entries.start % (run * times));
-    while written.len() < entries.len() {
-        let within = if run == 1 { 0 } else { at % run };
-        let length = if run == 1 { times - at } else { run - within }.min(entries.len() - written.len());
-        if run == 1 {
-            written.resize(written.len() + length, numbers[first]);
-        } else {
-            written.extend_from_slice(&numbers[first + within..][..length]);
-        }
-        at += length;
-        if at == run * times {
-            (first, at) = (if first + run == numbers.len() { 0 } else { first + run }, 0);
         }
     }
 }
