@@ -59,24 +59,48 @@ pub fn matmul<T: faer::traits::ComplexField>(
 /// The matrices of this project are small (the states of a tabular problem), where a blocked factorisation has nothing to
 /// gain, and this tells when a pivot vanishes.
 pub fn factor<T: Real>(n: usize, lu: &mut [T], pivots: &mut [T]) -> Result<(), Singular> {
-    for k in 0..n {
-        let larger = |&i: &usize, &j: &usize| lu[i * n + k].abs().as_f64().total_cmp(&lu[j * n + k].abs().as_f64());
-        let pivot = (k..n).max_by(larger).unwrap_or(k);
-        if lu[pivot * n + k] == T::zero() {
-            return Err(Singular);
+    simd::run(Factoring { n, lu, pivots })
+}
+
+struct Factoring<'a, T> {
+    n: usize,
+    lu: &'a mut [T],
+    pivots: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Factoring<'_, T> {
+    type Output = Result<(), Singular>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Self::Output {
+        let Factoring { n, lu, pivots } = self;
+        for k in 0..n {
+            // The largest, and of equal ones the last. A NaN is larger than all.
+            let (mut pivot, mut largest) = (k, T::zero());
+            for i in k..n {
+                let entry = lu[i * n + k].abs();
+                if entry >= largest || entry.is_nan() {
+                    (pivot, largest) = (i, entry);
+                }
+            }
+            if lu[pivot * n + k] == T::zero() {
+                return Err(Singular);
+            }
+            pivots[k] = T::of(pivot as f64);
+            if pivot != k {
+                let (above, below) = lu.split_at_mut(pivot * n);
+                above[k * n..][..n].swap_with_slice(&mut below[..n]);
+            }
+            let (above, below) = lu.split_at_mut((k + 1) * n);
+            let (diagonal, beside) = above[k * n + k..].split_first().expect("n − k entries");
+            for row in below.chunks_exact_mut(n) {
+                let factor = row[k] / *diagonal;
+                row[k] = factor;
+                subtract(&mut row[k + 1..], factor, beside);
+            }
         }
-        pivots[k] = T::of(pivot as f64);
-        if pivot != k {
-            (0..n).for_each(|j| lu.swap(k * n + j, pivot * n + j));
-        }
-        for i in k + 1..n {
-            let factor = lu[i * n + k] / lu[k * n + k];
-            lu[i * n + k] = factor;
-            let (above, below) = lu.split_at_mut(i * n);
-            subtract(&mut below[k + 1..n], factor, &above[k * n + k + 1..][..n - k - 1]);
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Replaces the n×m right-hand side by the solution of A·x = b, or Aᵀ·x = b, where A has this factorisation.
@@ -100,7 +124,7 @@ impl<T: Real> Kernel for SolveFactored<'_, T> {
     fn run<const FMA: bool>(self) {
         let SolveFactored { n, lu, pivots, transposed, b, m } = self;
         // A = Pᵀ·L·U: forwards through the first triangle, backwards through the second.
-        let lower = |i: usize, k: usize| if transposed { lu[k * n + i] } else { lu[i * n + k] };
+        let entry = |i: usize, k: usize| if transposed { lu[k * n + i] } else { lu[i * n + k] };
         let exchange = |b: &mut [T], k: usize| {
             let pivot = pivots[k].as_f64() as usize;
             if pivot != k {
@@ -110,30 +134,36 @@ impl<T: Real> Kernel for SolveFactored<'_, T> {
         if !transposed {
             (0..n).for_each(|k| exchange(b, k));
         }
-        for i in 0..n {
-            let (above, below) = b.split_at_mut(i * m);
-            let row = &mut below[..m];
-            for k in 0..i {
-                subtract(row, lower(i, k), &above[k * m..][..m]);
-            }
+        for k in 0..n {
+            let (above, below) = b.split_at_mut((k + 1) * m);
+            let row = &mut above[k * m..];
             if transposed {
-                row.iter_mut().for_each(|x| *x /= lu[i * n + i]);
+                row.iter_mut().for_each(|x| *x /= lu[k * n + k]);
             }
+            subtract_rows(below, row, |i| entry(k + 1 + i, k));
         }
-        for i in (0..n).rev() {
-            let (above, below) = b.split_at_mut((i + 1) * m);
-            let row = &mut above[i * m..];
-            for k in i + 1..n {
-                subtract(row, lower(i, k), &below[(k - i - 1) * m..][..m]);
-            }
+        for k in (0..n).rev() {
+            let (above, below) = b.split_at_mut(k * m);
+            let row = &mut below[..m];
             if !transposed {
-                row.iter_mut().for_each(|x| *x /= lu[i * n + i]);
+                row.iter_mut().for_each(|x| *x /= lu[k * n + k]);
             }
+            subtract_rows(above, row, |i| entry(i, k));
         }
         if transposed {
             (0..n).rev().for_each(|k| exchange(b, k));
         }
     }
+}
+
+/// From each row of x, so many times y.
+#[inline(always)]
+fn subtract_rows<T: Real>(x: &mut [T], y: &[T], factor: impl Fn(usize) -> T) {
+    // A vector: its rows are numbers.
+    if let &[y] = y {
+        return x.iter_mut().enumerate().for_each(|(i, x)| *x -= factor(i) * y);
+    }
+    x.chunks_exact_mut(y.len().max(1)).enumerate().for_each(|(i, x)| subtract(x, factor(i), y));
 }
 
 /// x −= factor·y

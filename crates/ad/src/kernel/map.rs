@@ -1,5 +1,7 @@
 //! Functions of one, two or three numbers, applied to each entry of slices.
 
+use smallvec::SmallVec;
+
 use super::simd::{self, Kernel};
 use crate::real::Real;
 
@@ -58,7 +60,7 @@ type MapBlock<'a, T, const N: usize> = &'a mut dyn FnMut([&[T]; N], &mut [T]);
 /// What is repeated is written out, a block at a time, in the nearest cache.
 fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [T], map: MapBlock<'_, T, N>) {
     const BLOCK: usize = 256;
-    let mut written = [[T::zero(); BLOCK]; N];
+    let mut written: [SmallVec<[T; BLOCK]>; N] = std::array::from_fn(|_| SmallVec::new());
     // If all that is repeated comes again after a few entries, it is written once, for a block that is a multiple of them.
     let mut period = 1;
     for View { numbers, repeat } in &operands {
@@ -74,6 +76,9 @@ fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [
         let here = start..(start + block).min(out.len());
         for (written, View { numbers, repeat }) in written.iter_mut().zip(&operands) {
             let Some(repeat) = repeat.filter(|_| start == 0 || !(once || numbers.len() == 1)) else { continue };
+            while written.len() < here.len() {
+                written.extend_from_slice(&[T::zero(); 32]);
+            }
             simd::run(Write { numbers, repeat, start, written: &mut written[..here.len()] });
         }
         let blocks: [&[T]; N] = std::array::from_fn(|k| match operands[k].repeat {
