@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{Debug, Display, LowerExp};
 
+use crate::error::Error;
 use crate::kernel::functions::Number;
 use crate::kernel::{Accumulate, Matrix};
 use crate::op::{Op, Rules, rules_for};
-use crate::tape::Graph;
+use crate::program::{self, Lowering, Program};
+use crate::tape::{Graph, Handle, Var};
 
 /// A floating-point type a tape can be made of: `f64` (the default everywhere) or `f32`.
 ///
@@ -46,6 +48,16 @@ pub trait Sealed: Sized {
     fn rules(op: &Op<Self>) -> &dyn Rules<Self>
     where
         Self: Real;
+    /// The program of outputs of a tape of this type.
+    #[doc(hidden)]
+    fn compile(
+        tape: u32,
+        inputs: &[Handle<Self>],
+        outputs: &[Var<Self>],
+        lowering: Lowering,
+    ) -> Result<Program<Self>, Error>
+    where
+        Self: Real;
     /// Runs `f` with room of this thread's, so that a replay need not allocate any. It holds anything.
     #[doc(hidden)]
     fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R;
@@ -76,8 +88,20 @@ macro_rules! real {
                 thread_local!(static REGISTRY: RefCell<Registry<$type>> = RefCell::default());
                 REGISTRY.try_with(f).ok()
             }
+            // These two are no generic functions: what they need is compiled with this crate, and not again with each that
+            // uses it. Inlined there, they would bring it along.
+            #[inline(never)]
             fn rules(op: &Op<Self>) -> &dyn Rules<Self> {
                 rules_for!($type, op)
+            }
+            #[inline(never)]
+            fn compile(
+                tape: u32,
+                inputs: &[Handle<Self>],
+                outputs: &[Var<Self>],
+                lowering: Lowering,
+            ) -> Result<Program<Self>, Error> {
+                program::compile(tape, inputs, outputs, lowering)
             }
             fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R {
                 thread_local!(static SCRATCH: RefCell<Vec<$type>> = const { RefCell::new(Vec::new()) });

@@ -74,8 +74,7 @@ impl<T: Real> Op<T> {
     }
 }
 
-/// [`Op::rules`] for one type of numbers. It is no generic function, so that an operation's code, down to its kernels, is
-/// compiled with this crate, and not again with each program that uses it.
+/// [`Op::rules`] for one type of numbers.
 macro_rules! rules_for {
     ($number:ty, $op:expr) => {
         match $op {

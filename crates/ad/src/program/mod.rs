@@ -200,7 +200,7 @@ impl<T: Real> Tape<T> {
                 panic!("compile: {handle:?} is listed twice, as inputs {first} and {i}: which value should it take?");
             }
         }
-        match compile(self.id(), &inputs, &outputs, lowering) {
+        match T::compile(self.id(), &inputs, &outputs, lowering) {
             Ok(program) => program,
             Err(problem) => panic!("compile: {problem}"),
         }
@@ -222,7 +222,8 @@ fn expect_input<T: Real>(handle: Handle<T>) {
     }
 }
 
-fn compile<T: Real>(
+/// What [`Tape::compile`] does, called through `T::compile` alone.
+pub(crate) fn compile<T: Real>(
     tape: u32,
     inputs: &[Handle<T>],
     outputs: &[Var<T>],
@@ -244,7 +245,7 @@ fn compile<T: Real>(
 pub fn evaluate<T: Real>(vars: &[Var<T>]) -> Vec<ArrayD<T>> {
     let Some((first, rest)) = vars.split_first() else { return Vec::new() };
     first.check_same_tape_all("evaluate", rest);
-    match compile(first.tape, &[], vars, Lowering::On).and_then(|program| program.run(&[])) {
+    match T::compile(first.tape, &[], vars, Lowering::On).and_then(|program| program.run(&[])) {
         Ok(values) => values,
         Err(problem) => panic!("{problem}"),
     }
