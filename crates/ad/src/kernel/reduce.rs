@@ -3,6 +3,8 @@
 
 use std::marker::PhantomData;
 
+use smallvec::SmallVec;
+
 use super::functions::{exp_of_negative, is_ln_exception, ln};
 use super::simd::{self, Kernel};
 use crate::real::Real;
@@ -90,7 +92,7 @@ impl<T: Real, R: Reduction<T>> Kernel for Along<'_, T, R> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let Along { x, n, inner, out, .. } = self;
-        if n == 0 || inner == 0 {
+        if n == 0 || out.is_empty() {
             return out.fill(R::row::<FMA>(&[]));
         }
         if inner > 1 {
@@ -99,8 +101,10 @@ impl<T: Real, R: Reduction<T>> Kernel for Along<'_, T, R> {
             }
         } else if n < R::SHORT {
             // As many columns as fit, a multiple of the longest vector of them, where those that are over hold what they held.
-            let (mut turned, mut results) = ([T::zero(); BLOCK], [T::zero(); BLOCK]);
-            let rows = BLOCK / n / VECTOR * VECTOR;
+            let rows = (BLOCK / n / VECTOR * VECTOR).min(out.len().next_multiple_of(VECTOR));
+            let (mut turned, mut results) = (SmallVec::<[T; BLOCK]>::new(), SmallVec::<[T; BLOCK]>::new());
+            turned.resize(n * rows, T::zero());
+            results.resize(rows, T::zero());
             for (x, out) in x.chunks(rows * n).zip(out.chunks_mut(rows)) {
                 let columns = out.len().next_multiple_of(VECTOR);
                 let (turned, results) = (&mut turned[..n * columns], &mut results[..columns]);
