@@ -191,7 +191,7 @@ pub fn exp<T: Real, const FMA: bool>(x: T) -> T {
 /// Is [`exp`] not for this number?
 #[inline(always)]
 pub fn is_exp_exception<T: Real>(x: T) -> bool {
-    !(x.abs() <= T::LARGEST_EXPONENT)
+    x.abs() > T::LARGEST_EXPONENT
 }
 
 /// e^x for x ≤ 0, multiplied by a power of two at last: 2^n need not be a number.
@@ -214,7 +214,7 @@ pub fn ln<T: Real, const FMA: bool>(x: T) -> T {
 /// Is [`ln`] not for this number?
 #[inline(always)]
 pub fn is_ln_exception<T: Real>(x: T) -> bool {
-    !(x >= T::min_positive_value() && x <= T::max_value())
+    !(T::min_positive_value()..=T::max_value()).contains(&x)
 }
 
 /// ln(1 + f) + small, where s = f/(2 + f) is in the range of the polynomial L.
