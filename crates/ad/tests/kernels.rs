@@ -72,6 +72,9 @@ fn samples<T: Real>(from_bits: fn(u64) -> T, count: usize) -> Vec<T> {
     let mut x: Vec<T> = (0..count).map(|_| from_bits(rng.next_u64())).collect();
     x.extend((0..count).map(|_| T::of(rng.random_range(-1.0..1.0) * 10.0_f64.powf(rng.random_range(-10.0..5.0)))));
     x.extend((0..count).map(|_| T::of(rng.random_range(-3.0..3.0))));
+    // Where fractions near a power of two round most.
+    x.extend((0..count).map(|_| T::of(rng.random_range(-0.6..0.6))));
+    x.extend((0..count).map(|_| T::of(rng.random_range(-0.01..0.01))));
     x.extend((0..count).map(|_| T::of(rng.random_range(-750.0..750.0))));
     x.extend((0..count).map(|_| T::of(rng.random_range(-110.0..110.0))));
     x.extend((0..count).map(|_| T::of(1.0 + rng.random_range(-1.0..1.0) * 2.0_f64.powf(rng.random_range(-50.0..0.0)))));
@@ -83,7 +86,9 @@ fn samples<T: Real>(from_bits: fn(u64) -> T, count: usize) -> Vec<T> {
             x.extend([near, -near, near * (T::one() + T::epsilon()), near * (T::one() - T::epsilon())]);
         }
     }
-    for special in [0.0, 708.39, 709.78, 709.79, 745.13, 745.14, 88.72, 88.73, 103.97, 103.98, 87.33] {
+    for special in
+        [0.0, 708.0, 708.39, 709.78, 709.79, 745.13, 745.14, 87.0, 87.33, 88.72, 88.73, 103.97, 103.98, 1e5, 1600.0]
+    {
         for steps in -3..4 {
             let special = T::of(special) * (T::one() + T::of(f64::from(steps)) * T::epsilon());
             x.extend([special, -special]);
@@ -181,6 +186,22 @@ fn special_values() {
         }
         assert_eq!(compute(|x: Var| x.ln(), &[-1.0, 1.0])[1], 0.0);
         assert!(compute(|x: Var| x.ln(), &[-tiny])[0].is_nan());
+        // A NaN is one whatever its other bits are.
+        for nan in [f64::from_bits(0x7ff8_0000_0000_0fff), f64::from_bits(0xfff8_0000_0000_0801)] {
+            for (name, f) in FUNCTIONS.iter().take(9) {
+                assert!(compute(*f, &[nan; 9]).iter().all(|y| y.is_nan()), "{name} at {level:?}");
+            }
+        }
+        // Where a loop is not right, others are left as they are.
+        for (f, x, expected) in [
+            ((|x| x.exp()) as Unary, 800.0, INFINITY),
+            (|x| x.exp(), -INFINITY, 0.0),
+            (|x| x.ln(), 0.0, -INFINITY),
+            (|x| x.ln(), INFINITY, INFINITY),
+        ] {
+            let block = compute(f, &[vec![0.7; 600], vec![x], vec![0.7; 100]].concat());
+            assert_eq!((block[600], block[0], block[700]), (expected, compute(f, &[0.7])[0], block[0]));
+        }
         // Beyond the reduction's reach it is the system's function.
         for x in [1e5 + 1.0, 1e18, -1e300, f64::MAX] {
             let block = compute(|x: Var| x.sin(), &[vec![0.5; 600], vec![x]].concat());
@@ -340,6 +361,12 @@ fn reductions_of_special_values() {
                     }
                 }
             }
+            // Exponentials of what is left beside ∞ would overflow, or not be numbers.
+            let mut large = vec![1000.0; length];
+            large[length / 2] = INFINITY;
+            assert_eq!(reduced(|x| x.logsumexp(&[0]), &large), INFINITY);
+            large[0] = f64::NAN;
+            assert!(reduced(|x| x.logsumexp(&[0]), &large).is_nan());
             let nothing = vec![-INFINITY; length];
             assert_eq!(reduced(|x| x.logsumexp(&[0]), &nothing), -INFINITY);
         }

@@ -159,16 +159,16 @@ impl<T: Real, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
 fn block<T: Real, F: Function<T, N>, const N: usize, const FMA: bool>(f: F, operands: [&[T]; N], out: &mut [T]) {
     let length = out.len();
     let operands = operands.map(|operand| &operand[..length]);
-    let mut exceptions = false;
+    let mut exceptions = T::Count::default();
     for i in 0..length {
         let mut x = [T::zero(); N];
         for k in 0..N {
             x[k] = operands[k][i];
         }
-        exceptions |= f.is_exception(x);
+        exceptions += f.is_exception(x).into();
         out[i] = f.value::<FMA>(x);
     }
-    if exceptions {
+    if exceptions != T::Count::default() {
         for i in 0..length {
             let mut x = [T::zero(); N];
             for k in 0..N {

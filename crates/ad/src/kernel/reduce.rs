@@ -3,7 +3,9 @@
 
 use std::marker::PhantomData;
 
-use super::functions::{exp, ln};
+use smallvec::SmallVec;
+
+use super::functions::{exp_of_negative, is_ln_exception, ln};
 use super::simd::{self, Kernel};
 use crate::real::Real;
 
@@ -90,7 +92,7 @@ impl<T: Real, R: Reduction<T>> Kernel for Along<'_, T, R> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let Along { x, n, inner, out, .. } = self;
-        if n == 0 || inner == 0 {
+        if n == 0 || out.is_empty() {
             return out.fill(R::row::<FMA>(&[]));
         }
         if inner > 1 {
@@ -99,8 +101,10 @@ impl<T: Real, R: Reduction<T>> Kernel for Along<'_, T, R> {
             }
         } else if n < R::SHORT {
             // As many columns as fit, a multiple of the longest vector of them, where those that are over hold what they held.
-            let (mut turned, mut results) = ([T::zero(); BLOCK], [T::zero(); BLOCK]);
-            let rows = BLOCK / n / VECTOR * VECTOR;
+            let rows = (BLOCK / n / VECTOR * VECTOR).min(out.len().next_multiple_of(VECTOR));
+            let (mut turned, mut results) = (SmallVec::<[T; BLOCK]>::new(), SmallVec::<[T; BLOCK]>::new());
+            turned.resize(n * rows, T::zero());
+            results.resize(rows, T::zero());
             for (x, out) in x.chunks(rows * n).zip(out.chunks_mut(rows)) {
                 let columns = out.len().next_multiple_of(VECTOR);
                 let (turned, results) = (&mut turned[..n * columns], &mut results[..columns]);
@@ -198,10 +202,24 @@ fn fold_rows<T: Real, F: Fold<T>>(x: &[T], out: &mut [T]) {
 
 struct LogSumExp;
 
-/// Against ±∞ nothing is subtracted: the sum of exponentials is then 0 or ∞ by itself.
+/// Against ±∞ nothing is subtracted.
 #[inline(always)]
 fn subtrahend<T: Real>(largest: T) -> T {
     if largest.abs() < T::infinity() { largest } else { T::zero() }
+}
+
+/// ln of a sum that is 0, ∞, NaN, or not far below 1 at least.
+#[inline(always)]
+fn ln_of_sum<T: Real, const FMA: bool>(sum: T) -> T {
+    let y = if is_ln_exception(sum) { sum } else { ln::<T, FMA>(sum) };
+    if sum == T::zero() { T::neg_infinity() } else { y }
+}
+
+/// e^(x − subtrahend). Where that is more than 1, some x is ∞, and so will be the result.
+#[inline(always)]
+fn term<T: Real, const FMA: bool>(x: T, subtrahend: T) -> T {
+    let x = x - subtrahend;
+    exp_of_negative::<T, FMA>(if x > T::zero() { T::zero() } else { x })
 }
 
 impl<T: Real> Reduction<T> for LogSumExp {
@@ -209,17 +227,18 @@ impl<T: Real> Reduction<T> for LogSumExp {
 
     #[inline(always)]
     fn row<const FMA: bool>(row: &[T]) -> T {
-        let largest = subtrahend(fold_row::<T, Largest>(row));
+        let largest = fold_row::<T, Largest>(row);
+        let subtrahend = subtrahend(largest);
         let mut total = T::zero();
         let mut terms = [T::zero(); BLOCK];
         for row in row.chunks(BLOCK) {
             let terms = &mut terms[..row.len()];
             for i in 0..row.len() {
-                terms[i] = exp::<T, FMA>(row[i] - largest);
+                terms[i] = term::<T, FMA>(row[i], subtrahend);
             }
             total += fold_row::<T, Sum>(terms);
         }
-        ln::<T, FMA>(total) + largest
+        ln_of_sum::<T, FMA>(total) + largest
     }
 
     #[inline(always)]
@@ -239,17 +258,17 @@ impl<T: Real> Reduction<T> for LogSumExp {
                     largest[i] = Largest::join(largest[i], row[i]);
                 }
             }
-            for largest in largest.iter_mut() {
-                *largest = subtrahend(*largest);
+            for i in 0..columns {
+                (out[i], largest[i]) = (largest[i], subtrahend(largest[i]));
             }
             for row in x.chunks_exact(inner) {
                 let row = &row[here.clone()];
                 for i in 0..columns {
-                    total[i] += exp::<T, FMA>(row[i] - largest[i]);
+                    total[i] += term::<T, FMA>(row[i], largest[i]);
                 }
             }
             for i in 0..columns {
-                out[i] = ln::<T, FMA>(total[i]) + largest[i];
+                out[i] += ln_of_sum::<T, FMA>(total[i]);
             }
         }
     }

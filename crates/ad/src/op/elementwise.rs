@@ -149,9 +149,9 @@ macro_rules! compare {
 unary! {
     pub(crate) negate Negate: |x| -x, |_x, _y, g| -g;
     /// e^x.
-    pub exp Exp: |x| functions::exp::<T, FMA>(x), |_x, y, g| g * y;
+    pub exp Exp: |x| functions::exp::<T, FMA>(x), if functions::is_exp_exception(x) => x.exp(), |_x, y, g| g * y;
     /// The natural logarithm. Its derivative 1/x is ±∞ at ±0; below 0 the value is NaN.
-    pub ln Ln: |x| functions::ln::<T, FMA>(x), |x, _y, g| g / x;
+    pub ln Ln: |x| functions::ln::<T, FMA>(x), if functions::is_ln_exception(x) => x.ln(), |x, _y, g| g / x;
     /// The hyperbolic tangent; derivative 1 − tanh² x.
     pub tanh Tanh: |x| functions::tanh::<T, FMA>(x), |_x, y, g| g * (-(y * y) + T::one());
     /// The logistic function 1 / (1 + e^−x), without overflow on either side.
