@@ -419,13 +419,15 @@ fn scans_in_all_four_ways() {
             let b = a.mapv(|x| 0.3 * x);
             let (length, behind) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
             for reverse in [false, true] {
-                for shifted in [false, true] {
+                for (shifted, start) in [(false, 0.0), (false, 0.7), (true, 0.0)] {
                     let tape = Tape::<f64>::new();
                     let (x, c) = (tape.input("a", &a), tape.input("b", &b));
                     // The derivative of the opposite scan is the shifted one.
                     let y = match (reverse, shifted) {
-                        (false, false) => x.scan(c, axis),
-                        (true, false) => x.scan_reverse(c, axis),
+                        (false, false) if start == 0.0 => x.scan(c, axis),
+                        (true, false) if start == 0.0 => x.scan_reverse(c, axis),
+                        (false, false) => x.scan_from(c, tape.constant(ndarray::arr0(start)), axis),
+                        (true, false) => x.scan_reverse_from(c, tape.constant(ndarray::arr0(start)), axis),
                         (false, true) => x.scan_reverse(c, axis).vjp(x, x),
                         (true, true) => x.scan(c, axis).vjp(x, x),
                     };
@@ -438,16 +440,18 @@ fn scans_in_all_four_ways() {
                             for step in 0..length {
                                 let t = if reverse { length - 1 - step } else { step };
                                 let last = if reverse { t + 1 } else { t.wrapping_sub(1) };
-                                expected[at(t)] = a[at(t)];
-                                if step > 0 {
-                                    expected[at(t)] += b[at(if shifted { last } else { t })] * expected[at(last)];
-                                }
+                                let before = if step > 0 { expected[at(last)] } else { start };
+                                let factor = if shifted && step > 0 { b[at(last)] } else { b[at(t)] };
+                                expected[at(t)] = a[at(t)] + factor * before;
                             }
                         }
                     }
                     for (y, expected) in out.iter().zip(&expected) {
                         let close = (y - expected).abs() <= 1e-12 * (1.0 + expected.abs());
-                        assert!(close, "{shape:?} {axis} reverse={reverse} shifted={shifted} at {level:?}");
+                        assert!(
+                            close,
+                            "{shape:?} {axis} reverse={reverse} shifted={shifted} from {start} at {level:?}"
+                        );
                     }
                 }
             }
@@ -463,6 +467,7 @@ fn gathering_and_scattering() {
             (&[20, 5][..], 1, 1000),
             (&[20, 5], 3, 77),
             (&[7], 1, 300),
+            (&[128], 1, 131),
             (&[300], 1, 500),
             (&[2, 3, 4], 1, 9),
             (&[3], 2, 0),

@@ -285,6 +285,43 @@ fn functions_of_gathered_entries_are_gathered_functions() {
 }
 
 #[test]
+fn what_a_number_makes_of_what_is_looked_up_anyway_is_not_looked_up() {
+    let both = |f: fn(Var) -> Var| lowered(move |x, _, i| x.sin().gather(&[i]).scan(f(x.sin()).gather(&[i]), 0));
+    assert_eq!(both(|table| table * 2.0), ["sin", "gather", "times", "scan"]);
+    assert_eq!(both(|table| 1.0 - table), ["sin", "gather", "minus", "scan"]);
+    assert_eq!(both(|table| table - 1.0), ["sin", "gather", "minus", "scan"]);
+    // A function is for the table, and so is a table that nobody looks up as it is.
+    assert_eq!(both(|table| table.exp()), ["sin", "gather", "exp", "gather", "scan"]);
+    assert_eq!(
+        lowered(|x, y, i| y.gather(&[i]).scan((x * 2.0).gather(&[i]), 0)),
+        ["gather", "times", "gather", "scan"]
+    );
+    let three = |x: Var, _: Var, i: Index| {
+        let at = |table: Var| table.gather(&[i]);
+        at(x).scan(at(x - 1.0), 0).scan(at((x - 1.0) * 3.0), 0)
+    };
+    assert_eq!(lowered(three), ["gather", "minus", "scan", "times", "scan"]);
+}
+
+#[test]
+fn a_scan_starts_from_an_operand() {
+    let from = |x: Var, y: Var| x.scan_from(y, y.at(1, 0), 1);
+    assert_eq!(lowered(|x, y, _| from(x, y)), ["slice", "scan"]);
+    // A start is no multiple of the factor.
+    assert_eq!(lowered(|x, y, _| from(x * 3.0, y)), ["times", "slice", "scan"]);
+    // λ_t = g_t + b_{t+1} λ_{t+1}; the cotangent of b is λ_t y_{t−1}, in which the start is shifted.
+    let of_factor = |x: Var, y: Var, _: Index| {
+        let b = x * 1.0;
+        let start = y.at(1, 0).stop_gradient();
+        y.scan_from(b, start, 1).vjp(b, y)
+    };
+    assert_eq!(lowered(of_factor), ["slice", "scan", "scan", "shift", "times"]);
+    let mapped =
+        |x: Var, y: Var, _: Index| ad::vmap(|y| from(x, y) + from(y, x), y.insert_axis(1).broadcast_to(&[6, 6, 4]));
+    assert_eq!(lowered(mapped).iter().filter(|name| *name == "scan").count(), 2);
+}
+
+#[test]
 fn what_is_scattered_to_where_it_was_gathered_is_a_product_of_tables() {
     let rows = |f: fn(Var, Var, Index) -> Var| lowered(move |x, y, i| f(x.sum_axes(&[1]), y.reshape(&[24]), i));
     let ops = rows(|t, y, i| (y * t.gather(&[i])).scatter_add(&[i], &[6]));

@@ -36,8 +36,20 @@ impl Indices<'_> {
     /// out[i] = the number of the row at position `start + i`.
     #[inline(always)]
     fn flatten(&self, start: usize, out: &mut [i32]) {
-        for (axis, (array, &length)) in self.arrays.iter().zip(self.dims).enumerate() {
-            let array = &array[start..][..out.len()];
+        let count = out.len();
+        // Most tables have two axes.
+        let done = match (self.arrays, self.dims) {
+            (&[first, second, ..], &[_, length, ..]) => {
+                let (first, second) = (&first[start..][..count], &second[start..][..count]);
+                for i in 0..count {
+                    out[i] = first[i].wrapping_mul(length as i32).wrapping_add(second[i]);
+                }
+                2
+            }
+            _ => 0,
+        };
+        for (axis, (array, &length)) in self.arrays.iter().zip(self.dims).enumerate().skip(done) {
+            let array = &array[start..][..count];
             if axis == 0 {
                 out.copy_from_slice(array);
             } else {
@@ -109,7 +121,11 @@ impl Kernel for AnyOutside<'_> {
 pub fn gather<T: Real>(table: &[T], indices: Indices<'_>, behind: usize, out: &mut [T]) {
     if !out.is_empty() {
         let table = &table[..indices.rows() * behind];
-        if behind == 1 {
+        if behind == 1 && table.len() <= SMALL && out.len() >= table.len() {
+            let mut copy = [T::zero(); SMALL];
+            copy[..table.len()].copy_from_slice(table);
+            simd::run(Each(indices, GatherFromCopy { table: &copy, out }));
+        } else if behind == 1 {
             simd::run(Each(indices, GatherNumbers { table, out }));
         } else {
             simd::run(Each(indices, GatherRows { table, behind, out }));
@@ -154,6 +170,28 @@ impl<T: Real> Visitor for GatherNumbers<'_, T> {
     fn visit(&mut self, start: usize, rows: &[i32]) {
         for (out, &row) in self.out[start..].iter_mut().zip(rows) {
             *out = self.table[row as u32 as usize];
+        }
+    }
+}
+
+/// From a table whose length is known, several numbers at once, of which none needs to be checked.
+struct GatherFromCopy<'a, T> {
+    table: &'a [T; SMALL],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Visitor for GatherFromCopy<'_, T> {
+    #[inline(always)]
+    fn visit(&mut self, start: usize, rows: &[i32]) {
+        let (out, rest) = self.out[start..][..rows.len()].as_chunks_mut::<8>();
+        let (rows, rest_rows) = rows.as_chunks::<8>();
+        for (out, rows) in out.iter_mut().zip(rows) {
+            for k in 0..8 {
+                out[k] = self.table[rows[k] as usize % SMALL];
+            }
+        }
+        for (out, &row) in rest.iter_mut().zip(rest_rows) {
+            *out = self.table[row as usize % SMALL];
         }
     }
 }

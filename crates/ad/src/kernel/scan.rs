@@ -10,6 +10,8 @@ pub struct Scan<'a, T> {
     pub a: &'a [T],
     /// May be repeated in runs of 1, for all that is behind the axis at least.
     pub b: View<'a, T>,
+    /// For each recurrence what it starts from, multiplied by the first b; of one that is not shifted.
+    pub start: Option<&'a [T]>,
     pub out: &'a mut [T],
     pub length: usize,
     pub behind: usize,
@@ -59,6 +61,11 @@ impl<T: Real> Kernel for Scan<'_, T> {
 /// A row's factors b.
 trait Factors<T>: Copy {
     fn at(self, t: usize) -> T;
+    /// Those from an entry on.
+    #[inline(always)]
+    fn four(self, t: usize) -> [T; 4] {
+        [self.at(t), self.at(t + 1), self.at(t + 2), self.at(t + 3)]
+    }
     /// How many there are at least.
     fn length(self) -> usize;
 }
@@ -67,6 +74,11 @@ impl<T: Real> Factors<T> for &[T] {
     #[inline(always)]
     fn at(self, t: usize) -> T {
         self[t]
+    }
+    #[inline(always)]
+    fn four(self, t: usize) -> [T; 4] {
+        let four = &self[t..t + 4];
+        [four[0], four[1], four[2], four[3]]
     }
     #[inline(always)]
     fn length(self) -> usize {
@@ -114,19 +126,21 @@ fn along_rows<T: Real, B: Factors<T>, const FMA: bool, const REVERSE: bool>(
     factors: impl Fn(usize) -> B,
 ) {
     const ROWS: usize = 4;
-    let Scan { a, out, length, shifted, .. } = scan;
+    let Scan { a, start, out, length, shifted, .. } = scan;
     let (mut blocks, mut row) = (out.chunks_exact_mut(ROWS * length), 0);
     for block in &mut blocks {
         let (first, second) = block.split_at_mut(2 * length);
         let ((y0, y1), (y2, y3)) = (first.split_at_mut(length), second.split_at_mut(length));
         let rows = [row, row + 1, row + 2, row + 3];
         let addends = rows.map(|row| &a[row * length..][..length]);
-        rows_together::<T, B, ROWS, FMA, REVERSE>(addends, rows.map(&factors), [y0, y1, y2, y3], shifted);
+        let starts = start.map(|start| rows.map(|row| start[row]));
+        rows_together::<T, B, ROWS, FMA, REVERSE>(addends, rows.map(&factors), starts, [y0, y1, y2, y3], shifted);
         row += ROWS;
     }
     for y in blocks.into_remainder().chunks_exact_mut(length) {
         let addend = &a[row * length..][..length];
-        rows_together::<T, B, 1, FMA, REVERSE>([addend], [factors(row)], [y], shifted);
+        let starts = start.map(|start| [start[row]]);
+        rows_together::<T, B, 1, FMA, REVERSE>([addend], [factors(row)], starts, [y], shifted);
         row += 1;
     }
 }
@@ -135,6 +149,7 @@ fn along_rows<T: Real, B: Factors<T>, const FMA: bool, const REVERSE: bool>(
 fn rows_together<T: Real, B: Factors<T>, const ROWS: usize, const FMA: bool, const REVERSE: bool>(
     a: [&[T]; ROWS],
     b: [B; ROWS],
+    start: Option<[T; ROWS]>,
     out: [&mut [T]; ROWS],
     shifted: bool,
 ) {
@@ -146,10 +161,38 @@ fn rows_together<T: Real, B: Factors<T>, const ROWS: usize, const FMA: bool, con
     let mut y = [T::zero(); ROWS];
     let first = if REVERSE { length - 1 } else { 0 };
     for r in 0..ROWS {
-        y[r] = a[r][first];
+        y[r] = match start {
+            Some(start) => mul_add::<T, FMA>(b[r].at(first), start[r], a[r][first]),
+            None => a[r][first],
+        };
         out[r][first] = y[r];
     }
-    for step in 1..length {
+    // Four steps at a time: there are not enough registers to know, at each step, where all rows are.
+    let mut step = 1;
+    while step + 4 <= length {
+        let t = if REVERSE { length - 4 - step } else { step };
+        let s = match (shifted, REVERSE) {
+            (false, _) => t,
+            (true, false) => t - 1,
+            (true, true) => t + 1,
+        };
+        let (mut x, mut factors) = ([[T::zero(); 4]; ROWS], [[T::zero(); 4]; ROWS]);
+        for r in 0..ROWS {
+            (x[r], factors[r]) = (a[r].four(t), b[r].four(s));
+        }
+        for i in 0..4 {
+            let i = if REVERSE { 3 - i } else { i };
+            for r in 0..ROWS {
+                y[r] = mul_add::<T, FMA>(factors[r][i], y[r], x[r][i]);
+                x[r][i] = y[r];
+            }
+        }
+        for r in 0..ROWS {
+            out[r][t..t + 4].copy_from_slice(&x[r]);
+        }
+        step += 4;
+    }
+    for step in step..length {
         let (t, last) = if REVERSE { (length - 1 - step, length - step) } else { (step, step - 1) };
         let s = if shifted { last } else { t };
         for r in 0..ROWS {
@@ -185,16 +228,22 @@ fn across_rows_by_one_number<T: Real, const FMA: bool>(scan: Scan<'_, T>, times:
     });
 }
 
-/// Calls `step(y, the y before, a, where b's vector begins)` for each vector but the first of each recurrence.
+/// Calls `step(y, the y before, a, where b's vector begins)` for each vector, but the first of a recurrence without a start.
 #[inline(always)]
 fn steps<T: Real>(scan: Scan<'_, T>, step: impl Fn(&mut [T], &[T], &[T], usize)) {
-    let Scan { a, out, length, behind, reverse, shifted, .. } = scan;
+    let Scan { a, start, out, length, behind, reverse, shifted, .. } = scan;
     for (block, out) in out.chunks_exact_mut(length * behind).enumerate() {
         let begin = block * length * behind;
         let a = &a[begin..begin + length * behind];
         let row = |t: usize| t * behind..(t + 1) * behind;
-        let start = row(if reverse { length - 1 } else { 0 });
-        out[start.clone()].copy_from_slice(&a[start]);
+        let first = row(if reverse { length - 1 } else { 0 });
+        match start {
+            Some(start) => {
+                let at = begin + first.start;
+                step(&mut out[first.clone()], &start[block * behind..][..behind], &a[first], at);
+            }
+            None => out[first.clone()].copy_from_slice(&a[first]),
+        }
         for i in 1..length {
             let (t, last) = if reverse { (length - 1 - i, length - i) } else { (i, i - 1) };
             let (earlier, later) = out.split_at_mut(t.max(last) * behind);

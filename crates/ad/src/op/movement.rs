@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::scan::expect_one_beside;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::{Index, Kind, Var, record};
@@ -19,7 +20,7 @@ pub enum Movement {
     Slice { axis: usize, start: usize, end: usize },
     /// Zeros in front and behind along an axis.
     Pad { axis: usize, before: usize, after: usize },
-    /// By one along an axis, towards its end if `later`, with a 0 coming in.
+    /// By one along an axis, towards its end if `later`, with a 0 coming in, or a second operand of length 1 along it.
     Shift { axis: usize, later: bool },
     /// One behind another along an axis.
     Concat { axis: usize },
@@ -93,7 +94,11 @@ impl<T: Real> Rules<T> for Movement {
                 shape[*axis] += before + after;
                 Ok(shape)
             }
-            Movement::Shift { axis, .. } => has_axis(*axis).map(|()| operand.into()),
+            Movement::Shift { axis, .. } => {
+                has_axis(*axis)?;
+                expect_one_beside(operand, *axis, operands.get(1).copied())?;
+                Ok(operand.into())
+            }
             Movement::Concat { axis } => {
                 has_axis(*axis)?;
                 let mut shape = Shape::from_slice(operand);
@@ -127,7 +132,14 @@ impl<T: Real> Rules<T> for Movement {
             Movement::Pad { axis, before, .. } => {
                 call.one(|| g.slice(*axis, *before..before + call.var(0).shape()[*axis]))
             }
-            &Movement::Shift { axis, later } => call.one(|| g.shift(axis, !later)),
+            &Movement::Shift { axis, later } => {
+                let mut cotangents = call.one(|| g.shift(axis, !later));
+                if call.operands.len() == 2 {
+                    let first = if later { 0 } else { g.shape()[axis] - 1 };
+                    cotangents.push(call.needed[1].then(|| g.slice(axis, first..first + 1)));
+                }
+                cotangents
+            }
             Movement::Concat { axis } => {
                 let mut start = 0;
                 let mut cotangent = |operand: usize| {
@@ -213,7 +225,7 @@ impl Movement {
                 let row = (end - start) * behind;
                 if row > 0 {
                     for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(length * behind)) {
-                        out.copy_from_slice(&x[start * behind..end * behind]);
+                        copy(&x[start * behind..end * behind], out);
                     }
                 }
             }
@@ -223,18 +235,24 @@ impl Movement {
                 out.fill(zero);
                 if length * behind > 0 {
                     for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(length * behind)) {
-                        out[before * behind..(before + length) * behind].copy_from_slice(x);
+                        copy(x, &mut out[before * behind..(before + length) * behind]);
                     }
                 }
             }
             &Movement::Shift { axis, later } => {
+                // All at once; then, instead of what came in from the neighbour, what has to.
                 let (_, length, behind) = around(shape, axis);
-                if length * behind > 0 {
-                    let kept = (length - 1) * behind;
-                    for (out, x) in out.chunks_exact_mut(length * behind).zip(x.chunks_exact(length * behind)) {
-                        let (to, from) = if later { (behind, 0) } else { (0, behind) };
-                        out[to..to + kept].copy_from_slice(&x[from..from + kept]);
-                        if later { out[..behind].fill(zero) } else { out[kept..].fill(zero) }
+                if let Some(kept) = out.len().checked_sub(behind).filter(|_| !out.is_empty()) {
+                    let (to, from, coming) = if later { (behind, 0, 0) } else { (0, behind, (length - 1) * behind) };
+                    out[to..to + kept].copy_from_slice(&x[from..from + kept]);
+                    let enters = operands.get(1).map(&entries);
+                    for (row, out) in out.chunks_exact_mut(length * behind).enumerate() {
+                        let out = &mut out[coming..coming + behind];
+                        match (enters, &mut *out) {
+                            (Some(enters), out) => copy(&enters[row * behind..][..behind], out),
+                            (None, [entry]) => *entry = zero,
+                            (None, out) => out.fill(zero),
+                        }
                     }
                 }
             }
@@ -245,12 +263,21 @@ impl Movement {
                     let row = operand.shape[axis] * behind;
                     if row > 0 {
                         let rows = out.chunks_exact_mut(length * behind).zip(entries(operand).chunks_exact(row));
-                        rows.for_each(|(out, x)| out[start..start + row].copy_from_slice(x));
+                        rows.for_each(|(out, x)| copy(x, &mut out[start..start + row]));
                     }
                     start += row;
                 }
             }
         }
+    }
+}
+
+/// Copies a row. One of a single entry, as at the end of each episode, is not worth a library's call.
+#[inline]
+fn copy<E: Copy>(from: &[E], to: &mut [E]) {
+    match (from, &mut *to) {
+        ([from], [to]) => *to = *from,
+        _ => to.copy_from_slice(from),
     }
 }
 

@@ -9,7 +9,8 @@
 //! | forward            | y_t = a_t + b_t·y_{t−1}   | y_t = a_t + b_{t−1}·y_{t−1} |
 //! | reverse            | y_t = a_t + b_t·y_{t+1}   | y_t = a_t + b_{t+1}·y_{t+1} |
 //!
-//! Outside the axis y is 0.
+//! Outside the axis y is 0; or, of one that is not shifted, a third operand (of length 1 along the axis), from which it
+//! starts: y_{−1}, or y_T of a reverse one.
 
 use super::leaf::fill;
 use super::movement::Movement;
@@ -17,7 +18,7 @@ use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::kernel;
 use crate::kernel::map::Repeat;
 use crate::real::Real;
-use crate::tape::Var;
+use crate::tape::{Operands, Var};
 use crate::tensor::{Shape, around, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,18 @@ pub struct Scan {
     pub axis: usize,
     pub reverse: bool,
     pub shifted: bool,
+}
+
+/// What enters at an end of an axis has length 1 along it, and else the shape.
+pub(super) fn expect_one_beside(shape: &[usize], axis: usize, entering: Option<&[usize]>) -> Result<(), String> {
+    let fits = |entering: &[usize]| {
+        let lengths = shape.iter().enumerate().map(|(i, &length)| if i == axis { 1 } else { length });
+        lengths.eq(entering.iter().copied())
+    };
+    match entering.filter(|entering| !fits(entering)) {
+        Some(entering) => Err(format!("shape {entering:?} does not enter {shape:?} along axis {axis}")),
+        None => Ok(()),
+    }
 }
 
 impl<T: Real> Rules<T> for Scan {
@@ -41,6 +54,7 @@ impl<T: Real> Rules<T> for Scan {
         if self.axis >= operands[0].len() {
             return Err(format!("axis {} of shape {:?}, which has {}", self.axis, operands[0], operands[0].len()));
         }
+        expect_one_beside(operands[0], self.axis, operands.get(2).copied())?;
         Ok(operands[0].into())
     }
 
@@ -48,18 +62,25 @@ impl<T: Real> Rules<T> for Scan {
         let (b, y) = (call.var(1), call.output());
         let transposed = Scan { axis: self.axis, reverse: !self.reverse, shifted: !self.shifted };
         let adjoint = apply(call.tape, Op::Scan(transposed), &[g.node, b.node]);
+        let start = (call.operands.len() == 3).then(|| call.var(2));
         // b_t multiplies y_{t∓1} into y_t; shifted, y_t into y_{t±1}.
         let forward = !self.reverse;
-        call.two(
+        let mut cotangents = call.two(
             || adjoint,
             || {
                 if self.shifted {
                     adjoint.shift(self.axis, !forward) * y
                 } else {
-                    adjoint * y.shift(self.axis, forward)
+                    adjoint * y.shifted(self.axis, forward, start)
                 }
             },
-        )
+        );
+        if start.is_some() {
+            let first = if forward { 0 } else { y.shape()[self.axis] - 1 };
+            let at_first = |x: Var<T>| x.slice(self.axis, first..first + 1);
+            cotangents.push(call.needed[2].then(|| at_first(adjoint) * at_first(b)));
+        }
+        cotangents
     }
 
     fn batched(&self, _size: usize) -> Op<T> {
@@ -73,7 +94,9 @@ impl<T: Real> Rules<T> for Scan {
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
         let (a, b, out) = (operands[0].real(), operands[1].view(), out.real());
         let (_, length, behind) = around(shape, self.axis);
-        kernel::scan::Scan { a, b, out, length, behind, reverse: self.reverse, shifted: self.shifted }.compute();
+        let start = operands.get(2).map(Operand::real);
+        let Scan { reverse, shifted, .. } = *self;
+        kernel::scan::Scan { a, b, start, out, length, behind, reverse, shifted }.compute();
         Ok(())
     }
 
@@ -93,7 +116,14 @@ impl<T: Real> Var<T> {
     /// Moved by one along an axis, towards its end if `later`, with a 0 coming in.
     #[track_caller]
     pub(crate) fn shift(self, axis: usize, later: bool) -> Self {
-        apply(self.tape, Op::Movement(Movement::Shift { axis, later }), &[self.node])
+        self.shifted(axis, later, None)
+    }
+
+    /// The same, with an array of length 1 along the axis coming in, if there is one.
+    #[track_caller]
+    fn shifted(self, axis: usize, later: bool, coming: Option<Self>) -> Self {
+        let operands: Operands = [Some(self), coming].iter().flatten().map(|x| x.node).collect();
+        apply(self.tape, Op::Movement(Movement::Shift { axis, later }), &operands)
     }
 
     /// y_t = a_t + b_t·y_{t−1} along an axis, where a is this array and y_{−1} = 0. b broadcasts.
@@ -137,15 +167,15 @@ impl<T: Real> Var<T> {
     fn scanned_from(self, b: super::elementwise::Term<T>, start: Self, axis: usize, reverse: bool) -> Self {
         let (b, shape) = (self.factor(b), self.shape());
         assert!(axis < shape.len(), "scan: axis {axis} of shape {shape:?}, which has {}", shape.len());
-        let length = shape[axis];
-        if length == 0 {
+        if shape[axis] == 0 {
             return self.unchanged();
         }
-        // The start enters as an addend of the first step.
-        let first = if reverse { length - 1 } else { 0 };
-        let entering = b.at(axis, first) * start;
-        let entering = entering.insert_axis(axis).pad(axis, first, length - 1 - first);
-        apply(self.tape, Op::Scan(Scan { axis, reverse, shifted: false }), &[(self + entering).node, b.node])
+        self.check_same_tape("scan", start);
+        let mut without = shape.clone();
+        without.remove(axis);
+        let start = start.stretched(&without).insert_axis(axis);
+        let scan = Scan { axis, reverse, shifted: false };
+        apply(self.tape, Op::Scan(scan), &[self.node, b.node, start.node])
     }
 
     #[track_caller]
@@ -171,10 +201,11 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn cumprod(self, axis: usize) -> Self {
-        let zero = fill(self.tape, 0.0, &self.shape());
-        let mut start = self.shape();
-        assert!(axis < start.len(), "cumprod: axis {axis} of shape {start:?}, which has {}", start.len());
-        start.remove(axis);
-        zero.scan_from(self, fill(self.tape, 1.0, &start), axis)
+        let shape = self.shape();
+        assert!(axis < shape.len(), "cumprod: axis {axis} of shape {shape:?}, which has {}", shape.len());
+        if shape[axis] == 0 {
+            return self.unchanged();
+        }
+        self.slice(axis, 0..1).pad(axis, 0, shape[axis] - 1).scan(self, axis)
     }
 }

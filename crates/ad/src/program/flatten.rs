@@ -1,42 +1,76 @@
-//! A pair of indices into a small table, as (state, action), is made one number, which all gathers and scatters at that pair
-//! share: its range is then checked, and its arithmetic done, once.
+//! Look-ups share what they can. A pair of indices into a small table, as (state, action), is made one number, which all
+//! gathers and scatters at that pair share: its range is then checked, and its arithmetic done, once. And what a number makes
+//! of a table that is looked up anyway, as γρ beside ρ, is made of what was looked up: arithmetic goes through entries in
+//! order, a gather does not.
 
-use super::ir::{Id, Ir};
-use crate::op::Op;
+use std::collections::HashMap;
+
+use super::ir::{Id, Ids, Ir, Node};
+use crate::op::elementwise::{Binary, Elementwise};
 use crate::op::indexing::Indexing;
 use crate::op::movement::Movement;
+use crate::op::{Leaf, Op};
 use crate::real::Real;
 use crate::tensor::{Shape, size};
 
-/// The same program. Where the table is larger than what is looked up, it is left alone: to see it as one of fewer axes,
-/// it is copied.
+/// The same program.
 pub(super) fn flatten<T: Real>(plain: &Ir<T>) -> Ir<T> {
-    plain.rebuilt(|ir, node, operands| {
-        let shape_of = |i: usize| &plain.nodes[node.operands[i]].shape;
-        let table = match &node.op {
-            Op::Indexing(Indexing::Gather { axis: 0 }) => Some(shape_of(0)),
-            Op::Indexing(Indexing::ScatterAdd { axis: 0, .. }) => Some(&node.shape),
-            _ => None,
-        };
-        let axes = operands.len().saturating_sub(1);
-        let Some(table) = table.filter(|table| axes >= 2 && size(table) <= size(shape_of(1))) else {
-            return ir.node(node.op.clone(), operands, node.location);
-        };
-        let dims: Shape = table[..axes].into();
-        let one_axis: Shape = std::iter::once(size(&dims)).chain(table[axes..].iter().copied()).collect();
-        let index = ir.node(Op::Indexing(Indexing::Flatten { dims }), &operands[1..], node.location);
-        let reshaped =
-            |x: Id, shape: Shape, ir: &mut Ir<T>| ir.node(Op::Movement(Movement::Reshape(shape)), &[x], node.location);
-        match &node.op {
-            Op::Indexing(Indexing::ScatterAdd { .. }) => {
-                let op = Indexing::ScatterAdd { axis: 0, dims: one_axis[..1].into() };
-                let sums = ir.node(Op::Indexing(op), &[operands[0], index], node.location);
-                reshaped(sums, node.shape.clone(), ir)
-            }
-            op => {
-                let table = reshaped(operands[0], one_axis, ir);
-                ir.node(op.clone(), &[table, index], node.location)
-            }
+    // What has become of the gathers so far, by table and indices.
+    let mut looked_up: HashMap<Ids, Id> = HashMap::new();
+    plain.rebuilt(|ir, node, operands| match &node.op {
+        Op::Indexing(Indexing::Gather { axis: 0 }) => {
+            let made = made_of_looked_up(plain, ir, node, &looked_up);
+            let gathered = made.unwrap_or_else(|| indexed(ir, node, operands));
+            looked_up.insert(node.operands.clone(), gathered);
+            gathered
         }
+        Op::Indexing(Indexing::ScatterAdd { axis: 0, .. }) => indexed(ir, node, operands),
+        op => ir.node(op.clone(), operands, node.location),
     })
+}
+
+/// gather(x∘c) = gather(x)∘c for a number c, where x has been looked up at the same indices.
+fn made_of_looked_up<T: Real>(
+    plain: &Ir<T>,
+    ir: &mut Ir<T>,
+    node: &Node<T>,
+    looked_up: &HashMap<Ids, Id>,
+) -> Option<Id> {
+    let table = &plain.nodes[node.operands[0]];
+    let Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus | Binary::Times)) = table.op else {
+        return None;
+    };
+    (0..2).find_map(|i| {
+        let Op::Leaf(Leaf::Fill { bits, .. }) = plain.nodes[table.operands[1 - i]].op else { return None };
+        let mut inner = node.operands.clone();
+        inner[0] = table.operands[i];
+        let x = *looked_up.get(&inner)?;
+        let number = ir.node(Op::Leaf(Leaf::Fill { bits, shape: node.shape.clone() }), &[], node.location);
+        Some(ir.node(table.op.clone(), &if i == 0 { [x, number] } else { [number, x] }, node.location))
+    })
+}
+
+/// A gather or a scatter at one number for each position. Where the table is larger than what is looked up, it is left
+/// alone: to see it as one of fewer axes, it is copied.
+fn indexed<T: Real>(ir: &mut Ir<T>, node: &Node<T>, operands: &[Id]) -> Id {
+    let (x, index) = (operands[0], &operands[1..]);
+    let is_gather = matches!(node.op, Op::Indexing(Indexing::Gather { .. }));
+    let table = if is_gather { ir.nodes[x].shape.clone() } else { node.shape.clone() };
+    let axes = index.len();
+    if axes < 2 || size(&table) > size(&ir.nodes[index[0]].shape) {
+        return ir.node(node.op.clone(), operands, node.location);
+    }
+    let dims: Shape = table[..axes].into();
+    let one_axis: Shape = std::iter::once(size(&dims)).chain(table[axes..].iter().copied()).collect();
+    let index = ir.node(Op::Indexing(Indexing::Flatten { dims }), index, node.location);
+    let reshaped =
+        |x: Id, shape: Shape, ir: &mut Ir<T>| ir.node(Op::Movement(Movement::Reshape(shape)), &[x], node.location);
+    if is_gather {
+        let table = reshaped(x, one_axis, ir);
+        ir.node(node.op.clone(), &[table, index], node.location)
+    } else {
+        let op = Indexing::ScatterAdd { axis: 0, dims: one_axis[..1].into() };
+        let sums = ir.node(Op::Indexing(op), &[x, index], node.location);
+        reshaped(sums, node.shape.clone(), ir)
+    }
 }

@@ -193,7 +193,7 @@ impl<T: Real> Lanes<'_, T> {
         let (op, result, lanes) = match &node.op {
             op @ Op::Elementwise(_) => (op.clone(), lane, operands.len()),
             &Op::Scan(Scan { axis, reverse, shifted }) if axis != lane => {
-                (Op::Scan(Scan { axis: without(lane, axis), reverse, shifted }), lane, 2)
+                (Op::Scan(Scan { axis: without(lane, axis), reverse, shifted }), lane, operands.len())
             }
             Op::Reduce(Reduce { by, axes }) if !axes.contains(&lane) => {
                 let result = lane - axes.iter().filter(|&&axis| axis < lane).count();

@@ -190,7 +190,9 @@ fn fold<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
             let shape = to.shape(x[0]);
             Some(to.fill(result[0], &shape))
         }
-        Op::Movement(movement) if !matches!(movement, Movement::Pad { .. } | Movement::Concat { .. }) => {
+        Op::Movement(movement)
+            if !matches!(movement, Movement::Pad { .. } | Movement::Shift { .. } | Movement::Concat { .. }) =>
+        {
             let shape = op.rules().shape(&[&to.shape(x[0])]).ok()?;
             Some(to.fill(numbers[0], &shape))
         }
@@ -272,8 +274,10 @@ fn scale<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> 
 
 fn constant_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let linear = match op {
-        Op::Scan(_) | Op::Indexing(Indexing::ScatterAdd { .. }) => true,
-        Op::Movement(Movement::Shift { .. } | Movement::Reshape(_) | Movement::Transpose(_)) => true,
+        // What else enters at an end is no multiple of c.
+        Op::Scan(_) => x.len() == 2,
+        Op::Movement(Movement::Shift { .. }) => x.len() == 1,
+        Op::Indexing(Indexing::ScatterAdd { .. }) | Op::Movement(Movement::Reshape(_) | Movement::Transpose(_)) => true,
         op => is_linear_sum(op),
     };
     let (inner, c) = if linear { to.as_scaled(x[0])? } else { return None };
@@ -369,8 +373,9 @@ fn move_before_broadcast<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]
     else {
         return None;
     };
-    let (inner, axes) = to.as_broadcast(x[0])?;
-    let shape = op.rules().shape(&[&to.shape(x[0])]).ok()?;
+    let &[whole] = x else { return None };
+    let (inner, axes) = to.as_broadcast(whole)?;
+    let shape = op.rules().shape(&[&to.shape(whole)]).ok()?;
     let inner = match (axes.iter().position(|kept| kept == axis), movement) {
         (Some(axis), &Movement::Slice { start, end, .. }) => {
             to.emit(Op::Movement(Movement::Slice { axis, start, end }), &[inner])
