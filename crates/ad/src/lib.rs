@@ -29,6 +29,7 @@ mod check;
 mod diff;
 mod error;
 mod kernel;
+mod machine;
 mod op;
 mod program;
 mod real;
@@ -41,7 +42,7 @@ pub use diff::tree::Tree;
 pub use diff::vmap::{vmap, vmap_many};
 pub use error::Error;
 #[doc(hidden)]
-pub use kernel::simd::Level;
+pub use machine::simd::Level;
 pub use op::barrier::DerivativeLimit;
 pub use op::custom::{CustomOperation, custom};
 pub use op::elementwise::Term;

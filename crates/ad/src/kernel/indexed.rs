@@ -1,7 +1,7 @@
 //! Reading and adding at integer indices: of a table with rows of `behind` numbers, one of the rows for each position of
 //! the index arrays.
 
-use super::simd::{self, Kernel};
+use crate::machine::simd::{self, Kernel};
 use crate::real::Real;
 
 /// Where in a table the rows are: one index array for each of its axes.

@@ -3,7 +3,7 @@
 use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
-use super::simd::{self, Kernel};
+use crate::machine::simd::{self, Kernel};
 use crate::real::Real;
 
 /// A matrix in row-major order, perhaps seen transposed.

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::simd::{self, Kernel};
+use crate::machine::simd::{self, Kernel};
 use crate::real::Real;
 
 /// A function of `N` numbers, without branches. What it is made of, and itself, is to be marked `#[inline(always)]`.

@@ -1,6 +1,6 @@
 //! The loops over numbers. They know slices and lengths, nothing of tapes or shapes.
 //!
-//! [`simd`] compiles a loop for each kind of processor and chooses at run time; [`functions`] are the functions of one
+//! Each is compiled for every kind of processor ([`crate::machine::simd`]). [`functions`] are the functions of one
 //! number, written once, without branches; [`map`] applies them to slices; [`reduce`] and [`scan`] are what runs along
 //! an axis, [`indexed`] what reads and writes at indices. [`linear`] is what is left to a library.
 //!
@@ -13,7 +13,5 @@ mod linear;
 pub mod map;
 pub mod reduce;
 pub mod scan;
-pub mod simd;
-pub mod team;
 
 pub use linear::{Accumulate, Matrix, Singular, factor, matmul, solve_factored};

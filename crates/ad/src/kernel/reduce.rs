@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use smallvec::SmallVec;
 
 use super::functions::{exp_of_negative, is_ln_exception, ln};
-use super::simd::{self, Kernel};
+use crate::machine::simd::{self, Kernel};
 use crate::real::Real;
 
 /// A way to make one number of two, and what to start from.

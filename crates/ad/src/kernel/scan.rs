@@ -2,7 +2,7 @@
 
 use super::functions::mul_add;
 use super::map::View;
-use super::simd::{self, Kernel};
+use crate::machine::simd::{self, Kernel};
 use crate::real::Real;
 
 /// A scan's operands, its result, and which of the four it is (see `op::scan`).

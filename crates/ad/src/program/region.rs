@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::{Buffer, Place};
 use crate::kernel::map::Repeat;
-use crate::kernel::team;
+use crate::machine::team;
 use crate::op::{Failure, Op, Operand, Out, Slice};
 use crate::real::Real;
 use crate::tape::Kind;

@@ -3,7 +3,6 @@
 //! A loop of 100 µs gains nothing from a pool that is woken first and reports back in the end: both take as long as the
 //! loop. Here the thread that asks begins at once, and takes all parts that nobody else has taken; a helper that comes late
 //! finds nothing left, and nobody waits for it. Helpers look out for the next task for a while before they sleep.
-#![allow(unsafe_code)]
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,8 +1,7 @@
-//! One loop, compiled for each kind of processor, chosen at run time. The only unsafe code of the crate.
+//! One loop, compiled for each kind of processor, chosen at run time.
 //!
 //! There are no vector instructions here: a [`Kernel`] is a plain loop without branches, which the compiler turns into
 //! those of the level it compiles it for. For that, all that a kernel calls must be `#[inline(always)]`.
-#![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
