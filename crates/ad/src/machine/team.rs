@@ -102,13 +102,20 @@ impl Team {
         let mut tasks = self.tasks();
         tasks.open.push(task.shared());
         self.count.fetch_add(1, Ordering::Release);
-        let sleepers = tasks.asleep.min(parts - 1);
-        drop(tasks);
-        (0..sleepers).for_each(|_| self.new_task.notify_one());
+        self.wake_one(tasks);
         task.work();
         drop(open);
         if let Some(panic) = task.panic.into_inner().expect("nobody panics while it holds the lock") {
             resume_unwind(panic);
+        }
+    }
+
+    /// To wake a thread takes microseconds. So each that begins to work wakes one, and nobody many.
+    fn wake_one(&self, tasks: MutexGuard<'_, Tasks>) {
+        let anyone = tasks.asleep > 0;
+        drop(tasks);
+        if anyone {
+            self.new_task.notify_one();
         }
     }
 
@@ -134,6 +141,7 @@ impl Team {
                 let task = unsafe { &*open.0 };
                 if task.next.load(Ordering::Relaxed) < task.parts {
                     task.helpers.fetch_add(1, Ordering::Relaxed);
+                    self.wake_one(tasks);
                     return open;
                 }
             }
