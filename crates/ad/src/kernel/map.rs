@@ -76,6 +76,7 @@ fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [
         let here = start..(start + block).min(out.len());
         for (written, View { numbers, repeat }) in written.iter_mut().zip(&operands) {
             let Some(repeat) = repeat.filter(|_| start == 0 || !(once || numbers.len() == 1)) else { continue };
+            // In one go: `resize` would go entry by entry.
             while written.len() < here.len() {
                 written.extend_from_slice(&[T::zero(); 32]);
             }

@@ -61,11 +61,6 @@ impl<T: Real> Kernel for Scan<'_, T> {
 /// A row's factors b.
 trait Factors<T>: Copy {
     fn at(self, t: usize) -> T;
-    /// Those from an entry on.
-    #[inline(always)]
-    fn four(self, t: usize) -> [T; 4] {
-        [self.at(t), self.at(t + 1), self.at(t + 2), self.at(t + 3)]
-    }
     /// How many there are at least.
     fn length(self) -> usize;
 }
@@ -74,11 +69,6 @@ impl<T: Real> Factors<T> for &[T] {
     #[inline(always)]
     fn at(self, t: usize) -> T {
         self[t]
-    }
-    #[inline(always)]
-    fn four(self, t: usize) -> [T; 4] {
-        let four = &self[t..t + 4];
-        [four[0], four[1], four[2], four[3]]
     }
     #[inline(always)]
     fn length(self) -> usize {
@@ -167,32 +157,7 @@ fn rows_together<T: Real, B: Factors<T>, const ROWS: usize, const FMA: bool, con
         };
         out[r][first] = y[r];
     }
-    // Four steps at a time: there are not enough registers to know, at each step, where all rows are.
-    let mut step = 1;
-    while step + 4 <= length {
-        let t = if REVERSE { length - 4 - step } else { step };
-        let s = match (shifted, REVERSE) {
-            (false, _) => t,
-            (true, false) => t - 1,
-            (true, true) => t + 1,
-        };
-        let (mut x, mut factors) = ([[T::zero(); 4]; ROWS], [[T::zero(); 4]; ROWS]);
-        for r in 0..ROWS {
-            (x[r], factors[r]) = (a[r].four(t), b[r].four(s));
-        }
-        for i in 0..4 {
-            let i = if REVERSE { 3 - i } else { i };
-            for r in 0..ROWS {
-                y[r] = mul_add::<T, FMA>(factors[r][i], y[r], x[r][i]);
-                x[r][i] = y[r];
-            }
-        }
-        for r in 0..ROWS {
-            out[r][t..t + 4].copy_from_slice(&x[r]);
-        }
-        step += 4;
-    }
-    for step in step..length {
+    for step in 1..length {
         let (t, last) = if REVERSE { (length - 1 - step, length - step) } else { (step, step - 1) };
         let s = if shifted { last } else { t };
         for r in 0..ROWS {

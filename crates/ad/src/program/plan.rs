@@ -41,7 +41,7 @@ const PRODUCT_ROWS: usize = 128;
 /// A region with this many entries to compute is cut into chunks that may run in parallel. The cut does not depend on the
 /// number of threads, and neither do the results.
 const PARALLEL: usize = 1 << 15;
-const CHUNKS: usize = 8;
+pub(super) const CHUNKS: usize = 8;
 
 /// The program of these operations.
 pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 use smallvec::SmallVec;
 
+use super::plan::CHUNKS;
 use super::{Buffer, Place};
 use crate::kernel::map::Repeat;
 use crate::machine::team;
@@ -152,7 +153,7 @@ impl<T: Real> Region<T> {
         let mut rest: Results<'_, T> = (self.results.iter().zip(results.iter_mut()))
             .map(|(result, buffer)| buffer.entries(if result.summed { 0 } else { result.per_row * self.rows }))
             .collect();
-        let chunks: SmallVec<[_; 8]> = (space.sums.iter_mut())
+        let chunks: SmallVec<[_; CHUNKS]> = (space.sums.iter_mut())
             .map(|sums| {
                 let (rows, after) = std::mem::take(&mut rest)
                     .into_iter()
