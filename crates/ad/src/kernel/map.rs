@@ -45,6 +45,18 @@ pub struct View<'a, T> {
     pub repeat: Option<Repeat>,
 }
 
+impl<T: Copy> View<'_, T> {
+    /// The number that stands for an entry of the result.
+    pub fn at(&self, entry: usize) -> T {
+        match self.repeat {
+            None => self.numbers[entry],
+            Some(Repeat { run, times }) => {
+                self.numbers[(entry / (run * times) * run + entry % run) % self.numbers.len()]
+            }
+        }
+    }
+}
+
 /// out = f(x, y, …), entry by entry.
 pub fn map<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
     if operands.iter().all(|operand| operand.repeat.is_none()) {

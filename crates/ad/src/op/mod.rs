@@ -16,6 +16,7 @@ use crate::tape::{Handle, Index, Kind, NodeId, Operands, Var, record};
 use crate::tensor::Shape;
 
 pub mod barrier;
+pub mod checked;
 pub mod custom;
 pub mod elementwise;
 pub mod fused;
@@ -34,6 +35,7 @@ pub enum Op<T: Real> {
     Leaf(Leaf<T>),
     Elementwise(elementwise::Elementwise),
     Fused(fused::Fused),
+    Checked(checked::Checked),
     Movement(movement::Movement),
     Reduce(reduce::Reduce),
     Indexing(indexing::Indexing),
@@ -54,6 +56,7 @@ impl<T: Real> Hash for Op<T> {
             Op::Leaf(op) => op.hash(state),
             Op::Elementwise(op) => op.hash(state),
             Op::Fused(op) => op.hash(state),
+            Op::Checked(op) => op.hash(state),
             Op::Movement(op) => op.hash(state),
             Op::Reduce(op) => op.hash(state),
             Op::Indexing(op) => op.hash(state),
@@ -81,6 +84,7 @@ macro_rules! rules_for {
             $crate::op::Op::Leaf(op) => op as &dyn $crate::op::Rules<$number>,
             $crate::op::Op::Elementwise(op) => op,
             $crate::op::Op::Fused(op) => op,
+            $crate::op::Op::Checked(op) => op,
             $crate::op::Op::Movement(op) => op,
             $crate::op::Op::Reduce(op) => op,
             $crate::op::Op::Indexing(op) => op,
@@ -358,11 +362,12 @@ impl<'a, T> Out<'a, T> {
     }
 }
 
-/// What a kernel can find wrong with its operands' values.
+/// Why a kernel has no result: what it found wrong with its operands' values, or, of [`checked`] ones, with its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
     IndexOutOfRange { index: i32, position: usize, length: usize },
     Singular { matrix: usize },
+    LeftRange,
 }
 
 /// Records an operation on a Var's tape.

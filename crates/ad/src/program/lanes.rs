@@ -191,7 +191,7 @@ impl<T: Real> Lanes<'_, T> {
         let source = self.shape(from);
         // The operation on moved arrays, and where the lanes are in its result.
         let (op, result, lanes) = match &node.op {
-            op @ Op::Elementwise(_) => (op.clone(), lane, operands.len()),
+            op @ (Op::Elementwise(_) | Op::Checked(_)) => (op.clone(), lane, operands.len()),
             &Op::Scan(Scan { axis, reverse, shifted }) if axis != lane => {
                 (Op::Scan(Scan { axis: without(lane, axis), reverse, shifted }), lane, operands.len())
             }

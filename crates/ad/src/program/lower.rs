@@ -2,9 +2,15 @@
 //! smaller array or the earlier end; [`lower`] applies them to each operation as it is rebuilt, operands first.
 //!
 //! A rule looks at an operation and at what its operands are, and answers with an equal node, or not. To add one, write a
-//! function below its heading and list it in [`rules`]. Two that point both ways never end. There is none for x·0, which
-//! would lose a NaN. Results agree with those without lowering within rounding; a NaN or an infinity that only a removed
-//! operation would have made (as in `magic_box` of one) is not there.
+//! function below its heading and list it in [`rules`]. Two that point both ways never end.
+//!
+//! What the rules promise: where the recorded operations make finite numbers, so does the program, and the same within
+//! rounding; where they make a NaN or an infinity of operands that are one, or by overflow of what is returned, it is not
+//! lost. So no rule takes a factor to where a product or a sum can leave the range of numbers: 0.25 does not leave Σ 0.25·x,
+//! where x may be 10³⁰⁸ four times, but 4 leaves Σ 4·x. Two that are worth it do, and watch what they make (`op/checked.rs`):
+//! where that leaves the range, the program runs as recorded. There is no rule for x·0 or x − x, which may be NaN. Not
+//! promised are the sign of a zero, and numbers that only what is removed would have made (entries of a table at which
+//! nobody looks).
 
 use std::panic::Location;
 
@@ -12,6 +18,7 @@ use super::flatten::flatten;
 use super::ir::{Id, Ids, Ir};
 use super::lanes::lanes_last;
 use crate::op::barrier::Barrier;
+use crate::op::checked::Checked;
 use crate::op::elementwise::{Binary, Compare, Elementwise, Unary};
 use crate::op::indexing::Indexing;
 use crate::op::linalg::{Factor, MatMul, Solve};
@@ -35,26 +42,27 @@ fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
 type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
 
 /// The table, in the order in which rules are tried.
-fn rules<T: Real>() -> [(&'static str, Rule<T>); 25] {
+fn rules<T: Real>() -> [(&'static str, Rule<T>); 23] {
     [
         ("box(x) = 1", magic_box),
         ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
         ("x·1 = x/1 = x + 0 = x − 0 = x,  0 − x = x·(−1) = −x,  −(−x) = x", neutral),
         ("x + (−y) = x − y,  x − (−y) = x + y,  x^1 = x", subtract),
-        ("c·x = x·c,  (x·c)·d = x·(c·d),  (x·c)·y = (x·y)·c", scale),
+        ("c·x = x·c,  (x·c)·d = x·(c·d),  (−x)·y = −(x·y)", scale),
         ("reshape, transpose, slice, broadcast: two in a row are one, and those that do nothing are none", move_once),
         ("f(broadcast x) = broadcast f(x)", broadcast_late),
         ("(x·broadcast a)·broadcast b = x·broadcast(a·b), and so for a number b", scale_repeated),
-        ("x·broadcast a ± x·broadcast b = x·broadcast(a ± b)", factor_out),
-        ("x·c ± x·d = x·(c ± d) for numbers, as in x + x", collect),
+        ("x·c + x·d = x·(c + d) for numbers of one sign, as in x + x", collect),
         ("slice(broadcast x) = broadcast(slice x), and so for pad and shift", move_before_broadcast),
         ("Σ over axes of length 1 = reshape", sum_of_one),
         ("Σ broadcast x = n·x", sum_of_repeated),
-        ("Σ x·broadcast y = (Σ x)·y", sum_of_scaled),
         ("Σ_k broadcast x · broadcast y = a matrix product", sum_of_products),
-        ("Σ x·c = c·Σ x, and so for scan, scatter, shift, reshape and transpose", constant_out),
+        (
+            "Σ x·c = c·Σ x for |c| ≥ 1, and so for scatter, scan (−1), shift, reshape and transpose (any c)",
+            constant_out,
+        ),
         ("f(gather x) = gather f(x)", gather_late),
-        ("scatter(x·gather(y, i), i) = y·scatter(x, i), and 0 where that scatter is 0", scatter_of_gathered),
+        ("scatter(x·gather(y, i), i) = y·scatter(x, i)", scatter_of_gathered),
         ("slice(pad x) = x", slice_of_pad),
         ("Xᵀ·Y by flags", matmul_of_transposed),
         ("reshape(reshape(A)·B) = A·B of a stack", stacked_product),
@@ -135,16 +143,6 @@ impl<T: Real> Lowering<'_, T> {
         self.emit(Op::Elementwise(Elementwise::Binary(Binary::Times)), &[a, b])
     }
 
-    /// x·y, and 0 where x is 0. A table may be infinite where nobody looks it up, as the likelihood ratio of an action that
-    /// the behaviour policy never takes: what is scattered there is 0, and 0·∞ would be a NaN that was not recorded.
-    fn times_where_not_zero(&mut self, x: Id, y: Id) -> Id {
-        let shape = self.shape(x);
-        let zero = self.fill(T::zero(), &shape);
-        let product = self.times(x, y);
-        let is_zero = self.emit(Op::Elementwise(Elementwise::Compare(Compare::Equal)), &[x, zero]);
-        self.emit(Op::Elementwise(Elementwise::Select), &[is_zero, zero, product])
-    }
-
     fn scaled(&mut self, x: Id, c: T) -> Id {
         let c = self.fill(c, &self.shape(x));
         self.times(x, c)
@@ -157,10 +155,6 @@ impl<T: Real> Lowering<'_, T> {
     fn sum(&mut self, x: Id, axes: &[usize]) -> Id {
         if axes.is_empty() { x } else { self.emit(Op::Reduce(Reduce { by: By::Sum, axes: axes.into() }), &[x]) }
     }
-}
-
-fn is_linear_sum<T: Real>(op: &Op<T>) -> bool {
-    matches!(op, Op::Reduce(Reduce { by: By::Sum, .. }))
 }
 
 // Numbers.
@@ -200,7 +194,7 @@ fn fold<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
             let shape = to.shape(x[0]);
             let count: usize = reduce.axes.iter().map(|&axis| shape[axis]).product();
             let result = op.rules().shape(&[&shape]).ok()?;
-            Some(to.fill(numbers[0] * T::of(count as f64), &result))
+            Some(to.fill(if count == 0 { T::zero() } else { numbers[0] * T::of(count as f64) }, &result))
         }
         _ => None,
     }
@@ -256,31 +250,33 @@ fn scale<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> 
     if to.as_number(x[0]).is_some() {
         return Some(to.times(x[1], x[0]));
     }
-    match (to.as_scaled(x[0]), to.as_number(x[1])) {
+    if let (Some((inner, c)), Some(d)) = (to.as_scaled(x[0]), to.as_number(x[1])) {
         // A product of constants that overflows or vanishes would change the result.
-        (Some((inner, c)), Some(d)) => (c * d).is_normal().then(|| to.scaled(inner, c * d)),
-        (Some((inner, c)), None) => {
-            let product = to.times(inner, x[1]);
-            Some(to.scaled(product, c))
-        }
-        (None, None) => {
-            let (inner, c) = to.as_scaled(x[1])?;
-            let product = to.times(x[0], inner);
-            Some(to.scaled(product, c))
-        }
-        (None, Some(_)) => None,
+        return (c * d).is_normal().then(|| to.scaled(inner, c * d));
     }
+    // Only a sign leaves a product: x·y may overflow or vanish where (x·c)·y does not.
+    (0..2).find_map(|i| {
+        let (inner, _) = to.as_scaled(x[i]).filter(|(_, c)| *c == -T::one())?;
+        let product = to.times(inner, x[1 - i]);
+        Some(to.scaled(product, -T::one()))
+    })
 }
 
 fn constant_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let linear = match op {
+    let (inner, c) = to.as_scaled(*x.first()?)?;
+    let leaves = match op {
         // What else enters at an end is no multiple of c.
-        Op::Scan(_) => x.len() == 2,
         Op::Movement(Movement::Shift { .. }) => x.len() == 1,
-        Op::Indexing(Indexing::ScatterAdd { .. }) | Op::Movement(Movement::Reshape(_) | Movement::Transpose(_)) => true,
-        op => is_linear_sum(op),
+        Op::Movement(Movement::Reshape(_) | Movement::Transpose(_)) => true,
+        // Its products with a factor may vanish where multiples of them do not.
+        Op::Scan(_) => x.len() == 2 && c.abs() == T::one(),
+        // Where Σ x overflows, so does Σ x·c.
+        Op::Reduce(Reduce { by: By::Sum, .. }) | Op::Indexing(Indexing::ScatterAdd { .. }) => c.abs() >= T::one(),
+        _ => false,
     };
-    let (inner, c) = if linear { to.as_scaled(x[0])? } else { return None };
+    if !leaves {
+        return None;
+    }
     let mut operands = Ids::from_slice(x);
     operands[0] = inner;
     let result = to.emit(op.clone(), &operands);
@@ -334,7 +330,7 @@ fn slice_of_pad<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Opti
 }
 
 fn broadcast_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let Op::Elementwise(_) = op else { return None };
+    let (Op::Elementwise(_) | Op::Checked(_)) = op else { return None };
     // The operand with the most axes decides, if all others are numbers or broadcast from some of its axes.
     let shape = to.shape(x[0]);
     let parts: Vec<Option<(Id, Axes)>> = x.iter().map(|&id| to.as_broadcast(id)).collect();
@@ -412,50 +408,20 @@ fn scale_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
             (None, Some(number)) if number.is_finite() => to.fill(number, &small),
             _ => return None,
         };
-        let product = to.times(a, b);
+        let product = to.emit(Op::Checked(Checked::Product), &[a, b]);
         let product = to.broadcast(product, &shape, &axes);
         Some(to.times(other, product))
     })
-}
-
-fn factor_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let Op::Elementwise(Elementwise::Binary(sign @ (Binary::Plus | Binary::Minus))) = op else { return None };
-    let together = |to: &mut Lowering<'_, T>, left: Id, right: Id| {
-        let (a, b) = (as_times_repeated(to, left)?, as_times_repeated(to, right)?);
-        if a.0 != b.0 || a.2 != b.2 {
-            return None;
-        }
-        let factor = to.emit(op.clone(), &[a.1, b.1]);
-        let factor = to.broadcast(factor, &to.shape(left), &a.2);
-        Some(to.times(a.0, factor))
-    };
-    if let Some(product) = together(to, x[0], x[1]) {
-        return Some(product);
-    }
-    // (x·a + y) + x·b = x·(a + b) + y
-    let plus = Op::Elementwise(Elementwise::Binary(Binary::Plus));
-    let sums: &[(usize, usize)] = if *sign == Binary::Plus { &[(0, 1), (1, 0)] } else { &[(0, 1)] };
-    for &(sum, other) in sums {
-        if *to.op(x[sum]) != plus {
-            continue;
-        }
-        let terms = to.operands(x[sum]);
-        for i in 0..2 {
-            if let Some(product) = together(to, terms[i], x[other]) {
-                return Some(to.emit(plus, &[product, terms[1 - i]]));
-            }
-        }
-    }
-    None
 }
 
 fn collect<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     let Op::Elementwise(Elementwise::Binary(sign @ (Binary::Plus | Binary::Minus))) = op else { return None };
     let scaled = |id: Id| to.as_scaled(id).unwrap_or((id, T::one()));
     let ((a, c), (b, d)) = (scaled(x[0]), scaled(x[1]));
-    let factor = if *sign == Binary::Plus { c + d } else { c - d };
-    // x − x is 0 only where x is finite.
-    (a == b && factor.is_normal()).then(|| to.scaled(a, factor))
+    let d = if *sign == Binary::Plus { d } else { -d };
+    // Of an infinite x, 3·x − x is a NaN.
+    let alike = a == b && c * d > T::zero();
+    (alike && (c + d).is_normal()).then(|| to.scaled(a, c + d))
 }
 
 // Sums.
@@ -524,29 +490,12 @@ fn sum_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> O
         .filter(|axis| !summed.contains(axis))
         .filter_map(|axis| kept.iter().position(|k| k == axis))
         .collect();
+    if repeated == 0 {
+        return Some(to.fill(T::zero(), &result));
+    }
     let sum = to.sum(inner, &within);
     let sum = to.scaled(sum, T::of(repeated as f64));
     Some(to.broadcast(sum, &result, &remaining))
-}
-
-fn sum_of_scaled<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let Op::Reduce(Reduce { by: By::Sum, axes: summed }) = op else { return None };
-    let Op::Elementwise(Elementwise::Binary(Binary::Times)) = to.op(x[0]) else { return None };
-    let factors = to.operands(x[0]);
-    let shape = to.shape(x[0]);
-    for (i, &factor) in factors.iter().enumerate() {
-        let Some((inner, axes)) = to.as_broadcast(factor) else { continue };
-        if axes.iter().any(|axis| summed.contains(axis)) {
-            continue;
-        }
-        let kept: Axes = (0..shape.len()).filter(|axis| !summed.contains(axis)).collect();
-        let result: Shape = kept.iter().map(|&axis| shape[axis]).collect();
-        let within: Axes = axes.iter().filter_map(|axis| kept.iter().position(|k| k == axis)).collect();
-        let sum = to.sum(factors[1 - i], summed);
-        let inner = to.broadcast(inner, &result, &within);
-        return Some(to.times(sum, inner));
-    }
-    None
 }
 
 fn sum_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
@@ -626,7 +575,13 @@ fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) 
         let shape = to.shape(x[0]);
         let ones = to.fill(T::one(), &shape);
         let counts = scattered(to, ones);
-        return Some(to.times_where_not_zero(counts, table));
+        // A table may be infinite where nobody looks, as the likelihood ratio of an action that the behaviour policy never
+        // takes: what is scattered there is 0, and 0·∞ would be a NaN that was not recorded.
+        let shape = to.shape(counts);
+        let zero = to.fill(T::zero(), &shape);
+        let product = to.times(counts, table);
+        let is_zero = to.emit(Op::Elementwise(Elementwise::Compare(Compare::Equal)), &[counts, zero]);
+        return Some(to.emit(Op::Elementwise(Elementwise::Select), &[is_zero, zero, product]));
     }
     let Op::Elementwise(Elementwise::Binary(Binary::Times)) = to.op(x[0]) else { return None };
     let factors = to.operands(x[0]);
@@ -636,7 +591,8 @@ fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) 
         _ => return None,
     };
     let sums = scattered(to, other);
-    Some(to.times_where_not_zero(sums, table))
+    let sums = to.emit(Op::Checked(Checked::Sum), &[sums, table]);
+    Some(to.times(sums, table))
 }
 
 // Products.

@@ -53,7 +53,14 @@ pub struct Program<T: Real = f64> {
     /// Workspaces not in use. A run takes one, or makes one, and puts it back.
     idle: Mutex<Vec<Workspace<T>>>,
     /// What was recorded, where it is not what runs.
-    recorded: Option<Ir<T>>,
+    recorded: Option<Recorded<T>>,
+}
+
+/// Operations as they were recorded, and the program that does just them, once somebody has needed it.
+#[derive(Debug)]
+struct Recorded<T: Real> {
+    ir: Ir<T>,
+    program: OnceLock<Box<Program<T>>>,
 }
 
 /// A part of a workspace: what it holds, and the most entries it ever holds.
@@ -93,6 +100,7 @@ struct Input {
 struct Constant<T> {
     data: ConstantData<T>,
     shape: Shape,
+    location: &'static Location<'static>,
 }
 
 #[derive(Clone, Debug)]
@@ -150,7 +158,8 @@ enum Given<'a, T: Real> {
 /// wrong is lowering's fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lowering {
-    /// Simplified: the same numbers, within rounding, by less work.
+    /// Simplified: the same numbers, within rounding, by less work. At numbers that are so large or so small that a product
+    /// of the simpler program leaves their range, a run does what was recorded instead, which takes longer.
     #[default]
     On,
     /// As recorded, but for what nobody asks for, what is equal to something before, and identities.
@@ -233,7 +242,10 @@ pub(crate) fn compile<T: Real>(
     let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
     let ir = with_graph::<T, _>(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
     Ok(match lowering.unless_turned_off() {
-        Lowering::On => Program { recorded: Some(ir.clone()), ..plan::plan(&lower::lower(&ir), lowering) },
+        Lowering::On => {
+            let program = plan::plan(&lower::lower(&ir), lowering);
+            Program { recorded: Some(Recorded { ir, program: OnceLock::new() }), ..program }
+        }
         Lowering::Off => plan::plan(&ir, lowering),
     })
 }
@@ -267,19 +279,21 @@ impl<T: Real> Var<T> {
     }
 }
 
+impl<T: Real> Recorded<T> {
+    fn program(&self) -> &Program<T> {
+        self.program.get_or_init(|| Box::new(plan::plan(&self.ir, Lowering::Off)))
+    }
+}
+
 impl<T: Real> Program<T> {
     /// Runs it on values for its inputs, in the order they were listed in. [`values!`](crate::values) makes the list.
     ///
     /// # Errors
     /// A value that is missing, or of another shape or type than recorded; an index out of range; a singular system.
     pub fn run(&self, values: &[Value<'_>]) -> Result<Vec<ArrayD<T>>, Error> {
-        self.execute(
-            values,
-            |_, _, _| Ok(()),
-            |given, buffers| {
-                self.outputs.iter().map(|(place, shape)| self.output(*place, shape, given, buffers)).collect()
-            },
-        )
+        self.execute(values, |program, given, buffers| {
+            program.outputs.iter().map(|(place, shape)| program.output(*place, shape, given, buffers)).collect()
+        })
     }
 
     /// Runs it and writes the results into arrays of the caller's, so that nothing is allocated, but by the first runs.
@@ -305,64 +319,98 @@ impl<T: Real> Program<T> {
             let given = results.iter().map(|result| result.shape().into()).collect();
             return Err(Error::Results { expected: shapes().map(Shape::from).collect(), given });
         }
-        self.execute(
-            values,
-            |_, _, _| Ok(()),
-            |given, buffers| {
-                for ((place, shape), result) in self.outputs.iter().zip(results) {
-                    let entries = self.entries(*place, shape, given, buffers);
-                    match result.as_slice_mut() {
-                        Some(result) => result.copy_from_slice(entries),
-                        None => result.iter_mut().zip(entries).for_each(|(result, &entry)| *result = entry),
-                    }
+        self.execute(values, |program, given, buffers| {
+            for ((place, shape), result) in program.outputs.iter().zip(results.iter_mut()) {
+                let entries = program.entries(*place, shape, given, buffers);
+                match result.as_slice_mut() {
+                    Some(result) => result.copy_from_slice(entries),
+                    None => result.iter_mut().zip(entries).for_each(|(result, &entry)| *result = entry),
                 }
-            },
-        )
+            }
+        })
     }
 
-    /// Runs it and tells where the first number that is not finite came from: an input; or an operation, and where in the
-    /// user's code that was recorded. `Ok` if there is none, or only infinities that constants brought in (as masks do).
+    /// Runs it and tells where the first number that is not finite came from: an input, a constant, or an operation, and where
+    /// in the user's code that was recorded. `Ok` if there is none, or only infinities that constants brought in and of which
+    /// the results have none (as masks do: e^−∞ is 0).
     ///
     /// # Errors
     /// [`Error::NotFinite`], and those of [`run`](Self::run).
     pub fn check_finite(&self, values: &[Value<'_>]) -> Result<(), Error> {
-        if let Some(recorded) = &self.recorded {
-            // Where a number was lost is a question about the operations as they were recorded.
-            return plan::plan(recorded, Lowering::Off).check_finite(values);
-        }
-        let not_finite = |operation: &str, location, entries: &[T], shape: &Shape| {
-            entries.iter().position(|x| !x.is_finite()).map_or(Ok(()), |entry| {
-                let (operation, shape, value) = (operation.to_owned(), shape.clone(), entries[entry].as_f64());
-                Err(Error::NotFinite { operation, location, value, entry, shape })
-            })
+        let outcome = match &self.recorded {
+            // What runs, one operation after the other.
+            Some(recorded) => match plan::plan(&lower::lower(&recorded.ir), Lowering::Off).check_steps(values) {
+                Err(Stop::LeftRange) => recorded.program().check_steps(values),
+                outcome => outcome,
+            },
+            None => self.check_steps(values),
         };
+        outcome.map_err(Stop::error)
+    }
+
+    /// [`check_finite`](Self::check_finite) of a program without regions.
+    fn check_steps(&self, values: &[Value<'_>]) -> Result<(), Stop> {
         for (input, value) in self.inputs.iter().zip(values) {
             if let Some(array) = T::borrow(value) {
-                let entries: Vec<T> = array.iter().copied().collect();
-                not_finite(&format!("input `{}`", input.name), input.location, &entries, &input.shape)?;
+                let operation = format!("input `{}`", input.name);
+                not_finite(&operation, input.location, array, &input.shape).map_or(Ok(()), Err)?;
             }
         }
+        // Where the infinities came from that lie in a slot now.
+        let mut origins: Vec<Option<Error>> = vec![None; self.slots.len()];
+        let origin = |place: Place, origins: &[Option<Error>]| match place {
+            Place::Input(_) => None,
+            Place::Constant(i) => match &self.constants[i] {
+                Constant { data: ConstantData::Real(data), shape, location } => {
+                    not_finite("constant", location, data.iter(), shape)
+                }
+                _ => None,
+            },
+            Place::Slot(slot) => origins[slot].clone(),
+        };
         let check = |step: &Step<T>, operands: &[Operand<'_, T>], out: &Buffer<T>| {
             let Buffer::Real(out) = out else { return Ok(()) };
             let out = &out[..size(&step.shape)];
-            let infinite = |operand: &Operand<'_, T>| match operand.data {
+            let is_infinite = |operand: &Operand<'_, T>| match operand.data {
                 Slice::Real(data) => data.iter().any(|x| x.is_infinite()),
                 Slice::Index(_) => false,
             };
-            if out.iter().all(|x| !x.is_nan()) && operands.iter().any(infinite) {
-                return Ok(());
-            }
-            not_finite(step.op.rules().name(), step.location, out, &step.shape)
+            let brought = operands.iter().position(is_infinite).filter(|_| out.iter().all(|x| !x.is_nan()));
+            origins[step.slot] = match (not_finite(step.op.rules().name(), step.location, out, &step.shape), brought) {
+                (Some(_), Some(operand)) => origin(step.operands[operand].place, &origins),
+                (Some(made), None) => return Err(made),
+                (None, _) => None,
+            };
+            Ok(())
         };
-        self.execute(values, check, |_, _| ())
+        let infinite: Vec<Place> = self.try_execute(values, check, |given, slots| {
+            let is_infinite = |(place, shape): &&(Place, Shape)| {
+                self.entries(*place, shape, given, slots).iter().any(|x| !x.is_finite())
+            };
+            self.outputs.iter().filter(is_infinite).map(|(place, _)| *place).collect()
+        })?;
+        Ok(infinite.into_iter().find_map(|place| origin(place, &origins)).map_or(Ok(()), Err)?)
     }
 
+    /// Runs it; as recorded, if what lowering has made of that leaves the range of numbers.
     fn execute<R>(
+        &self,
+        values: &[Value<'_>],
+        mut finish: impl FnMut(&Self, &[Given<'_, T>], &[Buffer<T>]) -> R,
+    ) -> Result<R, Error> {
+        let outcome = self.try_execute(values, |_, _, _| Ok(()), |given, slots| finish(self, given, slots));
+        match (outcome, &self.recorded) {
+            (Err(Stop::LeftRange), Some(recorded)) => recorded.program().execute(values, finish),
+            (outcome, _) => outcome.map_err(Stop::error),
+        }
+    }
+
+    fn try_execute<R>(
         &self,
         values: &[Value<'_>],
         mut after: impl FnMut(&Step<T>, &[Operand<'_, T>], &Buffer<T>) -> Result<(), Error>,
         finish: impl FnOnce(&[Given<'_, T>], &[Buffer<T>]) -> R,
-    ) -> Result<R, Error> {
+    ) -> Result<R, Stop> {
         let given = self.accept(values)?;
         let idle = self.idle.lock().expect("no run panics while it holds the lock").pop();
         let mut workspace = idle.unwrap_or_else(|| self.workspace());
@@ -388,7 +436,7 @@ impl<T: Real> Program<T> {
         given: &[Given<'_, T>],
         Workspace { slots, regions }: &mut Workspace<T>,
         after: &mut impl FnMut(&Step<T>, &[Operand<'_, T>], &Buffer<T>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stop> {
         let mut regions = regions.iter_mut();
         for unit in &self.units {
             match unit {
@@ -403,8 +451,8 @@ impl<T: Real> Program<T> {
                         .collect();
                     let outcome = (step.op.rules())
                         .forward(&operands, &step.shape, out.entries(size(&step.shape)))
-                        .map_err(|failure| error(failure, step.op.rules().name(), step.location))
-                        .and_then(|()| after(step, &operands, &out));
+                        .map_err(|failure| Stop::at(failure, step.op.rules().name(), step.location))
+                        .and_then(|()| Ok(after(step, &operands, &out)?));
                     drop(operands);
                     slots[step.slot] = out;
                     outcome?;
@@ -419,7 +467,7 @@ impl<T: Real> Program<T> {
                     region.results.iter().zip(made).for_each(|(result, made)| slots[result.slot] = made);
                     outcome.map_err(|fault| {
                         let step = &region.steps[fault.step];
-                        error(fault.failure, step.variants[0].op.rules().name(), step.location)
+                        Stop::at(fault.failure, step.variants[0].op.rules().name(), step.location)
                     })?;
                 }
             }
@@ -577,13 +625,48 @@ impl<T: Real> Unit<T> {
     }
 }
 
-/// A kernel's failure as an error about the user's code.
-fn error(failure: Failure, operation: &str, location: &'static Location<'static>) -> Error {
-    match failure {
-        Failure::IndexOutOfRange { index, position, length } => {
-            let operation = if operation == "gather" { "gather" } else { "scatter_add" };
-            Error::IndexOutOfRange { operation, location, index, position, length }
-        }
-        Failure::Singular { matrix } => Error::Singular { location, matrix },
+/// Why a run does not get to its end.
+enum Stop {
+    Error(Error),
+    /// See [`Failure::LeftRange`].
+    LeftRange,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Error(error)
     }
+}
+
+impl Stop {
+    /// A kernel's failure, where it is one of the user's code: as an error about that.
+    fn at(failure: Failure, operation: &str, location: &'static Location<'static>) -> Self {
+        match failure {
+            Failure::IndexOutOfRange { index, position, length } => {
+                let operation = if operation == "gather" { "gather" } else { "scatter_add" };
+                Error::IndexOutOfRange { operation, location, index, position, length }.into()
+            }
+            Failure::Singular { matrix } => Error::Singular { location, matrix }.into(),
+            Failure::LeftRange => Stop::LeftRange,
+        }
+    }
+
+    fn error(self) -> Error {
+        match self {
+            Stop::Error(error) => error,
+            Stop::LeftRange => unreachable!("only lowering makes checked operations, and it keeps what was recorded"),
+        }
+    }
+}
+
+/// The error of the first entry that is not finite, if there is one.
+fn not_finite<'a, T: Real>(
+    operation: &str,
+    location: &'static Location<'static>,
+    entries: impl IntoIterator<Item = &'a T>,
+    shape: &Shape,
+) -> Option<Error> {
+    let (entry, value) = entries.into_iter().enumerate().find(|(_, x)| !x.is_finite())?;
+    let (operation, value, shape) = (operation.to_owned(), value.as_f64(), shape.clone());
+    Some(Error::NotFinite { operation, location, value, entry, shape })
 }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
 use ndarray::ArrayD;
@@ -353,10 +354,11 @@ impl<T: Real> Planner<'_, T> {
                     Some(Place::Input(program.inputs.len() - 1))
                 }
                 Leaf::Fill { .. } if !used_whole[id] => None,
-                leaf => Some(add_constant(program, leaf, &node.shape)),
+                leaf => Some(add_constant(program, leaf, &node.shape, node.location)),
             };
             if let Leaf::Fill { bits, .. } = leaf {
-                self.numbers[id] = Some(*numbers.entry(*bits).or_insert_with(|| add_constant(program, leaf, &[])));
+                self.numbers[id] =
+                    Some(*numbers.entry(*bits).or_insert_with(|| add_constant(program, leaf, &[], node.location)));
             }
         }
     }
@@ -533,7 +535,12 @@ fn last_block(rows: usize, chunk: usize, block: usize) -> usize {
     last(last(rows, chunk), block)
 }
 
-fn add_constant<T: Real>(program: &mut Program<T>, leaf: &Leaf<T>, shape: &[usize]) -> Place {
+fn add_constant<T: Real>(
+    program: &mut Program<T>,
+    leaf: &Leaf<T>,
+    shape: &[usize],
+    location: &'static Location<'static>,
+) -> Place {
     let data = match leaf {
         Leaf::Input { value: Data::Real(array), .. } | Leaf::Constant(Data::Real(array)) => {
             ConstantData::Real(Arc::clone(array))
@@ -549,7 +556,7 @@ fn add_constant<T: Real>(program: &mut Program<T>, leaf: &Leaf<T>, shape: &[usiz
         }
         Leaf::Placeholder { .. } => unreachable!("refused before"),
     };
-    program.constants.push(Constant { data, shape: shape.into() });
+    program.constants.push(Constant { data, shape: shape.into(), location });
     Place::Constant(program.constants.len() - 1)
 }
 

@@ -301,6 +301,7 @@ impl<T: Real> BlockStep<T> {
                 let matrices = size(&self.variants[0].shape[1..self.variants[0].shape.len() - 2]);
                 Failure::Singular { matrix: matrix + start * matrices }
             }
+            Failure::LeftRange => failure,
         }
     }
 }
