@@ -322,7 +322,7 @@ const FINITE: &[f64] = &[0.0, 1.0, -1.0, 0.5, 2.0, -3.0, 1e-30, -1e-30, 1e30, -1
 const FINITE_F64: &[f64] = &[0.0, 1.0, -1.0, 0.5, 2.0, -3.0, 1e-250, -1e-250, 1e250, -1e250, 2e-308, 1e308, 1e-320];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A result is NaN, ∞ or −∞ if it is so as recorded; and else the same number.
     #[test]

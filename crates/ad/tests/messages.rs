@@ -505,6 +505,47 @@ fn check_finite_lets_infinite_constants_mask_but_not_make_a_nan() {
 }
 
 #[test]
+fn check_finite_tells_which_constant_made_a_result_infinite() {
+    let tape = Tape::<f64>::new();
+    let x = tape.input("x", arr1(&[1.0, 2.0]));
+    let mask = tape.constant(arr1(&[0.0, f64::NEG_INFINITY]));
+    let line = line!() - 1;
+    let given = [ad::Value::from(arr1(&[1.0, 2.0]))];
+    let masked = x + mask;
+    let found = |outputs: Vec<Var>| match tape.compile([x], outputs).check_finite(&given) {
+        Err(Error::NotFinite { operation, location, value, entry, .. }) => (operation, location.line(), value, entry),
+        other => panic!("{other:?}"),
+    };
+    let constant = ("constant".to_owned(), line, f64::NEG_INFINITY, 1);
+    assert_eq!(found(vec![masked * 2.0]), constant);
+    assert_eq!(found(vec![masked.exp().sum(), masked.log_softmax()]), constant);
+    assert_eq!(found(vec![mask]), constant);
+    assert_eq!(tape.compile([x], [masked.exp().sum(), masked.softmax().sum()]).check_finite(&given), Ok(()));
+    // A gradient that is a NaN where the value is −∞.
+    let loss = (masked * x).sum();
+    let gradient = (loss * 0.0).grad(x);
+    assert!(found(vec![loss, gradient]).2.is_nan());
+}
+
+#[test]
+fn check_finite_judges_what_runs() {
+    // (x·c)·d is x·(c·d), which stays in the range of numbers where x·c does not.
+    let tape = Tape::<f64>::new();
+    let (x, a) = (tape.input("x", 1e200), tape.input("a", arr1(&[1.0; 4])));
+    let program = tape.compile([x, a], [(x * 1e200) * 1e-200 * a]);
+    assert_eq!(program.run(&values![1e200, arr1(&[1.0; 4])]).unwrap()[0], arr1(&[1e200; 4]).into_dyn());
+    assert_eq!(program.check_finite(&values![1e200, arr1(&[1.0; 4])]), Ok(()));
+    // Here it is the recorded operations that stay, and what runs.
+    let index = Index::constant(a, arr1(&[0; 4]));
+    let table = tape.input("table", arr1(&[0.25]));
+    let scattered = (a * table.gather(&[index])).scatter_add(&[index], &[1]);
+    let program = tape.compile([a, table], [scattered]);
+    let given = [ad::Value::from(arr1(&[1e308; 4])), arr1(&[0.25]).into()];
+    assert_eq!(program.run(&given).unwrap()[0], arr1(&[1e308]).into_dyn());
+    assert_eq!(program.check_finite(&given), Ok(()));
+}
+
+#[test]
 fn a_singular_system_is_an_error_that_names_its_line_and_matrix() {
     let tape = Tape::<f64>::new();
     let eye = Array2::<f64>::eye(2);

@@ -1,22 +1,23 @@
-//! Arithmetic that lowering has moved to where it may leave the range of numbers although what was recorded stays inside:
-//! it is watched. Where it leaves, the operation fails with [`Failure::LeftRange`], and the program runs as recorded.
+//! Products that lowering has moved to where they may leave the range of numbers although what was recorded stays inside:
+//! they are watched. One that leaves fails with [`Failure::LeftRange`], and the program runs as recorded.
 //!
-//! (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰; but also for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰, where a·b is ∞.
+//! (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules};
-use crate::kernel::map::{Function, Repeat, View, map};
+use crate::kernel::map::{Function, Repeat, map};
+use crate::machine::simd::{self, Kernel};
 use crate::real::Real;
 use crate::tape::Var;
 use crate::tensor::{Shape, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Checked {
-    /// (a, b): a·b, where that neither overflows nor vanishes. (A factor that is 0 or not finite makes of x·(a·b) what it
-    /// makes of (x·a)·b.)
-    Product,
-    /// (Σ, y): the sum, to be multiplied by y, where both are finite. (y·Σx overflows where Σ x·y does, but Σx may before; and
-    /// an infinite y times 0 is a NaN for each x that is 0, not only for a sum that is.)
-    Sum,
+    /// a·b, of which x·(a·b) is made in place of (x·a)·b: it may neither overflow nor vanish. (Where a factor is 0, infinite
+    /// or a NaN, both are the same.)
+    Factor,
+    /// x·(a + b) in place of x·a + x·b, or y·Σx in place of Σ x·y: it has to be finite. Then so are its factors; of infinite
+    /// ones, a NaN may have been recorded.
+    Result,
 }
 
 #[derive(Clone, Copy)]
@@ -29,21 +30,15 @@ impl<T: Real> Function<T, 2> for Product {
     }
 }
 
-#[derive(Clone, Copy)]
-struct First;
-
-impl<T: Real> Function<T, 1> for First {
-    #[inline(always)]
-    fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
-        x
-    }
-}
-
 impl<T: Real> Rules<T> for Checked {
     fn name(&self) -> &str {
+        "checked_times"
+    }
+
+    fn parameters(&self) -> String {
         match self {
-            Checked::Product => "checked_times",
-            Checked::Sum => "checked_sum",
+            Checked::Factor => "normal".to_owned(),
+            Checked::Result => "finite".to_owned(),
         }
     }
 
@@ -69,34 +64,43 @@ impl<T: Real> Rules<T> for Checked {
 
     fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
         let (a, b, out) = (operands[0].view(), operands[1].view(), out.real());
+        map(Product, [a, b], out);
         let stays = match self {
-            Checked::Product => {
-                map(Product, [a, b], out);
-                let vanishes = |x: T| x == T::zero() || !x.is_finite();
-                let fine = |(i, product): (usize, &T)| product.is_normal() || vanishes(a.at(i)) || vanishes(b.at(i));
-                all_normal(out) || out.iter().enumerate().all(fine)
+            Checked::Factor => {
+                let decides = |x: T| x == T::zero() || !x.is_finite();
+                let fine = |(i, product): (usize, &T)| product.is_normal() || decides(a.at(i)) || decides(b.at(i));
+                all_between(T::min_positive_value(), out) || out.iter().enumerate().all(fine)
             }
-            Checked::Sum => {
-                map(First, [a], out);
-                all_finite(&a) && all_finite(&b)
-            }
+            Checked::Result => all_between(T::zero(), out),
         };
         if stays { Ok(()) } else { Err(Failure::LeftRange) }
     }
 
     fn flops(&self, _operands: &[&[usize]], shape: &[usize]) -> usize {
-        match self {
-            Checked::Product => size(shape),
-            Checked::Sum => 0,
-        }
+        size(shape)
     }
 }
 
-/// Without a way out in the middle, so that it runs in vector instructions.
-fn all_normal<T: Real>(numbers: &[T]) -> bool {
-    numbers.iter().fold(true, |all, x| all & (x.abs() >= T::min_positive_value()) & (x.abs() <= T::max_value()))
+/// Whether all have a magnitude from `least` to the largest finite one. Without a way out in the middle, so that it runs in
+/// vector instructions.
+fn all_between<T: Real>(least: T, numbers: &[T]) -> bool {
+    simd::run(AllBetween { least, numbers })
 }
 
-fn all_finite<T: Real>(view: &View<'_, T>) -> bool {
-    view.numbers.iter().fold(true, |all, x| all & (x.abs() <= T::max_value()))
+struct AllBetween<'a, T> {
+    least: T,
+    numbers: &'a [T],
+}
+
+impl<T: Real> Kernel for AllBetween<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> bool {
+        let mut outside = T::Count::default();
+        for x in self.numbers {
+            outside += (!((x.abs() >= self.least) & (x.abs() <= T::max_value()))).into();
+        }
+        outside == T::Count::default()
+    }
 }

@@ -4,13 +4,12 @@
 //! A rule looks at an operation and at what its operands are, and answers with an equal node, or not. To add one, write a
 //! function below its heading and list it in [`rules`]. Two that point both ways never end.
 //!
-//! What the rules promise: where the recorded operations make finite numbers, so does the program, and the same within
-//! rounding; where they make a NaN or an infinity of operands that are one, or by overflow of what is returned, it is not
-//! lost. So no rule takes a factor to where a product or a sum can leave the range of numbers: 0.25 does not leave Σ 0.25·x,
-//! where x may be 10³⁰⁸ four times, but 4 leaves Σ 4·x. Two that are worth it do, and watch what they make (`op/checked.rs`):
-//! where that leaves the range, the program runs as recorded. There is no rule for x·0 or x − x, which may be NaN. Not
-//! promised are the sign of a zero, and numbers that only what is removed would have made (entries of a table at which
-//! nobody looks).
+//! What the rules promise: where the recorded operations make finite numbers (and would of the magnitudes of what they sum),
+//! so does the program, and the same within rounding; and a NaN or an infinity that they make of one is not lost. So 0.25
+//! does not leave Σ 0.25·x, where x may be 10³⁰⁸ four times, but 4 leaves Σ 4·x. Rules that are worth more than that make
+//! products that are watched (`op/checked.rs`): where one leaves the range of numbers, the program runs as recorded. There
+//! is no rule for x·0 or x − x, which may be a NaN. Not promised are the sign of a zero, and a NaN or an infinity of numbers
+//! that nobody looks up.
 
 use std::panic::Location;
 
@@ -42,7 +41,7 @@ fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
 type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
 
 /// The table, in the order in which rules are tried.
-fn rules<T: Real>() -> [(&'static str, Rule<T>); 23] {
+fn rules<T: Real>() -> [(&'static str, Rule<T>); 24] {
     [
         ("box(x) = 1", magic_box),
         ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
@@ -52,6 +51,7 @@ fn rules<T: Real>() -> [(&'static str, Rule<T>); 23] {
         ("reshape, transpose, slice, broadcast: two in a row are one, and those that do nothing are none", move_once),
         ("f(broadcast x) = broadcast f(x)", broadcast_late),
         ("(x·broadcast a)·broadcast b = x·broadcast(a·b), and so for a number b", scale_repeated),
+        ("x·broadcast a ± x·broadcast b = x·broadcast(a ± b)", factor_out),
         ("x·c + x·d = x·(c + d) for numbers of one sign, as in x + x", collect),
         ("slice(broadcast x) = broadcast(slice x), and so for pad and shift", move_before_broadcast),
         ("Σ over axes of length 1 = reshape", sum_of_one),
@@ -408,10 +408,21 @@ fn scale_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
             (None, Some(number)) if number.is_finite() => to.fill(number, &small),
             _ => return None,
         };
-        let product = to.emit(Op::Checked(Checked::Product), &[a, b]);
+        let product = to.emit(Op::Checked(Checked::Factor), &[a, b]);
         let product = to.broadcast(product, &shape, &axes);
         Some(to.times(other, product))
     })
+}
+
+fn factor_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus)) = op else { return None };
+    let (left, right) = (as_times_repeated(to, x[0])?, as_times_repeated(to, x[1])?);
+    if left.0 != right.0 || left.2 != right.2 {
+        return None;
+    }
+    let factor = to.emit(op.clone(), &[left.1, right.1]);
+    let factor = to.broadcast(factor, &to.shape(x[0]), &left.2);
+    Some(to.emit(Op::Checked(Checked::Result), &[left.0, factor]))
 }
 
 fn collect<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
@@ -591,8 +602,7 @@ fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) 
         _ => return None,
     };
     let sums = scattered(to, other);
-    let sums = to.emit(Op::Checked(Checked::Sum), &[sums, table]);
-    Some(to.times(sums, table))
+    Some(to.emit(Op::Checked(Checked::Result), &[sums, table]))
 }
 
 // Products.

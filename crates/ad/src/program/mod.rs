@@ -337,12 +337,11 @@ impl<T: Real> Program<T> {
     /// # Errors
     /// [`Error::NotFinite`], and those of [`run`](Self::run).
     pub fn check_finite(&self, values: &[Value<'_>]) -> Result<(), Error> {
+        let left_range = matches!(self.try_execute(values, |_, _, _| Ok(()), |_, _| ()), Err(Stop::LeftRange));
         let outcome = match &self.recorded {
+            Some(recorded) if left_range => recorded.program().check_steps(values),
             // What runs, one operation after the other.
-            Some(recorded) => match plan::plan(&lower::lower(&recorded.ir), Lowering::Off).check_steps(values) {
-                Err(Stop::LeftRange) => recorded.program().check_steps(values),
-                outcome => outcome,
-            },
+            Some(recorded) => plan::plan(&lower::lower(&recorded.ir), Lowering::Off).check_steps(values),
             None => self.check_steps(values),
         };
         outcome.map_err(Stop::error)
