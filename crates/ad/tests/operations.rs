@@ -160,3 +160,11 @@ fn a_box_within_a_box_differentiates_as_exponentials_within_exponentials() {
         },
     );
 }
+
+#[test]
+fn full_like_is_a_constant_whatever_the_array_holds() {
+    let tape = Tape::<f64>::new();
+    let x = tape.input("x", arr1(&[-1e300, f64::NEG_INFINITY, f64::NAN]));
+    assert_eq!(x.full_like(0.0).value(), arr1(&[0.0; 3]).into_dyn());
+    assert_eq!((x.full_like(2.5).sum() + 1.0).grad_or_zeros(x).value(), arr1(&[0.0; 3]).into_dyn());
+}

@@ -98,6 +98,16 @@ pub(crate) fn fill<T: Real>(tape: u32, number: f64, shape: &[usize]) -> Var<T> {
     super::apply(tape, Op::Leaf(Leaf::Fill { bits: number.to_bits(), shape: shape.into() }), &[])
 }
 
+impl<T: Real> Var<T> {
+    /// This array's shape with `number` everywhere, whatever this array holds: a constant, for a function that is given Vars
+    /// and no tape. (x·0 would do for finite x only.)
+    #[track_caller]
+    #[must_use]
+    pub fn full_like(self, number: T) -> Self {
+        fill(self.tape, number.as_f64(), &self.shape())
+    }
+}
+
 impl<T: Real> Rules<T> for Leaf<T> {
     fn name(&self) -> &str {
         match self {
