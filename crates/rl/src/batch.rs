@@ -244,6 +244,7 @@ impl Batch {
     }
 
     /// ρ, given its logarithm as [`log_ratio`](Self::log_ratio) has it, or a sum of such.
+    #[track_caller]
     fn ratio_of(&self, log_ratio: Var) -> Var {
         if self.is_off_policy() { log_ratio.exp() } else { log_ratio.magic_box() }
     }
@@ -266,25 +267,42 @@ impl Batch {
         self.ratio_of(self.log_ratio().cumsum_exclusive(1))
     }
 
-    /// Π_{k≤t} ρ_k^(λ^{t−k}) and Π_{k<t} ρ_k^(λ^{t−k}), `[N, H]` each: the cumulative ratio that forgets what is long past,
-    /// up to step t and before it. At λ = 1 it is [`cumulative_ratio`](Self::cumulative_ratio); at λ = 0 the first is ρ_t
-    /// and the second is 1.
+    /// Σ_t x_t Π_{k≤t} ρ_k, `[N]`. Off policy the products may be beyond the range of numbers where x is 0, and add nothing
+    /// there; the sum is infinite if it is itself beyond, and no NaN.
     #[track_caller]
-    pub fn decayed_ratios(&self, lambda: f64) -> (Var, Var) {
-        if lambda == 0.0 {
-            // 0·log ρ would be NaN for an action that π never takes.
-            return (self.ratio(), self.episodes.step_mask * 0.0 + 1.0);
+    pub fn importance_weighted_sum(&self, x: Var) -> Var {
+        if self.is_off_policy() {
+            return sum_of_exponentials(x, self.log_ratio().cumsum(1));
         }
-        let sum = self.log_ratio().scan(lambda, 1);
-        let before = sum.pad(1, 1, 0).slice(1, 0..self.episodes.horizon()) * lambda;
-        (self.ratio_of(sum), self.ratio_of(before))
+        (x * self.cumulative_ratio()).sum_axes(&[1])
+    }
+
+    /// Σ_t x_t (W_t − W′_t), `[N]`, with W_t = Π_{k≤t} ρ_k^(λ^{t−k}), the cumulative ratio that forgets what is long past, and
+    /// W′_t the same product without k = t. At λ = 1 they are Π_{k≤t} ρ_k and Π_{k<t} ρ_k; at λ = 0, ρ_t and 1.
+    #[track_caller]
+    pub fn decayed_weighted_sum(&self, x: Var, lambda: f64) -> Var {
+        let log_ratio = self.log_ratio();
+        let (sum, before) = if lambda == 0.0 {
+            // 0·log ρ would be NaN for an action that π never takes.
+            (log_ratio, log_ratio.full_like(0.0))
+        } else {
+            let sum = log_ratio.scan(lambda, 1);
+            (sum, sum.pad(1, 1, 0).slice(1, 0..self.episodes.horizon()) * lambda)
+        };
+        if self.is_off_policy() {
+            return sum_of_exponentials(x * (self.ratio() - 1.0), before);
+        }
+        (x * (sum.magic_box() - before.magic_box())).sum_axes(&[1])
     }
 
     /// V(s_t), `[N, H + 1]`: 0 where no critic was given, after termination, and behind the end.
     #[track_caller]
     pub fn values(&self) -> Var {
         let mask = self.episodes.value_mask;
-        self.critic.map_or_else(|| mask * 0.0, |critic| mask.select(critic, 0.0))
+        match self.critic {
+            None => mask.full_like(0.0),
+            Some(critic) => mask.select(critic, 0.0),
+        }
     }
 
     /// V(s_0) … V(s_{H−1}) and V(s_1) … V(s_H), `[N, H]` each.
@@ -297,14 +315,19 @@ impl Batch {
     /// Q(s_t, a_t), `[N, H]`. Without an action critic it is V(s_t): then Q does not depend on the action.
     #[track_caller]
     pub fn action_values(&self) -> Var {
-        self.action_critic.map_or_else(|| self.values_here_and_next().0, |[taken, _]| self.on_steps(taken))
+        match self.action_critic {
+            None => self.values_here_and_next().0,
+            Some([taken, _]) => self.on_steps(taken),
+        }
     }
 
     /// Σ_a π_θ(a|s_t) Q(s_t, a), `[N, H + 1]`, a function of θ. Without an action critic it is V(s_t).
     #[track_caller]
     pub fn expected_action_values(&self) -> Var {
-        let mask = self.episodes.value_mask;
-        self.action_critic.map_or_else(|| self.values(), |[_, expected]| mask.select(expected, 0.0))
+        match self.action_critic {
+            None => self.values(),
+            Some([_, expected]) => self.episodes.value_mask.select(expected, 0.0),
+        }
     }
 
     /// δ_t = r_t + γ V(s_{t+1}) − V(s_t), `[N, H]`.
@@ -363,6 +386,22 @@ impl Batch {
     pub fn on_steps(&self, x: Var) -> Var {
         self.episodes.step_mask.select(x, 0.0)
     }
+}
+
+/// Σ_t x_t e^{c_t} over the steps, `[N]`, of x and c `[N, H]`. Where e^c is beyond the range of numbers, 0·∞ and ∞ − ∞ are not
+/// what is meant: all exponents of a trajectory are lowered by what the largest that counts has beyond it, those that do
+/// not count by as much as they need, and the sum is raised again. Nearly always that is by 0.
+#[track_caller]
+fn sum_of_exponentials(x: Var, exponent: Var) -> Var {
+    /// Well below ln(f64::MAX), so that a sum of many terms is finite.
+    const LARGEST: f64 = 600.0;
+    let beyond = exponent.stop_gradient() - LARGEST;
+    // What multiplies 0 does not count.
+    let raised = x.stop_gradient().equal(0.0).select(0.0, beyond).max_axes(&[1]).max(0.0);
+    let lowered = beyond.max(raised.insert_axis(1));
+    let sum = (x * (exponent - lowered).exp()).sum_axes(&[1]);
+    // By a finite factor, so that a sum that is 0 stays so; what is beyond is infinite.
+    sum * raised.min(709.0).exp()
 }
 
 #[track_caller]

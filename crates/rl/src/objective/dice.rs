@@ -53,7 +53,7 @@ impl Estimator for DiceBaseline {
 
     fn formula(&self, batch: &Batch) -> Var {
         let own = -batch.ratio() + 1.0;
-        batch.discounted_sum(batch.rewards() * batch.cumulative_ratio() + own * baseline(batch))
+        batch.importance_weighted_sum(batch.rewards() * batch.discounts()) + batch.discounted_sum(own * baseline(batch))
     }
 }
 
@@ -71,11 +71,11 @@ impl Estimator for DiceMao {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let own = -batch.ratio() + 1.0;
-        let past = -batch.cumulative_ratio_before() + 1.0;
-        let first = own * baseline(batch);
-        let second = own * past * baseline(batch);
-        batch.discounted_sum(batch.rewards() * batch.cumulative_ratio() + first - second)
+        // Σ_t γ^t (W_{t−1} − W_t) b_t summed by parts: no difference of two large weights is left.
+        let (baseline, horizon) = (baseline(batch), batch.episodes.horizon());
+        let next = baseline.slice(1, 1..horizon).pad(1, 0, 1);
+        let weighted = (batch.rewards() + next * batch.gamma() - baseline) * batch.discounts();
+        baseline.at(1, 0) + batch.importance_weighted_sum(weighted)
     }
 }
 
@@ -99,7 +99,7 @@ impl Estimator for DiceCentred {
     fn formula(&self, batch: &Batch) -> Var {
         // Behind a trajectory's end its reward is 0, but the mean is not: it counts there too.
         let rewards = batch.rewards();
-        batch.discounted_sum((rewards - rewards.mean_axes(&[0])) * batch.cumulative_ratio())
+        batch.importance_weighted_sum((rewards - rewards.mean_axes(&[0])) * batch.discounts())
     }
 }
 
@@ -125,12 +125,12 @@ impl Estimator for DiceLeaveOneOut {
         assert!(trajectories >= 2, "dice_leave_one_out: a batch of {trajectories} has no others to take the mean of");
         let rewards = batch.rewards();
         let others = (rewards.sum_axes(&[0]) - rewards) * (1.0 / (trajectories as f64 - 1.0));
-        let ratio = batch.cumulative_ratio();
-        batch.discounted_sum(rewards * ratio + (-ratio + 1.0) * others)
+        batch.importance_weighted_sum((rewards - others) * batch.discounts()) + batch.discounted_sum(others)
     }
 }
 
-/// b(s_0) … b(s_{H−1}), `[N, H]`.
+/// b(s_0) … b(s_{L−1}), `[N, H]`.
+#[track_caller]
 fn baseline(batch: &Batch) -> Var {
-    batch.values_here_and_next().0
+    batch.on_steps(batch.values_here_and_next().0)
 }

@@ -9,6 +9,9 @@ use crate::batch::Batch;
 ///
 /// Unbiased at every order, whatever the critic V; a good one lowers the variance. Jiang & Li 2016; Tang et al. 2021,
 /// eq. 3 (there with a critic of states and actions).
+///
+/// Written out it is V(s_0) + Σ_t γ^t δ_t Π_{k≤t} ρ_k. (Differentiated, the recursion multiplies products of ratios that may
+/// be beyond the range of numbers with what is 0; a sum can leave those out.)
 #[derive(Clone, Copy, Debug)]
 pub struct DoublyRobust;
 
@@ -26,8 +29,7 @@ impl Estimator for DoublyRobust {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let here = batch.values_here_and_next().0;
-        recursion(batch, here, here, batch.values())
+        batch.values().at(1, 0) + batch.importance_weighted_sum(batch.temporal_differences() * batch.discounts())
     }
 }
 
@@ -61,19 +63,11 @@ impl Estimator for DoublyRobustQ {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let expected = batch.expected_action_values();
-        let here = expected.slice(1, 0..batch.episodes.horizon());
-        recursion(batch, here, batch.action_values(), expected)
+        let (expected, horizon) = (batch.expected_action_values(), batch.episodes.horizon());
+        let next = expected.slice(1, 1..horizon + 1) * batch.gamma();
+        let differences = batch.on_steps(batch.rewards() + next - batch.action_values());
+        expected.at(1, 0) + batch.importance_weighted_sum(differences * batch.discounts())
     }
-}
-
-/// v_0 of v_t = `here`_t + ρ_t (r_t + γ v_{t+1} − `baseline`_t), from v_H = `values`_H.
-fn recursion(batch: &Batch, here: Var, baseline: Var, values: Var) -> Var {
-    // A ratio of 0 behind the end lets the recursion start anew from v_L.
-    let ratio = batch.on_steps(batch.ratio());
-    let addend = here + ratio * (batch.rewards() - baseline);
-    let last = values.at(1, batch.episodes.horizon());
-    addend.scan_reverse_from(ratio * batch.gamma(), last, 1).at(1, 0)
 }
 
 /// Doubly robust with ratios cut off, as V-trace has it: v_t = V(s_t) + min(ρ̄, ρ_t) (r_t + γ V(s_{t+1}) − V(s_t)) +

@@ -26,6 +26,6 @@ impl Estimator for ImportanceSampling {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        batch.discounted_sum(batch.rewards() * batch.cumulative_ratio())
+        batch.importance_weighted_sum(batch.rewards() * batch.discounts())
     }
 }

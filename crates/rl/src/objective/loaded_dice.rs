@@ -1,6 +1,7 @@
 //! Loaded DiCE: DiCE with advantages, and two ways to trade bias for variance.
 
 use ad::Var;
+use ndarray::Array1;
 
 use super::{Claim, Estimator, Orders};
 use crate::batch::Batch;
@@ -14,7 +15,7 @@ use crate::batch::Batch;
 /// - λ = τ = 1 ([`UNBIASED`](Self::UNBIASED)): unbiased at every order, the any-order baseline of Mao et al. 2019. All
 ///   derivatives are those of the doubly robust estimate, sample by sample.
 /// - λ < 1 forgets how earlier actions led to later ones: on policy right up to order 1, and at λ = 0 it is LVC. Off policy
-///   its bias is O(‖π − μ‖²).
+///   the value is biased by O(‖π − μ‖²) and the gradient by O(‖π − μ‖).
 /// - τ < 1 trusts the critic: nothing is claimed, unless the critic is exact (the value of the sampling policy), which only
 ///   its user can know; then all is right again at λ = 1.
 /// - Not weighted by γ^t, as surrogates in deep learning are: the derivatives of no value, nothing is claimed for γ < 1.
@@ -56,10 +57,19 @@ impl Estimator for LoadedDice {
 
     fn formula(&self, batch: &Batch) -> Var {
         assert!((0.0..=1.0).contains(&self.lambda), "LoadedDice: λ is {}, but must lie in [0, 1]", self.lambda);
-        let advantages = batch.gae(self.tau);
-        let (with, without) = batch.decayed_ratios(self.lambda);
-        let terms = advantages * (with - without);
-        let sum = if self.gamma_weighted { batch.discounted_sum(terms) } else { terms.sum_axes(&[1]) };
-        batch.values().at(1, 0) + advantages.at(1, 0) + sum
+        let (discount, weights) = if self.gamma_weighted {
+            (batch.gamma(), batch.discounts())
+        } else {
+            (1.0, Array1::ones(batch.episodes.horizon()))
+        };
+        let (advantages, value) = (batch.gae(self.tau), batch.values().at(1, 0));
+        if self.lambda < 1.0 {
+            return value + advantages.at(1, 0) + batch.decayed_weighted_sum(advantages * weights, self.lambda);
+        }
+        // Summed by parts, A_0 + Σ_t γ^t A_t (W_t − W_{t−1}) = Σ_t γ^t (A_t − γ A_{t+1}) W_t: no difference of two large weights is
+        // left. With A_t = δ_t + γτ A_{t+1} it is δ_t that remains at τ = 1.
+        let later = advantages.slice(1, 1..batch.episodes.horizon()).pad(1, 0, 1);
+        let differences = batch.temporal_differences() - later * (discount - batch.gamma() * self.tau);
+        value + batch.importance_weighted_sum(differences * weights)
     }
 }
