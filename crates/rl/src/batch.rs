@@ -150,6 +150,8 @@ pub struct Batch {
     /// Q(s_t, a_t) and Σ_a π_θ(a|s_t) Q(s_t, a).
     action_critic: Option<[Var; 2]>,
     gamma: f64,
+    /// Whether estimators limit derivatives to the orders they claim.
+    limited: bool,
 }
 
 impl Batch {
@@ -159,7 +161,7 @@ impl Batch {
     #[track_caller]
     pub fn new(episodes: Episodes, log_prob: Var, gamma: f64) -> Self {
         expect_shape("log_prob", log_prob, &[episodes.trajectories(), episodes.horizon()]);
-        Self { episodes, log_prob, log_behaviour: None, critic: None, action_critic: None, gamma }
+        Self { episodes, log_prob, log_behaviour: None, critic: None, action_critic: None, gamma, limited: true }
     }
 
     /// The same, sampled by a behaviour policy μ: `log_behaviour` is log μ(a_t|s_t), `[N, H]`.
@@ -209,6 +211,15 @@ impl Batch {
     /// Whether a behaviour policy was given.
     pub fn is_off_policy(&self) -> bool {
         self.log_behaviour.is_some()
+    }
+
+    /// The same, for derivatives beyond what estimators claim.
+    pub(crate) fn without_limits(self) -> Self {
+        Self { limited: false, ..self }
+    }
+
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited
     }
 
     /// γ.

@@ -42,13 +42,13 @@ impl HessianTerms {
         let before = score.cumsum_exclusive(1);
         let weighted = score * weight.insert_axis(2);
         let square = [theta.shape(), theta.shape()].concat();
-        let flat = |x: Var| x.reshape(&[trajectories * horizon, size]);
-        let outer = |a: Var, b: Var| flat(a).t().matmul(flat(b)).reshape(&square);
+        let steps = [trajectories * horizon, size];
+        let (score, before, weighted) = (score.reshape(&steps), before.reshape(&steps), weighted.reshape(&steps));
         Self {
-            h1: outer(weighted, score),
+            h1: weighted.t().matmul(score).reshape(&square),
             h2: (batch.log_prob() * weight).sum().hessian(theta),
-            h12: outer(before, weighted),
-            h12_transposed: outer(weighted, before),
+            h12: before.t().matmul(weighted).reshape(&square),
+            h12_transposed: weighted.t().matmul(before).reshape(&square),
         }
     }
 

@@ -83,6 +83,7 @@ pub trait Estimator: Send + Sync {
     }
 
     /// The formula, for each trajectory, `[N]`.
+    #[track_caller]
     fn formula(&self, batch: &Batch) -> Var;
 
     /// What is differentiated: the formula's mean over trajectories, a scalar. A derivative beyond the claim panics with
@@ -95,85 +96,84 @@ pub trait Estimator: Send + Sync {
     /// The formula for each trajectory, `[N]`, with its derivatives limited as in [`surrogate`](Self::surrogate).
     #[track_caller]
     fn per_trajectory(&self, batch: &Batch) -> Var {
+        let formula = self.formula(batch);
         match self.claim().limit(batch.is_off_policy()) {
-            None => self.formula(batch),
-            Some(order) => {
+            Some(order) if batch.is_limited() => {
                 let advice = "use an estimator that claims that order, or rl::objective::allow_biased to differentiate it \
                               all the same";
-                DerivativeLimit::new(&self.name(), order, advice).apply(self.formula(batch))
+                DerivativeLimit::new(&self.name(), order, advice).apply(formula)
             }
+            _ => formula,
         }
     }
 }
 
-impl<E: Estimator + ?Sized> Estimator for Box<E> {
-    fn name(&self) -> String {
-        (**self).name()
-    }
-    fn claim(&self) -> Claim {
-        (**self).claim()
-    }
-    fn bootstraps(&self) -> bool {
-        (**self).bootstraps()
-    }
-    fn has_action_critic(&self) -> bool {
-        (**self).has_action_critic()
-    }
-    fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
-        (**self).draws(horizon)
-    }
-    fn redrawn(&self, seed: u64) -> Option<Box<dyn Estimator>> {
-        (**self).redrawn(seed)
-    }
-    fn smallest_batch(&self) -> usize {
-        (**self).smallest_batch()
-    }
-    fn formula(&self, batch: &Batch) -> Var {
-        (**self).formula(batch)
-    }
-    fn per_trajectory(&self, batch: &Batch) -> Var {
-        (**self).per_trajectory(batch)
-    }
-}
-
 /// The estimator without its limit: its derivatives of every order can be taken, also those that are known to be biased.
-pub fn allow_biased<E: Estimator + ?Sized>(estimator: &E) -> AllowBiased<'_, E> {
+pub fn allow_biased<E: Estimator + ?Sized>(estimator: &E) -> AllowBiased<&E> {
     AllowBiased(estimator)
 }
 
 /// See [`allow_biased`].
 #[derive(Clone, Copy, Debug)]
-pub struct AllowBiased<'a, E: ?Sized>(&'a E);
+pub struct AllowBiased<E>(E);
 
-impl<E: Estimator + ?Sized> Estimator for AllowBiased<'_, E> {
-    fn name(&self) -> String {
-        self.0.name()
-    }
-    fn claim(&self) -> Claim {
-        self.0.claim()
-    }
-    fn bootstraps(&self) -> bool {
-        self.0.bootstraps()
-    }
-    fn has_action_critic(&self) -> bool {
-        self.0.has_action_critic()
-    }
-    fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
-        self.0.draws(horizon)
-    }
-    fn redrawn(&self, seed: u64) -> Option<Box<dyn Estimator>> {
-        self.0.redrawn(seed)
-    }
-    fn smallest_batch(&self) -> usize {
-        self.0.smallest_batch()
-    }
-    fn formula(&self, batch: &Batch) -> Var {
-        self.0.formula(batch)
-    }
-    fn per_trajectory(&self, batch: &Batch) -> Var {
-        self.0.formula(batch)
-    }
+/// What holds an estimator has all methods of it. One that is missing here would be the trait's default, whatever the
+/// estimator made of it; so clippy is to refuse that.
+macro_rules! holds_an_estimator {
+    ([$($E:tt)*] $Holder:ty, |$holder:ident| $inner:expr, |$batch:ident| $given:expr, |$drawn:ident| $wrapped:expr) => {
+        #[deny(clippy::missing_trait_methods)]
+        impl<$($E)*> Estimator for $Holder {
+            fn name(&self) -> String {
+                let $holder = self;
+                $inner.name()
+            }
+            fn claim(&self) -> Claim {
+                let $holder = self;
+                $inner.claim()
+            }
+            fn bootstraps(&self) -> bool {
+                let $holder = self;
+                $inner.bootstraps()
+            }
+            fn has_action_critic(&self) -> bool {
+                let $holder = self;
+                $inner.has_action_critic()
+            }
+            fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
+                let $holder = self;
+                $inner.draws(horizon).into_iter().map(|(probability, $drawn)| (probability, $wrapped)).collect()
+            }
+            fn redrawn(&self, seed: u64) -> Option<Box<dyn Estimator>> {
+                let $holder = self;
+                $inner.redrawn(seed).map(|$drawn| $wrapped)
+            }
+            fn smallest_batch(&self) -> usize {
+                let $holder = self;
+                $inner.smallest_batch()
+            }
+            fn formula(&self, $batch: &Batch) -> Var {
+                let $holder = self;
+                $inner.formula($given)
+            }
+            fn surrogate(&self, $batch: &Batch) -> Var {
+                let $holder = self;
+                $inner.surrogate($given)
+            }
+            fn per_trajectory(&self, $batch: &Batch) -> Var {
+                let $holder = self;
+                $inner.per_trajectory($given)
+            }
+        }
+    };
 }
+holds_an_estimator!([E: Estimator + ?Sized] &E, |holder| (**holder), |batch| batch, |drawn| drawn);
+holds_an_estimator!([E: Estimator + ?Sized] Box<E>, |holder| (**holder), |batch| batch, |drawn| drawn);
+holds_an_estimator!(
+    [E: Estimator] AllowBiased<E>,
+    |holder| holder.0,
+    |batch| &batch.without_limits(),
+    |drawn| Box::new(AllowBiased(drawn)) as Box<dyn Estimator>
+);
 
 /// The orders of derivative at which an estimator is unbiased. Order 0 is the value itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +182,8 @@ pub struct Claim {
     pub on_policy: Orders,
     /// Sampled by another policy.
     pub off_policy: Orders,
-    /// Off policy, K if the bias is O(‖π − μ‖^{K+1}) at the orders up to K: small where the policies are close.
+    /// Off policy, K if the bias of the m-th derivative is O(‖π − μ‖^{K+1−m}) for m up to K: small where the policies are
+    /// close, but each derivative costs one power ([`off_policy_power`](Self::off_policy_power)).
     pub off_policy_residual: Option<usize>,
 }
 
@@ -206,6 +207,17 @@ impl Claim {
     /// Whether the derivative of this order is claimed to be unbiased.
     pub fn contains(&self, order: usize, off_policy: bool) -> bool {
         if off_policy { self.off_policy } else { self.on_policy }.contains(order)
+    }
+
+    /// The power of ‖π − μ‖ that the bias of the derivative of this order falls with off policy, K + 1 − `order`; nothing where
+    /// none is claimed.
+    ///
+    /// ```
+    /// # use rl::objective::{Estimator, TayPo};
+    /// assert_eq!((0..=3).map(|m| TayPo { order: 2 }.claim().off_policy_power(m)).collect::<Vec<_>>(), [Some(3), Some(2), Some(1), None]);
+    /// ```
+    pub fn off_policy_power(&self, order: usize) -> Option<usize> {
+        self.off_policy_residual.filter(|&last| order <= last).map(|last| last + 1 - order)
     }
 
     /// The highest order of derivative that may be taken without opting in; `None` if every.

@@ -10,8 +10,9 @@ use crate::batch::Batch;
 ///
 /// Tang et al. 2020; Tang et al. 2021, eq. 6, with the advantage in place of Q, which lowers the variance and changes no
 /// expectation. Order 1 is LVC (Rothfuss et al. 2019); with the old policy as the batch's behaviour policy, LVC on π/π_old.
-/// The polynomials are nested exclusive sums, O(K·H). On policy it is unbiased up to order K; off policy its bias is
-/// O(‖π − μ‖^{K+1}). Where no trajectory has more than K steps it is the doubly robust estimate.
+/// The polynomials are nested exclusive sums, O(K·H). On policy it is unbiased up to order K; off policy its value is biased
+/// by O(‖π − μ‖^{K+1}) and its m-th derivative by O(‖π − μ‖^{K+1−m}), the K-th by O(‖π − μ‖). Where no trajectory has more
+/// than K steps it is the doubly robust estimate.
 #[derive(Clone, Copy, Debug)]
 pub struct TayPo {
     /// K, at least 1.
@@ -35,13 +36,15 @@ impl Estimator for TayPo {
         assert!(self.order >= 1, "TayPO: the order must be at least 1");
         let deviation = batch.on_steps(batch.ratio() - 1.0);
         let first = deviation * batch.advantages();
-        let (mut polynomial, mut sum) = (None, None);
-        for _ in 1..self.order {
-            let next = polynomial.map_or(deviation, |before| deviation * before).cumsum_exclusive(1);
-            polynomial = Some(next);
-            sum = Some(sum.map_or(next, |sum| sum + next));
+        if self.order == 1 {
+            return batch.plain_value() + batch.discounted_sum(first);
         }
-        let terms = sum.map_or(first, |sum: Var| first * (sum + 1.0));
-        batch.plain_value() + batch.discounted_sum(terms)
+        let mut polynomial = deviation.cumsum_exclusive(1);
+        let mut sum = polynomial;
+        for _ in 2..self.order {
+            polynomial = (deviation * polynomial).cumsum_exclusive(1);
+            sum = sum + polynomial;
+        }
+        batch.plain_value() + batch.discounted_sum(first * (sum + 1.0))
     }
 }

@@ -110,11 +110,13 @@ impl<T: Real> Categorical<T> {
     }
 
     /// The log-probabilities with 0 for −∞, which a probability of 0 multiplies: 0·(−∞) would be NaN.
+    #[track_caller]
     fn finite(&self) -> Var<T> {
         let taken = self.log_probabilities.greater(T::neg_infinity());
         taken.select(self.log_probabilities, T::zero())
     }
 
+    #[track_caller]
     fn mean_of(&self, x: Var<T>) -> Var<T> {
         let last = self.log_probabilities.shape().len() - 1;
         (self.probabilities() * x).sum_axes(&[last])

@@ -60,6 +60,7 @@ impl<T: Real> Normal<T> {
         points
     }
 
+    #[track_caller]
     fn sum(&self, terms: Var<T>) -> Var<T> {
         let last = self.mean.shape().len().checked_sub(1).expect("Normal: the means need an axis of components");
         terms.sum_axes(&[last])
