@@ -43,7 +43,8 @@ pub fn inner_surrogate<'a>(
         let norm = values.stop_gradient().square().sum().sqrt();
         let critic = values + noise * norm * (1.0 / mdp.states() as f64);
         let earning = Episodes { rewards: episodes.look_up(rewarding.reward), ..episodes };
-        let batch = Batch::new(earning, earning.log_prob(theta), gamma).with_critic(critic.gather(&[episodes.states]));
+        let values = critic.gather(&[episodes.states]);
+        let batch = Batch::new(earning, earning.log_prob(theta), gamma).with_differentiable_critic(values);
         let data = episodes.handles().into_iter().chain(process.handles()).chain([noise.into()]);
         (estimator.surrogate(&batch), data.collect())
     })

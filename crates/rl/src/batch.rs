@@ -174,9 +174,24 @@ impl Batch {
 
     /// The same, with a critic: `values` is V(s_t), `[N, H + 1]`, at the states s_0 … s_H. Its entry at the end of a
     /// truncated trajectory is bootstrapped from; whatever it says after termination counts as 0.
+    ///
+    /// No derivative flows through it, also where it shares parameters with the policy: to an estimator a critic is numbers,
+    /// and claims are about that. [`with_differentiable_critic`](Self::with_differentiable_critic) is the other way.
     #[track_caller]
     #[must_use]
     pub fn with_critic(self, values: Var) -> Self {
+        self.with_differentiable_critic(values.stop_gradient())
+    }
+
+    /// The same, with a critic that is differentiated like all else.
+    ///
+    /// That is right where V is part of the objective, as where rewards r_φ and the critic of r_φ are differentiated by φ; and
+    /// by the policy's own parameters θ if a truncated end is to count V_θ(s_L) as a function of θ, for estimators that V
+    /// cancels out of but for that end (`dr`, `loaded`, LVC, TayPO, those of DiCE). In others, `ad` and `loaded_tau` among
+    /// them, E[∇V_θ] is left over: a bias.
+    #[track_caller]
+    #[must_use]
+    pub fn with_differentiable_critic(self, values: Var) -> Self {
         expect_shape("critic", values, &[self.episodes.trajectories(), self.episodes.horizon() + 1]);
         Self { critic: Some(values), ..self }
     }
@@ -184,6 +199,9 @@ impl Batch {
     /// The same, with a critic of states and actions: `taken` is Q(s_t, a_t), `[N, H]`, and `expected` is
     /// Σ_a π_θ(a|s_t) Q(s_t, a), `[N, H + 1]`. The latter depends on θ, and its derivatives are part of the estimate: give it
     /// as a function of the policy's rows, not as numbers. What either says after termination counts as 0.
+    ///
+    /// Both are differentiated. If Q itself depends on θ, as where it shares parameters with the policy, make both of
+    /// `q.stop_gradient()`; made of Q_θ, both of them, they estimate the value whose truncated end counts Σ_a π_θ Q_θ.
     ///
     /// ```
     /// # use rl::{batch::Batch, mdp::TabularMdp, policy};
@@ -380,7 +398,7 @@ impl Batch {
         all - all.slice(1, n..horizon).pad(1, 0, n) * self.gamma.powi(n as i32)
     }
 
-    /// V̂^μ = V(s_0) + A_0, `[N]`: the value estimate without any ratio. It does not depend on θ.
+    /// V̂^μ = V(s_0) + A_0, `[N]`: the value estimate without any ratio. It does not depend on θ (unless the critic may).
     #[track_caller]
     pub fn plain_value(&self) -> Var {
         self.values().at(1, 0) + self.advantages().at(1, 0)
