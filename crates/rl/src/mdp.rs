@@ -427,7 +427,7 @@ fn positive<'a>(probabilities: impl IntoIterator<Item = &'a f64>) -> impl Iterat
 }
 
 /// An index drawn with these probabilities; never one of probability 0, whatever the rounding.
-fn draw<'a>(probabilities: impl IntoIterator<Item = &'a f64>, rng: &mut impl Rng) -> usize {
+pub(crate) fn draw<'a>(probabilities: impl IntoIterator<Item = &'a f64>, rng: &mut impl Rng) -> usize {
     let mut left: f64 = rng.random();
     let mut last = 0;
     for (i, p) in positive(probabilities) {

@@ -5,13 +5,13 @@
 
 use ad::{Handle, Index, Tape, Var};
 use ndarray::{Array1, ArrayD, Axis, Ix2};
-use rand::{Rng, RngExt};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::batch::Episodes;
 use crate::error::Result;
-use crate::mdp::TabularMdp;
+use crate::mdp::{TabularMdp, draw};
 use crate::policy::softmax;
 use crate::rollout::Rollout;
 
@@ -186,16 +186,9 @@ impl Distribution for Softmax {
         assert!(theta.shape() == [self.outcomes], "sample: θ has shape {:?}, not [{}]", theta.shape(), self.outcomes);
         let theta = theta.clone().into_shape_with_order(self.outcomes).expect("one axis");
         let probabilities = softmax(&theta);
-        let draw = || {
-            let mut left: f64 = rng.random();
-            let above = probabilities.iter().position(|p| {
-                left -= p;
-                left < 0.0
-            });
-            // Rounding may leave a little: then it is the last outcome there is.
-            above.unwrap_or(self.outcomes - 1) as i32
-        };
-        ArrayD::from_shape_simple_fn(vec![samples], draw)
+        let sum = probabilities.sum();
+        assert!((sum - 1.0).abs() < 1e-9, "sample: the probabilities of θ = {theta} sum to {sum}, not to 1");
+        ArrayD::from_shape_simple_fn(vec![samples], || draw(&probabilities, rng) as i32)
     }
 }
 

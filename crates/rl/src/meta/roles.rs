@@ -198,7 +198,7 @@ impl<'a> Roles<'a> {
     /// # Errors
     ///
     /// Those of the data; [`Error::Shape`] unless φ and θ_0 have the shapes recorded; [`Error::NotFinite`] if an inner step
-    /// or the result is not finite; [`Error::Program`] for data that do not fit.
+    /// leads to what is not finite (from what is), or the result is not; [`Error::Program`] for data that do not fit.
     ///
     /// # Panics
     ///
@@ -225,7 +225,10 @@ impl<'a> Roles<'a> {
         for step in 0..steps {
             let [_, gradient] = self.inner.gradient(step, meta, &theta)?;
             let next = &theta + &(gradient * rate);
-            check_finite("theta after inner step", step, &next)?;
+            // What was infinite already is the logit of an action that is never taken.
+            let changed =
+                ndarray::Zip::from(&next).and(&theta).map_collect(|&next, &here| if next == here { 0.0 } else { next });
+            check_finite("theta after inner step", step, &changed)?;
             path.push(std::mem::replace(&mut theta, next));
         }
         let [mut by_meta, mut by_theta] = self.outer.gradient(steps, meta, &theta)?;

@@ -19,6 +19,7 @@
 
 use ad::{DerivativeLimit, Var};
 
+use super::unrolled::{change, evaluates_to};
 use crate::batch::{Batch, Episodes};
 use crate::objective::{Estimator, ImportanceSampling, ScoreFunction};
 use crate::truth::Process;
@@ -114,6 +115,32 @@ impl MetaBatch<'_> {
         points
     }
 
+    /// [`adapt`](Self::adapt) by [`Credit::fixed_data`] or [`Credit::boxed`]. (`#[track_caller]` does not reach through a
+    /// closure, and messages are to name the user's line.)
+    #[track_caller]
+    fn adapted(&self, boxed: bool) -> Vec<Var> {
+        let mut points = vec![self.theta];
+        for step in 0..self.inner.len() {
+            let here = points[step];
+            let batch = self.batch(step, here);
+            let surrogate = if boxed { self.credit.boxed(&batch) } else { self.credit.fixed_data(&batch) };
+            points.push(here + surrogate.grad(here) * self.rate);
+        }
+        points
+    }
+
+    /// [`adapt`](Self::adapt) by [`Credit::fixed_data`]: the update as it is.
+    #[track_caller]
+    pub fn adapt_by_fixed_data(&self) -> Vec<Var> {
+        self.adapted(false)
+    }
+
+    /// [`adapt`](Self::adapt) by [`Credit::boxed`]: its derivative brings in the outer products of scores.
+    #[track_caller]
+    pub fn adapt_boxed(&self) -> Vec<Var> {
+        self.adapted(true)
+    }
+
     /// V(θ′), or its estimate, as a function of θ′, a scalar.
     #[track_caller]
     pub fn value(&self, adapted: Var) -> Var {
@@ -131,8 +158,12 @@ impl MetaBatch<'_> {
     /// Σ_t Σ_{τ ∈ D_t} log p(τ; θ^{t−1}), without the transitions: how likely all inner data is, a scalar.
     #[track_caller]
     pub fn inner_log_prob(&self, points: &[Var]) -> Var {
-        let steps = (0..self.inner.len()).map(|step| self.log_prob(step, points[step]).sum());
-        steps.reduce(|sum, step| sum + step).expect("MetaBatch: no inner step")
+        assert!(!self.inner.is_empty(), "MetaBatch: no inner step");
+        let mut sum = self.log_prob(0, points[0]).sum();
+        for (step, &point) in (0..self.inner.len()).zip(points).skip(1) {
+            sum = sum + self.log_prob(step, point).sum();
+        }
+        sum
     }
 }
 
@@ -143,7 +174,7 @@ impl MetaBatch<'_> {
 /// (Tang 2022, Eq. 8 and Corollary 5: E-MAML without its 1/N). Unbiased for F_N at every order; its variance is Θ(N).
 #[track_caller]
 pub fn score_function(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let points = batch.adapt_by_fixed_data();
     batch.value(points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box()
 }
 
@@ -166,22 +197,24 @@ pub fn sgmrl(batch: &MetaBatch<'_>) -> Var {
 /// already counted, and the scores count it again. (That it is claimed to be unbiased is an error of the paper's Eq. 32.)
 #[track_caller]
 pub fn sgmrl_as_printed(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let points = batch.adapt_by_fixed_data();
     let last = points[batch.inner.len()].stop_gradient();
     let value = batch.value(last);
     let value_gradient = value.grad(last);
     // The products of Eq. 39 from the last step to the first: a ← (I + η H_t) a + V Σ ∇log p.
-    let estimate = (0..batch.inner.len()).rev().fold(value_gradient, |a, step| {
+    let mut estimate = value_gradient;
+    for step in (0..batch.inner.len()).rev() {
+        let a = estimate;
         let here = points[step].stop_gradient();
         let weighted = batch.credit.weighted_log_prob(&batch.batch(step, here));
         let log_prob = batch.log_prob(step, here);
         let along = log_prob.jvp(here, a).stop_gradient();
         let outer_products = (weighted * along).mean().grad(here);
         let curvature = weighted.mean().hvp(here, a);
-        a + (outer_products + curvature) * batch.rate + log_prob.sum().grad(here) * value
-    });
+        estimate = a + (outer_products + curvature) * batch.rate + log_prob.sum().grad(here) * value;
+    }
     // A box of a linear function of θ that is 0 here: with this gradient, and no other derivative that would pass for one.
-    let linear = ((batch.theta - batch.theta.stop_gradient()) * estimate.stop_gradient()).sum();
+    let linear = (change(batch.theta) * estimate.stop_gradient()).sum();
     once("sgmrl_as_printed", value.stop_gradient() + (linear.magic_box() - 1.0))
 }
 
@@ -189,7 +222,7 @@ pub fn sgmrl_as_printed(batch: &MetaBatch<'_>) -> Var {
 /// there, too. Biased for F_N at every N, for the reason of [`sgmrl_as_printed`].
 #[track_caller]
 pub fn sgmrl_boxed(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.boxed(inner));
+    let points = batch.adapt_boxed();
     once("sgmrl_boxed", batch.value(points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box())
 }
 
@@ -201,7 +234,7 @@ pub fn sgmrl_boxed(batch: &MetaBatch<'_>) -> Var {
 /// paper's experiments). Biased for F_N and for F_∞ by what falls with N (at most O(1/√N)); its variance falls with N, too.
 #[track_caller]
 pub fn linearised_score_function(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.boxed(inner));
+    let points = batch.adapt_boxed();
     once("lsf", batch.value(points[points.len() - 1]))
 }
 
@@ -213,24 +246,23 @@ pub fn linearised_score_function(batch: &MetaBatch<'_>) -> Var {
 #[track_caller]
 pub fn linearised_at_exact_update(batch: &MetaBatch<'_>, exact: Var) -> Var {
     assert!(batch.inner.len() == 1, "linearised_at_exact_update: {} inner steps, not one", batch.inner.len());
-    let sampled = batch.adapt(|inner| batch.credit.boxed(inner))[1];
-    once("lsf_at_exact_update", batch.value(exact.stop_gradient() + sampled - sampled.stop_gradient()))
+    let sampled = batch.adapt_boxed()[1];
+    once("lsf_at_exact_update", batch.value(evaluates_to(exact, sampled)))
 }
 
 /// MAML as it is implemented: V(θ^ζ), for one step (I + η H) ∇V(θ′) with H at fixed data (Finn et al. 2017). Biased for F_N
 /// by exactly −E[V(θ′) Σ_i u_i], the score that it lacks; and for F_∞, because H is not the value's Hessian.
 #[track_caller]
 pub fn maml(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let points = batch.adapt_by_fixed_data();
     once("maml", batch.value(points[points.len() - 1]))
 }
 
 /// First-order MAML: ∇V(θ^ζ), as if the update were a constant (Finn et al. 2017). Biased for F_N and for F_∞.
 #[track_caller]
 pub fn first_order_maml(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
-    let update = (points[points.len() - 1] - batch.theta).stop_gradient();
-    once("first_order_maml", batch.value(batch.theta + update))
+    let points = batch.adapt_by_fixed_data();
+    once("first_order_maml", batch.value(evaluates_to(points[points.len() - 1], batch.theta)))
 }
 
 /// E-MAML ("formulation II" of Rothfuss et al. 2019) as it is implemented, with *means* of log-probabilities,
@@ -240,7 +272,7 @@ pub fn first_order_maml(batch: &MetaBatch<'_>) -> Var {
 /// Tang 2022, App. H.2. The 1/N biases it for F_N by −(1 − 1/N) E[V(θ′) Σ_i u_i], which is none for N = 1.
 #[track_caller]
 pub fn emaml(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let points = batch.adapt_by_fixed_data();
     let mean = batch.inner_log_prob(&points) / batch.inner[0].trajectories() as f64;
     once("emaml", batch.value(points[points.len() - 1]) * mean.magic_box())
 }

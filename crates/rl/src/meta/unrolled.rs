@@ -29,5 +29,13 @@ pub fn ascend(theta: Var, steps: usize, rate: f64, mut objective: impl FnMut(usi
 #[track_caller]
 pub fn evaluates_to(value: Var, derivatives: Var) -> Var {
     // θ_h − stop(θ_h) first: it is exactly 0, so that the numbers are those of θ_c to the last bit.
-    value.stop_gradient() + (derivatives - derivatives.stop_gradient())
+    value.stop_gradient() + change(derivatives)
+}
+
+/// θ − stop(θ): 0, with the derivatives of θ. An infinite entry (the logit of an action that is never taken) is held fixed,
+/// because ∞ − ∞ is NaN.
+#[track_caller]
+pub(super) fn change(theta: Var) -> Var {
+    let theta = theta.abs().equal(f64::INFINITY).select(0.0, theta);
+    theta - theta.stop_gradient()
 }
