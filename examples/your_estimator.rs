@@ -72,14 +72,14 @@ fn your_estimator(options: &Options) -> common::Outcome {
 
     // Every pair (and triple) of trajectories of two steps, with its probability, against the exact derivatives.
     let setting = Setting::new(&mdp, &logits, 2, 0.9);
-    let mut lines = String::from("batch,surrogate,order,max_abs_bias,max_abs_truth\n");
+    let mut lines = String::from("batch,surrogate,order,max_abs_bias,max_abs_truth,scale\n");
     for batch in if options.common.quick { 2..=2 } else { 2..=3 } {
         for (name, surrogate) in [("mean", mine as fn(&Batch) -> Var), ("leave_one_out", mine_leaving_one_out)] {
             let report = check_unbiased(surrogate, &setting, 2, batch)?;
             println!("baseline: {name}, batches of {batch}\n{report}");
             for order in &report.orders {
-                let (bias, truth) = (order.max_abs_bias(), order.max_abs_truth());
-                lines += &format!("{batch},{name},{},{bias:e},{truth:e}\n", order.order);
+                let (bias, truth, scale) = (order.max_abs_bias(), order.max_abs_truth(), order.scale);
+                lines += &format!("{batch},{name},{},{bias:e},{truth:e},{scale:e}\n", order.order);
             }
         }
     }

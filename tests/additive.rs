@@ -9,11 +9,11 @@ use ndarray::{Array1, Array2, ArrayD, arr1, array};
 use problem::{ESTIMATORS, Estimator, gradient};
 use rl::additive::{Additive, Data, Distribution, Finite, Gaussian, Reparameterised, Softmax};
 use rl::stream::stream;
-use rl::truth::check_additive;
+use rl::truth::{check_additive, max_abs};
 
 fn largest(x: &ArrayD<f64>) -> f64 {
     assert!(x.iter().all(|x| x.is_finite()), "{x}");
-    x.iter().fold(0.0, |largest, x| largest.max(x.abs()))
+    max_abs(x)
 }
 
 fn assert_equal(a: &ArrayD<f64>, b: &ArrayD<f64>) {
@@ -23,7 +23,7 @@ fn assert_equal(a: &ArrayD<f64>, b: &ArrayD<f64>) {
 
 /// Numbers beside θ.
 fn constant(theta: Var, values: Array2<f64>) -> Var {
-    theta.sum().stop_gradient() * 0.0 + &values
+    theta.sum().full_like(0.0) + &values
 }
 
 /// Two features of each of three outcomes, which depend on θ, `[N, 2]`.
@@ -219,4 +219,17 @@ fn the_estimators_have_the_names_of_the_files() {
     assert_eq!(ESTIMATORS.map(Estimator::name), ["sf", "lsf", "pw"]);
     let same = problem::noise(4, &mut stream(1, 2)) == problem::noise(4, &mut stream(1, 2));
     assert!(same && problem::objective(0.0, 2) == -1.5);
+}
+
+#[test]
+fn an_outcome_of_probability_zero_is_never_drawn_and_no_distribution_is_no_sample() {
+    let theta = arr1(&[0.4, f64::NEG_INFINITY, 0.1]).into_dyn();
+    let drawn = OUTCOMES.sample(&theta, 2000, &mut stream(4, 0));
+    assert!(drawn.iter().all(|&outcome| outcome != 1) && drawn.iter().any(|&outcome| outcome == 2));
+    for theta in [[f64::NAN, 0.0, 0.0], [f64::NEG_INFINITY; 3]] {
+        let theta = arr1(&theta).into_dyn();
+        let sampling = std::panic::AssertUnwindSafe(|| OUTCOMES.sample(&theta, 1, &mut stream(4, 0)));
+        let message = *std::panic::catch_unwind(sampling).unwrap_err().downcast::<String>().unwrap();
+        assert!(message.contains("sum to NaN, not to 1"), "{message}");
+    }
 }

@@ -16,7 +16,7 @@ use rl::objective::{
 };
 use rl::policy::softmax;
 use rl::rollout::Rollout;
-use rl::truth::{Horizon, Report, Setting, check_estimator, check_unbiased, derivatives};
+use rl::truth::{Horizon, Report, Setting, check_estimator, check_unbiased, derivatives, max_abs};
 
 fn small_problem(seed: u64, early_end: bool) -> Problem {
     Problem::new(seed, early_end, 3).unwrap()
@@ -87,17 +87,47 @@ fn taypo_is_exact_where_no_trajectory_is_longer_than_its_order() {
 }
 
 #[test]
-fn off_policy_the_bias_of_taypo_is_of_the_order_it_declares() {
-    // Halving ‖π − μ‖ divides a bias of O(‖π − μ‖^(K+1)) by 2^(K+1).
-    for order in [1, 2, 3] {
-        let bias = |scale: f64| {
-            let problem = small_problem(4, false);
-            let behaviour = &problem.logits + &((&problem.behaviour - &problem.logits) * scale);
-            let setting = Setting::new(&problem.mdp, &problem.logits, 4, 0.9).off_policy(&behaviour);
-            check_estimator(&TayPo { order }, &setting, 0).unwrap().orders[0].max_abs_bias()
-        };
-        let rate = (bias(0.02) / bias(0.01)).log2();
-        assert!((rate - (order as f64 + 1.0)).abs() < 0.1, "TayPO-{order}: rate {rate}");
+fn off_policy_each_derivative_costs_the_bias_one_power_of_the_policies_difference() {
+    // Halving ‖π − μ‖ divides a bias of O(‖π − μ‖^p) by 2^p: p = K + 1 − m of the m-th derivative.
+    let problem = small_problem(4, false);
+    let biases = |estimator: &dyn Estimator, scale: f64, last: usize| -> Vec<f64> {
+        let behaviour = &problem.logits + &((&problem.behaviour - &problem.logits) * scale);
+        let setting = Setting::new(&problem.mdp, &problem.logits, 4, 0.9).off_policy(&behaviour);
+        check_estimator(estimator, &setting, last).unwrap().orders.iter().map(|order| order.max_abs_bias()).collect()
+    };
+    let mut names = Vec::new();
+    for estimator in all() {
+        let claim = estimator.claim();
+        let Some(last) = claim.off_policy_residual else { continue };
+        assert_eq!((claim.off_policy_power(0), claim.off_policy_power(last + 1)), (Some(last + 1), None));
+        let (far, near) = (biases(&*estimator, 0.02, last), biases(&*estimator, 0.01, last));
+        for order in 0..=last {
+            let (rate, power) = ((far[order] / near[order]).log2(), claim.off_policy_power(order).unwrap());
+            assert_eq!(power, last + 1 - order);
+            assert!((rate - power as f64).abs() < 0.05, "{} at order {order}: {rate}, not {power}", estimator.name());
+        }
+        names.push(estimator.name());
+    }
+    assert_eq!(names, ["lvc", "taypo2", "taypo3", "taypo2_subsampled", "loaded_lambda"]);
+}
+
+#[test]
+fn doubly_robust_is_its_recursion_from_the_end() {
+    // v_t = V(s_t) + ρ_t (r_t + γ v_{t+1} − V(s_t)) by a loop over each trajectory, off policy.
+    let problem = small_problem(2, true);
+    let rollout = problem.mdp.sample(&softmax(&problem.behaviour), 5, 40, 7).unwrap();
+    let found = per_sample(&DoublyRobust, 0, true);
+    let critic = [1.7, -0.6];
+    let ratio = softmax(&problem.logits) / softmax(&problem.behaviour);
+    for n in 0..40 {
+        let (length, state) = (rollout.lengths()[n], |t: usize| rollout.states()[[n, t]] as usize);
+        let end = if rollout.terminated()[n] { 0.0 } else { critic[state(length)] };
+        let value = (0..length).rev().fold(end, |next, t| {
+            let here = critic[state(t)];
+            here + ratio[[state(t), rollout.actions()[[n, t]] as usize]]
+                * (rollout.rewards()[[n, t]] + 0.9 * next - here)
+        });
+        approx::assert_relative_eq!(found[[n]], value, max_relative = 1e-13);
     }
 }
 
@@ -118,9 +148,8 @@ fn per_sample(estimator: &dyn Estimator, order: usize, off_policy: bool) -> Arra
 }
 
 fn assert_equal(a: &ArrayD<f64>, b: &ArrayD<f64>) {
-    let (difference, scale) = ((a - b).mapv(f64::abs), a.mapv(f64::abs));
-    let largest = |x: &ArrayD<f64>| x.iter().copied().fold(0.0, f64::max);
-    assert!(largest(&difference) <= 1e-13 * largest(&scale).max(1.0), "they differ by {}", largest(&difference));
+    let difference = max_abs(&(a - b));
+    assert!(difference <= 1e-13 * max_abs(a).max(1.0), "they differ by {difference}");
 }
 
 #[test]
@@ -290,14 +319,14 @@ fn the_mixed_term_is_how_an_action_changes_the_worth_of_later_ones() {
                 let next = process.finite_value(theta_dp.softmax(), gamma, horizon - t - 1, None);
                 let worth = (process.transition.reshape(&[4, 2]).matmul(next)).reshape(&[2, 2]) * gamma;
                 // With no step left the value is 0 whatever θ; the sum keeps it linked.
-                (worth + theta_dp.sum() * 0.0).jacobian(theta_dp).value()
+                (worth + theta_dp.full_like(0.0).select(theta_dp, 0.0).sum()).jacobian(theta_dp).value()
             })
             .collect();
         let score = batch.log_prob().jacobian(theta).reshape(&[horizon, 4]);
         let (states, actions) = (batch.episodes.states.slice(1, 0..horizon), batch.episodes.actions);
         let terms = q_gradients.iter().enumerate().map(|(t, table)| {
             let here = [states.slice(1, t..t + 1), actions.slice(1, t..t + 1)];
-            let gradient = (theta.sum() * 0.0 + table.clone()).gather(&here).reshape(&[1, 4]);
+            let gradient = (theta.sum().full_like(0.0) + table.clone()).gather(&here).reshape(&[1, 4]);
             score.slice(0, t..t + 1).t().matmul(gradient) * gamma.powi(t as i32)
         });
         terms.reduce(|a, b| a + b).unwrap().reshape(&[2, 2, 2, 2])

@@ -17,7 +17,7 @@ use rl::objective::{Estimator, ImportanceSampling, ScoreFunction, TayPo, all, al
 use rl::policy::softmax;
 use rl::rollout::Rollout;
 use rl::stream::stream;
-use rl::truth::{Horizon, derivatives};
+use rl::truth::{Horizon, derivatives, max_abs};
 
 #[path = "../examples/intrinsic_reward/objectives.rs"]
 mod intrinsic;
@@ -47,10 +47,8 @@ fn problem(states: usize, actions: usize, seed: u64) -> (TabularMdp, ArrayD<f64>
 
 /// |a − b| in units of the largest |b|.
 fn relative(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
-    let largest =
-        |x: &ArrayD<f64>| x.iter().fold(0.0, |largest: f64, x| if x.abs() <= largest { largest } else { x.abs() });
     assert_eq!(a.shape(), b.shape());
-    largest(&(a - b)) / largest(b)
+    max_abs(&(a - b)) / max_abs(b)
 }
 
 #[track_caller]
@@ -336,8 +334,7 @@ fn bias(estimator: &dyn Estimator, permutation: &str, trajectories: usize, steps
         total += probability.get();
     }
     assert!((total - 1.0).abs() < 1e-12, "probabilities sum to {total}");
-    let largest = |x: &ArrayD<f64>| x.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
-    (largest(&(&expectation - &truth)), largest(&truth))
+    (max_abs(&(&expectation - &truth)), max_abs(&truth))
 }
 
 #[test]

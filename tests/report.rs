@@ -141,7 +141,7 @@ fn an_estimator_that_never_varies_has_no_signal_to_noise() {
             false
         }
         fn formula(&self, batch: &Batch) -> Var {
-            batch.rewards().sum_axes(&[1]) * 0.0 + 2.0
+            batch.rewards().sum_axes(&[1]).full_like(2.0)
         }
     }
     let report = EstimatorReport::new(&setting(false), &[Fixed], &plan()).unwrap();

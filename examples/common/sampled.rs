@@ -20,6 +20,7 @@ pub struct SampledBias {
     pub claimed: bool,
     pub max_abs_bias: f64,
     pub max_abs_truth: f64,
+    pub relative_bias: f64,
 }
 
 /// 2 states, 2 actions, P ~ Dirichlet(1), two trajectories of `horizon` steps for one inner update of rate 1.
@@ -35,13 +36,15 @@ pub fn sampled_biases(seed: u64, horizon: usize) -> Result<Vec<SampledBias>> {
     let problem = problem(seed, horizon)?;
     let row = |estimator: sampled::MetaEstimator| {
         let report = problem.clone().credit(estimator.credit).check(estimator.surrogate, 1)?;
+        let gradient = &report.orders[1];
         Ok(SampledBias {
             estimator: estimator.name,
             policy: "on",
             order: 1,
             claimed: estimator.unbiased,
-            max_abs_bias: report.orders[1].max_abs_bias(),
-            max_abs_truth: report.orders[1].max_abs_truth(),
+            max_abs_bias: gradient.max_abs_bias(),
+            max_abs_truth: gradient.max_abs_truth(),
+            relative_bias: gradient.relative_bias(),
         })
     };
     sampled::all().into_iter().map(row).collect()

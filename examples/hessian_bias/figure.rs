@@ -103,7 +103,7 @@ pub fn bars(path: &Path, experiment: &Experiment, accuracies: &[Accuracy], exact
     }
     for (n, row) in biases.iter().enumerate() {
         let (colour, size) = (COLOURS[if row.bias.claimed { 2 } else { 4 }], row.bias.max_abs_bias);
-        if size <= crate::common::exact::UNBIASED {
+        if row.bias.vanishes() {
             frame.word(n, "0", colour)?;
         } else {
             frame.bar(n, [0, 1], size.log10(), colour)?;

@@ -1,5 +1,7 @@
 //! What Tang et al. 2021 say of their figure 1 (section 5.1), as claims about paired differences over the MDPs.
 
+use rl::truth::max_abs;
+
 use crate::accuracy::Accuracy;
 use crate::common::claims::Claims;
 
@@ -87,8 +89,7 @@ pub fn of_epsilons(accuracies: &[Accuracy], epsilons: &[f64], samples: usize) ->
 
     let claim = claims.claim("On policy all gradients are equally accurate, except that of step-wise IS");
     for name in ["dr_truncated", "lvc", "taypo2"] {
-        let largest =
-            data.lead("dr", name, (0.0, samples), What::Gradient).iter().fold(0.0, |x: f64, y| x.max(y.abs()));
+        let largest = max_abs(&data.lead("dr", name, (0.0, samples), What::Gradient));
         // One estimate, sample by sample; but for the truncation, up to the 1e-8 in its ratio.
         claim.equal(format!("{name} is DR in every MDP"), largest, 1e-6);
     }
@@ -97,7 +98,7 @@ pub fn of_epsilons(accuracies: &[Accuracy], epsilons: &[f64], samples: usize) ->
     let claim = claims.claim("On policy the first-order Hessian is less accurate than the unbiased ones");
     claim.above("second order above it", &data.lead("taypo2", "lvc", (0.0, samples), What::Hessian));
     claim.above("DR above it", &data.lead("dr", "lvc", (0.0, samples), What::Hessian));
-    let largest = data.lead("dr", "taypo2", (0.0, samples), What::Hessian).iter().fold(0.0, |x: f64, y| x.max(y.abs()));
+    let largest = max_abs(&data.lead("dr", "taypo2", (0.0, samples), What::Hessian));
     claim.equal("second order is DR in every MDP", largest, 1e-6);
     claims
 }

@@ -8,9 +8,9 @@ use rl::error::Result;
 use rl::objective::{DoublyRobust, Estimator, HessianTerms, LoadedDice, ScoreFunction, TayPo, allow_biased};
 use rl::policy::softmax;
 use rl::rollout::Rollout;
-use rl::truth::check_estimator;
+use rl::truth::{check_estimator, max_abs};
 
-use crate::common::exact::{Problem, larger, settings_sized};
+use crate::common::exact::{Problem, settings_sized};
 
 /// An identity in words, its short name, and the largest entry by which its two sides differ.
 pub struct Identity {
@@ -72,9 +72,9 @@ pub fn closed_forms(seed: u64, size: [usize; 2], horizon: usize) -> Result<Vec<I
         };
         let (lvc_hessian, truth) = hessian(&TayPo { order: 1 })?;
         let (ad_hessian, _) = hessian(&ScoreFunction)?;
-        decomposition = larger(decomposition, difference(&term(HessianTerms::sum)?, &truth));
-        lvc = larger(lvc, difference(&(&lvc_hessian - &truth), &-&coupling));
-        ad = larger(ad, difference(&(&ad_hessian - &truth), &-(&coupling + &square)));
+        decomposition = max_abs(&[decomposition, difference(&term(HessianTerms::sum)?, &truth)]);
+        lvc = max_abs(&[lvc, difference(&(&lvc_hessian - &truth), &-&coupling)]);
+        ad = max_abs(&[ad, difference(&(&ad_hessian - &truth), &-(&coupling + &square))]);
     }
     let identity = |name, words, max_abs_error| Identity { name, words, max_abs_error };
     Ok(vec![
@@ -124,7 +124,7 @@ impl Samples {
     fn dr_is_loaded(&self, off_policy: bool) -> f64 {
         let derivative = |estimator: &dyn Estimator, order| self.derivative(estimator, order, off_policy);
         let error = |order| difference(&derivative(&DoublyRobust, order), &derivative(&LoadedDice::UNBIASED, order));
-        (0..=3).map(error).fold(0.0, larger)
+        max_abs(&[0, 1, 2, 3].map(error))
     }
 
     /// With ratios 1 + x d_t for the variable, Loaded DiCE is a polynomial in x; its coefficients are to be the
@@ -137,7 +137,7 @@ impl Samples {
                 let both = |batch: &Batch, theta: Var| {
                     let estimate = if loaded {
                         let ratio = (batch.ratio() - 1.0) * x + 1.0;
-                        let along = Batch::new(batch.episodes, ratio.ln(), GAMMA).off_policy(ratio * 0.0);
+                        let along = Batch::new(batch.episodes, ratio.ln(), GAMMA).off_policy(ratio.full_like(0.0));
                         LoadedDice::UNBIASED.formula(&along.with_critic(batch.values()))
                     } else {
                         let taypo = |order| TayPo { order }.formula(batch);
@@ -151,14 +151,14 @@ impl Samples {
             });
             difference(&polynomial, &loaded)
         };
-        (0..horizon + 2).map(error).fold(0.0, larger)
+        max_abs(&(0..horizon + 2).map(error).collect::<Vec<_>>())
     }
 
     fn gradients_are_equal(&self) -> f64 {
         let others: [&dyn Estimator; 4] =
             [&LoadedDice::UNBIASED, &TayPo { order: 1 }, &TayPo { order: 2 }, &ScoreFunction];
         let dr = self.derivative(&DoublyRobust, 1, false);
-        others.iter().map(|other| difference(&dr, &self.derivative(*other, 1, false))).fold(0.0, larger)
+        max_abs(&others.map(|other| difference(&dr, &self.derivative(other, 1, false))))
     }
 
     fn hessians_of_taypo2_and_dr(&self) -> f64 {
@@ -210,11 +210,11 @@ impl Samples {
         };
         // Any few will do; which, the seed says.
         let first = self.seed as usize % (TRAJECTORIES - 8);
-        Ok((first..first + 8).map(error).fold(0.0, larger))
+        Ok(max_abs(&(first..first + 8).map(error).collect::<Vec<_>>()))
     }
 }
 
 /// The largest entry of |a − b|.
 fn difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
-    (a - b).iter().map(|x| x.abs()).fold(0.0, larger)
+    max_abs(&(a - b))
 }

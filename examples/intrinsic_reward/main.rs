@@ -18,7 +18,7 @@ use rl::objective::{Estimator, allow_biased};
 use rl::policy::softmax;
 use rl::report::Interval;
 use rl::report::lines::{Axis, Line, Panel, picture};
-use rl::truth::Horizon;
+use rl::truth::{Horizon, max_abs};
 
 use common::claims::Claims;
 use common::saved::{Saved, StudyOptions};
@@ -132,7 +132,7 @@ fn intrinsic_reward(mut options: Options) -> common::Outcome {
     std::fs::write(folder.join("intrinsic_reward.svg"), picture(&[panels(&options.samples, &at)])?)?;
     println!("correlation.csv and intrinsic_reward.svg are in {}", folder.display());
 
-    let largest = measured.iter().map(|process| process.difference_after_one_step).fold(0.0, f64::max);
+    let largest = max_abs(&measured.iter().map(|process| process.difference_after_one_step).collect::<Vec<_>>());
     if *check {
         println!();
         claims_of_the_paper(&options.samples, &at, largest).judge()?;
@@ -188,7 +188,7 @@ fn measure(index: usize, options: &Options, programs: &Programs) -> Result<Measu
                 }
                 measured.correlations.push(estimates);
                 let difference = relative_difference(&after_one_step[0], &after_one_step[1]);
-                measured.difference_after_one_step = measured.difference_after_one_step.max(difference);
+                measured.difference_after_one_step = max_abs(&[measured.difference_after_one_step, difference]);
             }
             Ok(measured)
         })
@@ -200,7 +200,9 @@ fn measure(index: usize, options: &Options, programs: &Programs) -> Result<Measu
     let table = |n: usize| [0, 1].map(|e| std::array::from_fn(|k| mean(n, e, k)));
     Ok(Measured {
         correlations: (0..options.samples.len()).map(table).collect(),
-        difference_after_one_step: repeats.iter().map(|repeat| repeat.difference_after_one_step).fold(0.0, f64::max),
+        difference_after_one_step: max_abs(
+            &repeats.iter().map(|repeat| repeat.difference_after_one_step).collect::<Vec<_>>(),
+        ),
     })
 }
 
@@ -216,9 +218,7 @@ fn sample(mdp: &TabularMdp, theta: &ArrayD<f64>, samples: usize, seed: u64) -> R
 }
 
 fn relative_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
-    let largest =
-        |x: &ArrayD<f64>| x.iter().fold(0.0_f64, |largest, x| if x.abs() <= largest { largest } else { x.abs() });
-    largest(&(a - b)) / largest(b).max(f64::MIN_POSITIVE)
+    max_abs(&(a - b)) / max_abs(b).max(f64::MIN_POSITIVE)
 }
 
 fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>, largest: f64) -> Claims {

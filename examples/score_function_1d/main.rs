@@ -12,6 +12,7 @@ use std::path::Path;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use rl::report::lines::picture;
+use rl::truth::max_abs;
 
 use common::claims::Claims;
 use common::saved::{Saved, StudyOptions};
@@ -199,11 +200,10 @@ fn claims(cells: &[Errors], curves: &[Curve]) -> Claims {
     let mut claims = Claims::default();
 
     let scores: Vec<f64> = cells.iter().flat_map(|cell| (0..3).flat_map(|i| z_scores(cell, i))).collect();
-    let largest = scores.iter().fold(0.0_f64, |largest, z| if z.abs() <= largest { largest } else { z.abs() });
     let beyond = scores.iter().filter(|z| z.abs() > 2.0).count();
     claims.claim("Sampled mean squared errors and biases are those of the closed forms").equal(
         format!("largest |z| ({beyond} of {} beyond 2)", scores.len()),
-        largest,
+        max_abs(&scores),
         4.0,
     );
 

@@ -66,8 +66,9 @@ impl Vectors {
         // tr S² is the squared norm of the Gram matrix, whichever way is smaller.
         let gram =
             if centred.nrows() < centred.ncols() { centred.dot(&centred.t()) } else { centred.t().dot(&centred) };
-        let (trace, square) = (gram.diag().sum(), gram.iter().map(|x| x * x).sum::<f64>());
-        let dimensions = if square > 0.0 { trace * trace / square } else { 1.0 };
+        let trace = gram.diag().sum();
+        let square = gram.iter().map(|x| (x / trace).powi(2)).sum::<f64>();
+        let dimensions = if trace > 0.0 { 1.0 / square } else { 1.0 };
         Self { mean_length: mean.dot(&mean).sqrt(), deviations, dimensions }
     }
 
@@ -88,8 +89,9 @@ impl Vectors {
         let quantile = f_quantile(level, self.dimensions, self.dimensions * (self.count() - 1.0));
         let radius = (quantile * of_mean).sqrt();
         Interval {
-            value: (self.mean_length.powi(2) - of_mean).max(0.0).sqrt(),
-            low: (self.mean_length - radius).max(0.0),
+            // A clamp keeps a NaN, as of numbers whose squares are beyond the range of numbers.
+            value: (self.mean_length.powi(2) - of_mean).clamp(0.0, f64::INFINITY).sqrt(),
+            low: (self.mean_length - radius).clamp(0.0, f64::INFINITY),
             high: self.mean_length + radius,
         }
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::objective::{Estimator, allow_biased};
 use crate::stream::stream;
-use crate::truth::{Setting, derivative_or_zero};
+use crate::truth::{Setting, derivative_or_zero, max_abs};
 
 mod figure;
 mod interval;
@@ -145,15 +145,14 @@ impl Row {
 fn alignment(estimate: &[f64], truth: &[f64], centred: bool) -> Option<f64> {
     let mean = |x: &[f64]| if centred { x.iter().sum::<f64>() / x.len() as f64 } else { 0.0 };
     let (m, n) = (mean(estimate), mean(truth));
-    let (mut product, mut square, mut scale, mut largest) = (0.0, 0.0, 0.0, 0.0_f64);
+    let (mut product, mut square, mut scale) = (0.0, 0.0, 0.0);
     for (x, y) in estimate.iter().zip(truth) {
         let (x, y) = (x - m, y - n);
         (product, square, scale) = (product + x * y, square + x * x, scale + y * y);
-        largest = largest.max((y + n).abs());
     }
     // What is left of a constant by rounding is no direction.
-    let nothing = scale.sqrt() <= 1e-13 * largest;
-    (!nothing).then(|| if square > 0.0 { product / (square * scale).sqrt() } else { 0.0 })
+    let nothing = scale.sqrt() <= 1e-13 * max_abs(truth);
+    (!nothing).then(|| if square > 0.0 { product / (square.sqrt() * scale.sqrt()) } else { 0.0 })
 }
 
 /// Both ends from intervals of 97.5 %, so that they hold together in 95 %.

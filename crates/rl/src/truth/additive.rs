@@ -5,7 +5,7 @@ use ad::{Handle, Tape, Var, vmap_many};
 use ndarray::ArrayD;
 
 use super::Report;
-use super::enumeration::derivative_or_zero;
+use super::terms::{derivatives_in_a_row, weighted_sums};
 use super::tuples::{products, tuples};
 use crate::additive::{Additive, Data, Finite, Recorded, Samples};
 use crate::batch::split_leading;
@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 /// use rl::truth::check_additive;
 /// // X is one of three numbers, and what counts is the square of their mean.
 /// let numbers = ndarray::arr1(&[1.0, -2.0, 0.5]);
-/// let feature = |x: ad::Index, theta: ad::Var| (theta * 0.0 + &numbers).gather(&[x]);
+/// let feature = |x: ad::Index, theta: ad::Var| (theta.full_like(0.0) + &numbers).gather(&[x]);
 /// let objective = Additive::new(Softmax { outcomes: 3 }, feature, |mean, _| mean.square());
 /// let theta = ndarray::arr1(&[0.3, -0.1, 0.4]).into_dyn();
 /// let exact = check_additive(&objective, |x, theta| objective.score_function(x, theta), &theta, 2, 2)?;
@@ -57,16 +57,12 @@ where
     let tape = Tape::new();
     let theta = tape.input("theta", theta);
     let all = split_leading(&outcomes.select(&members).record(&tape).handles(), samples);
-    let probability = map(&all, |x| objective.distribution.log_prob(x, theta).sum()).exp() * factors;
-    let value = map(&all, |x| objective.value(x, theta));
-    let surrogate = map(&all, |x| surrogate(x, theta));
-
-    let expectation = (probability.stop_gradient() * surrogate).sum();
-    let truth = (probability * value).sum();
-    let derivatives = |value: Var| (0..=order).map(move |order| derivative_or_zero(value, theta, order));
-    let mut found = ad::evaluate(&derivatives(expectation).chain(derivatives(truth)).collect::<Vec<_>>());
-    let truth = found.split_off(order + 1);
-    Ok(Report::new(found, truth))
+    let factors = tape.constant(factors);
+    let likelihood = |x| objective.distribution.log_prob(x, theta).sum().exp();
+    let surrogates = map(&all, |x| derivatives_in_a_row(surrogate(x, theta), theta, order));
+    let values = map(&all, |x| derivatives_in_a_row(likelihood(x) * objective.value(x, theta), theta, order));
+    let found = weighted_sums(surrogates, map(&all, likelihood) * factors);
+    Ok(Report::evaluate(found, weighted_sums(values, factors), theta, order))
 }
 
 /// A function of the samples of each tuple.

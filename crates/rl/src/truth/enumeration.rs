@@ -1,13 +1,13 @@
 //! Proof by exhaustion: an estimator's expectation, over every batch of trajectories there can be, against the truth.
 
-use std::fmt::{self, Display};
-
 use ad::{Tape, Var};
 use ndarray::{Array1, Array2, ArrayD, s};
 use rayon::prelude::*;
 
+use super::terms::{Sums, derivatives_in_a_row, weighted_sums};
 use super::tuples::{products, tuples};
 use super::value::{Horizon, check_discount, derivatives, derivatives_of};
+use super::verdict::Report;
 use crate::batch::{Batch, Episodes};
 use crate::error::{Error, Result};
 use crate::mdp::TabularMdp;
@@ -106,14 +106,29 @@ impl Setting {
         }
     }
 
+    /// Whether the critics fit.
+    fn check(&self) -> Result<()> {
+        let states = self.mdp.states();
+        let v = self.critic.as_ref().map(|critic| ("critic", critic.view().into_dyn(), vec![states]));
+        let q = self.action_critic.as_ref();
+        let q = q.map(|critic| ("action critic", critic.view().into_dyn(), vec![states, self.mdp.actions()]));
+        for (what, critic, shape) in v.into_iter().chain(q) {
+            check_shape(what, critic.shape(), &shape)?;
+            if let Some(&value) = critic.iter().find(|x| !x.is_finite()) {
+                return Err(Error::NotFinite { what: format!("an entry of the {what}"), value });
+            }
+        }
+        Ok(())
+    }
+
     /// ∇^k V for k from 0 to `order`.
     pub(crate) fn truth(&self, order: usize) -> Result<Vec<ArrayD<f64>>> {
+        self.check()?;
         let (mdp, logits, steps) = (&self.mdp, &self.logits, self.horizon);
         let finite = |terminal: Option<Array1<f64>>| Horizon::Finite { steps, terminal };
         match (self.bootstrap, &self.action_critic) {
             (Bootstrap::ActionCritic, Some(critic)) => {
                 check_discount(mdp, logits, self.gamma, &finite(None))?;
-                check_shape("action critic", critic.shape(), logits.shape())?;
                 Ok(derivatives_of(mdp, logits, order, |tape, process, policy| {
                     let terminal = (policy * tape.constant(critic)).sum_axes(&[1]);
                     process.finite_value(policy, self.gamma, steps, Some(terminal))
@@ -141,30 +156,37 @@ impl Setting {
     /// # Ok::<(), rl::error::Error>(())
     /// ```
     pub fn expectation(&self, quantity: impl FnOnce(&Batch, Var) -> Var) -> Result<ArrayD<f64>> {
-        self.over_batches(1, quantity, |expectation, _| vec![expectation]).map(|mut values| values.swap_remove(0))
+        self.over_batches(1, quantity).map(|[expectation, _]| expectation)
     }
 
-    /// The derivatives of orders 0 … `order` of Σ p(batch)·surrogate(batch) over every `batch`-tuple of trajectories.
-    fn expectations(
-        &self,
-        surrogate: impl FnOnce(&Batch) -> Var,
-        order: usize,
-        batch: usize,
-    ) -> Result<Vec<ArrayD<f64>>> {
-        let derivatives = |expectation: Var, theta: Var| {
-            (0..=order).map(|order| derivative_or_zero(expectation, theta, order)).collect()
+    /// Of the derivatives of orders 0 … `order` of a scalar, the sums over every `batch`-tuple of trajectories.
+    fn sums(&self, scalar: impl FnOnce(&Batch) -> Var, order: usize, batch: usize) -> Result<Sums> {
+        let row = |batch: &Batch, theta| derivatives_in_a_row(scalar(batch), theta, order);
+        Ok(Sums::new(self.over_batches(batch, row)?, self.logits.shape(), order))
+    }
+
+    /// ∇^k V for k from 0 to `order`, and how large the terms are that it is the sum of, one for each trajectory τ:
+    /// ∇^k p_θ(τ) times Σ_t γ^t |r_t| and what the critic says. (The rewards and critics that an estimator adds up may cancel
+    /// within a trajectory, too.)
+    fn truth_with_scale(&self, order: usize) -> Result<Sums> {
+        let size = |batch: &Batch| {
+            let critic = match self.bootstrap {
+                Bootstrap::ActionCritic => {
+                    batch.expected_action_values().abs().sum_axes(&[1]) + batch.action_values().abs().sum_axes(&[1])
+                }
+                _ => batch.values().abs().sum_axes(&[1]),
+            };
+            let last = batch.episodes.horizon() - 1;
+            let size = batch.discounted_sum(batch.rewards().abs()) + critic;
+            (size.stop_gradient() * batch.cumulative_ratio().at(1, last)).mean()
         };
-        self.over_batches(batch, |batch, _| surrogate(batch), derivatives)
+        let scales = self.sums(size, order, 1)?.orders.into_iter().map(|(_, scale)| scale);
+        Ok(Sums { orders: self.truth(order)?.into_iter().zip(scales).collect() })
     }
 
-    /// The values of `results` of (Σ p(batch)·quantity(batch, θ), θ), the sum over every `batch`-tuple of trajectories.
-    /// `results` has to be linear, because it is the sum over parts of the tuples that is given to it.
-    fn over_batches(
-        &self,
-        batch: usize,
-        quantity: impl FnOnce(&Batch, Var) -> Var,
-        results: impl FnOnce(Var, Var) -> Vec<Var>,
-    ) -> Result<Vec<ArrayD<f64>>> {
+    /// Σ p(batch)·quantity(batch, θ) and Σ p(batch)·|quantity(batch, θ)|, the sums over every `batch`-tuple of trajectories.
+    fn over_batches(&self, batch: usize, quantity: impl FnOnce(&Batch, Var) -> Var) -> Result<[ArrayD<f64>; 2]> {
+        self.check()?;
         if batch == 0 {
             return Err(Error::Empty { what: "trajectories in a batch" });
         }
@@ -189,10 +211,7 @@ impl Setting {
         let episodes = rollout.record(&tape);
         let probability = tape.input("probability", &probabilities);
         let quantities = episodes.in_batches(batch).map(|episodes| quantity(&fixed.batch(episodes), fixed.theta));
-        let mut shape = vec![1; quantities.shape().len()];
-        shape[0] = at_a_time;
-        let expectation = (quantities * probability.reshape(&shape)).sum_axes(&[0]);
-        let results = results(expectation, fixed.theta);
+        let results = weighted_sums(quantities, probability);
         let program = tape.compile(episodes.handles().into_iter().chain([probability.into()]), results);
         let parts: Vec<usize> = (0..count).step_by(at_a_time).collect();
         let sums = parts.par_iter().map(|&first| {
@@ -206,7 +225,8 @@ impl Setting {
             sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
             sum
         };
-        Ok(sums.into_iter().reduce(add).expect("at least one trajectory"))
+        let sum = sums.into_iter().reduce(add).expect("at least one trajectory");
+        Ok(sum.try_into().expect("a program of two outputs"))
     }
 }
 
@@ -240,68 +260,6 @@ impl Recorded {
 /// How many batches are held in memory at a time (by each thread), at most.
 const TUPLES_AT_A_TIME: usize = 4096;
 
-/// A surrogate's exact expectations beside the truth.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// One for each order, from 0 on.
-    pub orders: Vec<OrderReport>,
-}
-
-/// One order of a [`Report`].
-#[derive(Clone, Debug)]
-pub struct OrderReport {
-    /// The order of the derivative; 0 is the value.
-    pub order: usize,
-    /// E[∇^k surrogate], of k times θ's shape.
-    pub expectation: ArrayD<f64>,
-    /// ∇^k V.
-    pub truth: ArrayD<f64>,
-}
-
-impl OrderReport {
-    /// The largest entry of |E[∇^k surrogate] − ∇^k V|.
-    pub fn max_abs_bias(&self) -> f64 {
-        max_abs((&self.expectation - &self.truth).iter())
-    }
-
-    /// The largest entry of |∇^k V|.
-    pub fn max_abs_truth(&self) -> f64 {
-        max_abs(self.truth.iter())
-    }
-
-    /// Whether the bias is nothing but rounding: at most 1e-10.
-    pub fn is_unbiased(&self) -> bool {
-        self.max_abs_bias() <= 1e-10
-    }
-}
-
-impl Report {
-    /// Of the derivatives of orders 0, 1, …: their expectations, and the truth.
-    pub(super) fn new(expectations: Vec<ArrayD<f64>>, truth: Vec<ArrayD<f64>>) -> Self {
-        let orders = (0..).zip(expectations).zip(truth);
-        Self { orders: orders.map(|((order, expectation), truth)| OrderReport { order, expectation, truth }).collect() }
-    }
-
-    /// Whether the derivative of this order is unbiased (to 1e-10).
-    ///
-    /// Panics if the report does not go that far.
-    pub fn is_unbiased(&self, order: usize) -> bool {
-        self.orders[order].is_unbiased()
-    }
-}
-
-impl Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "order  largest bias  largest truth")?;
-        for order in &self.orders {
-            let verdict = if order.is_unbiased() { "unbiased" } else { "BIASED" };
-            let (bias, truth) = (order.max_abs_bias(), order.max_abs_truth());
-            writeln!(f, "{:>5}  {bias:>12.3e}  {truth:>13.3e}  {verdict}", order.order)?;
-        }
-        Ok(())
-    }
-}
-
 /// Compares the exact expectations of a surrogate's derivatives, of orders 0 to `order`, with the truth's.
 ///
 /// The surrogate is any function of a [`Batch`]: a user's own, in a test of theirs. Every `batch`-tuple of trajectories is
@@ -329,9 +287,8 @@ pub fn check_unbiased(
     order: usize,
     batch: usize,
 ) -> Result<Report> {
-    let expectations = setting.expectations(surrogate, order, batch)?;
-    let truth = setting.truth(order)?;
-    Ok(Report::new(expectations, truth))
+    let truth = setting.truth_with_scale(order)?;
+    Ok(Report::new(setting.sums(surrogate, order, batch)?, truth))
 }
 
 /// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, against the truth it is
@@ -349,22 +306,15 @@ pub fn check_estimator(estimator: &dyn Estimator, setting: &Setting, order: usiz
     let draws = estimator.draws(setting.horizon);
     let Some(((probability, first), others)) = draws.split_first() else { return check(estimator) };
     let mut report = check(&**first)?;
-    report.orders.iter_mut().for_each(|order| order.expectation *= *probability);
+    for order in &mut report.orders {
+        order.expectation *= *probability;
+        order.scale *= *probability;
+    }
     for (probability, outcome) in others {
         for (sum, order) in report.orders.iter_mut().zip(check(&**outcome)?.orders) {
             sum.expectation.scaled_add(*probability, &order.expectation);
+            sum.scale += probability * order.scale;
         }
     }
     Ok(report)
-}
-
-/// A surrogate whose value does not depend on θ at all has derivatives of 0, which is worth knowing and no error here.
-pub(crate) fn derivative_or_zero(value: Var, theta: Var, order: usize) -> Var {
-    let linked = value + theta.sum() * 0.0;
-    linked.derivative(theta, order)
-}
-
-fn max_abs<'a>(entries: impl Iterator<Item = &'a f64>) -> f64 {
-    // A NaN is no small number: it must not be passed over as `f64::max` does.
-    entries.fold(0.0, |largest, x| if x.abs() <= largest { largest } else { x.abs() })
 }

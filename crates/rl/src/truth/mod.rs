@@ -4,12 +4,15 @@
 mod additive;
 mod enumeration;
 mod sampled_update;
+mod terms;
 mod tuples;
 mod value;
+mod verdict;
 
 pub use additive::check_additive;
-pub(crate) use enumeration::derivative_or_zero;
-pub use enumeration::{OrderReport, Report, Setting, check_estimator, check_unbiased};
+pub use enumeration::{Setting, check_estimator, check_unbiased};
 pub use sampled_update::SampledUpdate;
+pub(crate) use terms::derivative_or_zero;
 pub(crate) use value::check_discount;
 pub use value::{Horizon, Process, derivatives};
+pub use verdict::{OrderReport, ROUNDING, Report, max_abs};

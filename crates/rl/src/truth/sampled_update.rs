@@ -5,7 +5,7 @@ use ad::{Handle, Tape, Var, vmap_many};
 use ndarray::{Array1, Array2, ArrayD};
 
 use super::Report;
-use super::enumeration::derivative_or_zero;
+use super::terms::{derivatives_in_a_row, weighted_sums};
 use super::tuples::{products, tuples};
 use crate::additive::{Finite, Trajectories};
 use crate::batch::{Episodes, split_leading};
@@ -94,19 +94,16 @@ impl SampledUpdate {
     /// those of [`TabularMdp::enumerate`].
     pub fn check(&self, estimator: impl FnOnce(&MetaBatch<'_>) -> Var, order: usize) -> Result<Report> {
         self.on_tape(|problem| {
-            let truth = {
-                let inner = problem.inner_tuples()?;
-                let values = inner.map(problem, |batch| adapted_value(&batch));
-                (inner.probability(problem) * values).sum()
-            };
+            let theta = problem.theta;
+            let inner = problem.inner_tuples()?;
+            let values = inner.map(problem, |batch| {
+                derivatives_in_a_row(inner.likelihood(&batch) * adapted_value(&batch), theta, order)
+            });
             let all = problem.all_tuples()?;
-            let surrogates = all.map(problem, |batch| estimator(&batch));
-            let expectation = (all.probability(problem).stop_gradient() * surrogates).sum();
-            let derivatives =
-                |value: Var| (0..=order).map(move |order| derivative_or_zero(value, problem.theta, order));
-            let mut found = ad::evaluate(&derivatives(expectation).chain(derivatives(truth)).collect::<Vec<_>>());
-            let truth = found.split_off(order + 1);
-            Ok(Report::new(found, truth))
+            let surrogates = all.map(problem, |batch| derivatives_in_a_row(estimator(&batch), theta, order));
+            let found = weighted_sums(surrogates, all.map(problem, |batch| all.likelihood(&batch)) * &all.factors);
+            let truth = weighted_sums(values, problem.tape.constant(&inner.factors));
+            Ok(Report::evaluate(found, truth, theta, order))
         })
     }
 
@@ -119,7 +116,7 @@ impl SampledUpdate {
     pub fn score_term(&self) -> Result<ArrayD<f64>> {
         let report = self.check(
             |batch| {
-                let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+                let points = batch.adapt_by_fixed_data();
                 batch.value(points[points.len() - 1]).stop_gradient() * batch.inner_log_prob(&points).magic_box()
             },
             1,
@@ -149,7 +146,7 @@ impl SampledUpdate {
 
 /// V(θ^ζ) as a function of θ at fixed inner data.
 fn adapted_value(batch: &MetaBatch<'_>) -> Var {
-    let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
+    let points = batch.adapt_by_fixed_data();
     batch.value(points[points.len() - 1])
 }
 
@@ -216,19 +213,16 @@ impl Tuples {
         )
     }
 
-    /// The probability of each tuple as a function of θ, `[tuples]`.
-    fn probability(&self, problem: &OnTape<'_>) -> Var {
-        let log_probability = self.map(problem, |batch| {
-            let points = batch.adapt(|inner| batch.credit.fixed_data(inner));
-            let inner = batch.inner_log_prob(&points);
-            match batch.outer {
-                Outer::Sampled(outer) if self.outer => {
-                    let log_prob = outer.log_prob(points[points.len() - 1]);
-                    inner + outer.step_mask.select(log_prob, 0.0).sum()
-                }
-                _ => inner,
+    /// What the policies contribute to a tuple's probability, a function of θ.
+    fn likelihood(&self, batch: &MetaBatch<'_>) -> Var {
+        let points = batch.adapt_by_fixed_data();
+        let inner = batch.inner_log_prob(&points);
+        match batch.outer {
+            Outer::Sampled(outer) if self.outer => {
+                let log_prob = outer.log_prob(points[points.len() - 1]);
+                (inner + outer.step_mask.select(log_prob, 0.0).sum()).exp()
             }
-        });
-        log_probability.exp() * &self.factors
+            _ => inner.exp(),
+        }
     }
 }

@@ -65,10 +65,10 @@ impl Process {
     pub fn values(&self, policy: Var, gamma: f64, horizon: &Horizon) -> Var {
         match horizon {
             Horizon::Infinite => self.value(policy, gamma),
-            Horizon::Finite { steps, terminal } => {
-                // A constant on the same tape.
-                let terminal = terminal.as_ref().map(|terminal| self.start * 0.0 + terminal);
-                self.finite_value(policy, gamma, *steps, terminal)
+            Horizon::Finite { steps, terminal: None } => self.finite_value(policy, gamma, *steps, None),
+            Horizon::Finite { steps, terminal: Some(terminal) } => {
+                let terminal = self.start.full_like(0.0) + terminal;
+                self.finite_value(policy, gamma, *steps, Some(terminal))
             }
         }
     }
@@ -88,11 +88,15 @@ impl Process {
     #[track_caller]
     pub fn finite_value(&self, policy: Var, gamma: f64, steps: usize, terminal: Option<Var>) -> Var {
         let (transition, reward) = self.under(policy);
-        let last = terminal.unwrap_or(reward * 0.0);
-        (0..steps).fold(last, |value, _| reward + transition.matmul(value) * gamma)
+        let mut value = terminal.unwrap_or(reward.full_like(0.0));
+        for _ in 0..steps {
+            value = reward + transition.matmul(value) * gamma;
+        }
+        value
     }
 
     /// P_π without what ends, `[S, S]`, and r_π, `[S]`.
+    #[track_caller]
     fn under(&self, policy: Var) -> (Var, Var) {
         let going_on = -self.termination + 1.0;
         let transition = (policy.insert_axis(2) * self.transition).sum_axes(&[1]) * going_on;
