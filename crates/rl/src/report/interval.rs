@@ -222,6 +222,13 @@ mod tests {
     }
 
     #[test]
+    fn a_length_whose_square_is_beyond_the_range_of_numbers_is_not_0() {
+        let rows = Array2::from_shape_fn((3, 2), |(i, j)| 1e200 * (1 + i + j) as f64);
+        let length = Vectors::new(rows).length_of_mean(0.95);
+        assert!(length.value.is_nan() && !length.contains(0.0), "{length:?}");
+    }
+
+    #[test]
     fn squared_length_and_variance_add_up_to_the_mean_square() {
         let mut rng = stream(3, 0);
         let rows = Array2::from_shape_fn((15, 4), |_| 2.0 + Distribution::<f64>::sample(&StandardNormal, &mut rng));
