@@ -34,10 +34,12 @@
 //! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
 //! - [`report`]: what an estimator is worth at a number of trajectories, measured beside the truth.
 //! - [`optim`]: SGD and Adam, on the tape and off it.
+//! - [`files`]: results written to disk, whole or not at all.
 
 pub mod additive;
 pub mod batch;
 pub mod error;
+pub mod files;
 pub mod mdp;
 pub mod meta;
 pub mod objective;

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use ndarray::{Array, Array1, Array2, Axis, Dimension, concatenate};
-use ndarray_npy::{ReadNpyError, ReadableElement, WritableElement, read_npy, write_npy};
+use ndarray_npy::{ReadNpyError, ReadableElement, WritableElement, WriteNpyExt, read_npy};
 
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 
 /// N trajectories s_0, a_0, r_0, s_1, …, s_L of at most H steps, 1 ≤ L ≤ H, with states and actions numbered from 0.
 ///
@@ -251,8 +252,8 @@ impl Rollout {
         Self::new(states, actions, rewards, lengths, terminated).map_err(|cause| Error::file(dir, cause))
     }
 
-    /// Writes the rollout as [`Rollout::from_npy`] reads it: all five files, int32, float64 and bool. Makes the folder
-    /// if there is none, and replaces files of these names.
+    /// Writes the rollout as [`Rollout::from_npy`] reads it: all five files, int32, float64 and bool, or none of
+    /// them. Makes the folder if there is none, and replaces files of these names.
     ///
     /// # Errors
     ///
@@ -265,11 +266,13 @@ impl Rollout {
         let dir = dir.as_ref();
         fs::create_dir_all(dir).map_err(|cause| Error::file(dir, cause))?;
         let lengths = self.lengths.iter().map(|&length| i32::try_from(length).expect("a horizon below 2^31"));
-        write(&dir.join("states.npy"), &self.states)?;
-        write(&dir.join("actions.npy"), &self.actions)?;
-        write(&dir.join("rewards.npy"), &self.rewards)?;
-        write(&dir.join("lengths.npy"), &lengths.collect::<Array1<i32>>())?;
-        write(&dir.join("terminated.npy"), &Array1::from(self.terminated.clone()))
+        write_whole([
+            (dir.join("states.npy"), npy(&self.states)),
+            (dir.join("actions.npy"), npy(&self.actions)),
+            (dir.join("rewards.npy"), npy(&self.rewards)),
+            (dir.join("lengths.npy"), npy(&lengths.collect::<Array1<i32>>())),
+            (dir.join("terminated.npy"), npy(&Array1::from(self.terminated.clone()))),
+        ])
     }
 }
 
@@ -314,8 +317,11 @@ fn read_either<A: ReadableElement, B: ReadableElement + Clone, D: Dimension>(
     .map_err(|cause| Error::file(path, cause))
 }
 
-fn write<A: WritableElement, D: Dimension>(path: &Path, array: &Array<A, D>) -> Result<()> {
-    write_npy(path, array).map_err(|cause| Error::file(path, cause))
+/// An array as the contents of a file.
+fn npy<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    array.write_npy(&mut bytes).expect("memory takes all that is written");
+    bytes
 }
 
 fn exists(path: &Path) -> Result<bool> {
@@ -327,6 +333,7 @@ mod tests {
     use std::path::PathBuf;
 
     use ndarray::{ShapeBuilder, array};
+    use ndarray_npy::write_npy;
 
     use super::*;
 

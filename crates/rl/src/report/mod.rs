@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 use crate::objective::{Estimator, allow_biased};
 use crate::stream::stream;
 use crate::truth::{Setting, derivative_or_zero, max_abs};
@@ -227,40 +228,48 @@ impl EstimatorReport {
         self.rows.iter().find(|row| row.estimator == estimator && (row.order, row.samples) == (order, samples))
     }
 
-    /// Writes one line a row, with the ends of each interval behind its value; what is undefined is left empty.
+    /// Writes [`csv`](Self::csv).
     ///
     /// # Errors
     ///
     /// [`Error::File`].
     pub fn to_csv(&self, path: impl AsRef<Path>) -> Result<()> {
-        write(path.as_ref(), &self.csv())
+        write_whole([(path, self.csv())])
     }
 
-    /// Writes the fields of this struct.
+    /// Writes [`json`](Self::json).
     ///
     /// # Errors
     ///
     /// [`Error::File`].
     pub fn to_json(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let text = serde_json::to_string_pretty(self).map_err(|cause| Error::file(path, cause))?;
-        write(path, &(text + "\n"))
+        write_whole([(path, self.json())])
     }
 
-    /// Draws relative errors and cosines against the number of trajectories, for each order above 0.
+    /// Writes [`svg`](Self::svg).
     ///
     /// # Errors
     ///
     /// [`Error::File`].
     pub fn to_svg(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let picture = figure::draw(self).map_err(|cause| Error::file(path, cause.to_string()))?;
-        write(path, &picture)
+        let picture = self.svg().map_err(|cause| Error::file(path, cause.to_string()))?;
+        write_whole([(path, picture)])
     }
-}
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|cause| Error::file(path, cause))
+    /// The fields of this struct.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a struct of numbers and names") + "\n"
+    }
+
+    /// A picture of relative errors and cosines against the number of trajectories, for each order above 0.
+    ///
+    /// # Errors
+    ///
+    /// What the drawing library reports.
+    pub fn svg(&self) -> std::result::Result<String, Box<dyn std::error::Error>> {
+        figure::draw(self)
+    }
 }
 
 impl Plan {

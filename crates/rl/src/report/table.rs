@@ -64,7 +64,8 @@ impl Row {
 const QUANTITIES: [&str; 6] = ["bias", "variance", "mean_squared_error", "cosine", "correlation", "signal_to_noise"];
 
 impl EstimatorReport {
-    pub(super) fn csv(&self) -> String {
+    /// One line a row, with the ends of each interval behind its value; what is undefined is left empty.
+    pub fn csv(&self) -> String {
         let mut header = "estimator,order,samples,claimed,repeats,truth_norm".to_owned();
         for name in QUANTITIES {
             header += &format!(",{name},{name}_low,{name}_high");
