@@ -5,6 +5,8 @@ mod common;
 
 use ad::Tape;
 use clap::Parser;
+use common::options::Common;
+use common::output::Output;
 use ndarray::{Array1, arr1};
 use rand::{RngExt, SeedableRng};
 
@@ -12,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
+    common: Common,
 }
 
 fn main() -> std::process::ExitCode {
@@ -30,23 +32,21 @@ fn first_loss(options: &Options) -> common::Outcome {
     let product = loss.hvp(theta, direction);
     let hessian = loss.hessian(theta);
 
-    println!("loss      {:+.6}", loss.item());
-    println!("gradient  {:+.6}", gradient.value());
-    println!("H·v       {:+.6}", product.value());
-    println!("Hessian\n{:+.6}\n", hessian.value());
+    let mut output = Output::new(options.common.folder("first_loss")?);
+    writeln!(output, "loss      {:+.6}", loss.item());
+    writeln!(output, "gradient  {:+.6}", gradient.value());
+    writeln!(output, "H·v       {:+.6}", product.value());
+    writeln!(output, "Hessian\n{:+.6}\n", hessian.value());
 
     // A program is run again and again, with other values for its inputs.
     let program = tape.compile([theta, direction], [loss, gradient, product]);
-    println!("the same, as a program ({}):\n{program}", program.cost());
+    writeln!(output, "the same, as a program ({}):\n{program}", program.cost());
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(options.common.seed);
     for _ in 0..if options.common.quick { 1 } else { 3 } {
         let at = Array1::from_shape_simple_fn(3, || rng.random_range(-1.0..1.0));
         let results = program.run(&ad::values![at, arr1(&[1.0, 1.0, 1.0])])?;
-        println!("at {at:+.3}: loss {:+.6}, gradient {:+.6}", results[0], results[1]);
+        writeln!(output, "at {at:+.3}: loss {:+.6}, gradient {:+.6}", results[0], results[1]);
     }
-
-    let file = options.common.folder("first_loss")?.join("program.txt");
-    std::fs::write(&file, program.to_string())?;
-    println!("\nthe program is in {}", file.display());
-    Ok(())
+    output.file("program.txt", program.to_string());
+    output.finish(None)
 }

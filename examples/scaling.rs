@@ -7,7 +7,9 @@
 //! The objective is that of workload W1: 20 states, 5 actions, 20 steps. A program goes through the trajectories block by
 //! block, so that beside its inputs it needs the same memory for any number of them.
 
-use std::error::Error;
+#[path = "common/mod.rs"]
+mod common;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,9 @@ use ndarray::{Array, Array1, Array2};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use common::options::{List, increasing, whole};
+use common::output::print;
+
 const STATES: usize = 20;
 const ACTIONS: usize = 5;
 const HORIZON: usize = 20;
@@ -24,39 +29,40 @@ const GAMMA: f64 = 0.8;
 
 /// Time and memory of a DiCE Hessian-vector product against the number of trajectories.
 #[derive(Parser)]
-struct Arguments {
-    /// Numbers of trajectories, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000")]
-    samples: Vec<usize>,
+struct Options {
+    /// Numbers of trajectories, separated by commas, in increasing order.
+    #[arg(long, default_value = "1000,10000,100000,1000000", value_parser = increasing(whole(1..=1_000_000_000)))]
+    samples: List<usize>,
     /// The seed of the trajectories.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let Arguments { samples, seed } = Arguments::parse();
-    println!("trajectories   inputs MB   beside them MB   process MB   time ms   ns per step");
-    for n in samples {
-        if n == 0 {
-            return Err("--samples: a mean needs at least one trajectory".into());
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    common::run(|| scaling(&options))
+}
+
+fn scaling(options: &Options) -> common::Outcome {
+    print("trajectories   inputs MB   beside them MB   process MB   time ms   ns per step\n")?;
+    for &n in &options.samples.0 {
+        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let data = Data::random(n, &mut rng);
         let program = data.hvp();
         let time = data.time(&program)?;
         let beside = program.cost().peak_memory - data.bytes();
-        println!(
-            "{n:>12} {:>11.1} {:>16.2} {:>12} {:>9.2} {:>13.2}",
+        print(&format!(
+            "{n:>12} {:>11.1} {:>16.2} {:>12} {:>9.2} {:>13.2}\n",
             megabytes(data.bytes()),
             megabytes(beside),
             peak_of_process().map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", megabytes(bytes))),
             time.as_secs_f64() * 1e3,
             time.as_secs_f64() * 1e9 / (n * HORIZON) as f64
-        );
+        ))?;
     }
-    println!(
-        "beside them: what the program holds at once beyond its inputs; process: the peak of the whole process so far"
-    );
+    print(
+        "beside them: what the program holds at once beyond its inputs; process: the peak of the whole process so far\n",
+    )?;
     Ok(())
 }
 

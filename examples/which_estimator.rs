@@ -16,35 +16,38 @@ use rl::report::{EstimatorReport, Plan};
 use rl::stream::stream;
 use rl::truth::{Horizon, Setting, derivatives};
 
+use common::options::{Common, List, increasing, real, whole};
+use common::output::Output;
+
 /// The error of every estimator's gradient and Hessian, by number of trajectories.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
+    common: Common,
     /// The number of states.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = whole(1..=1000))]
     states: usize,
-    /// The number of actions.
-    #[arg(long, default_value_t = 3)]
+    /// The number of actions. (With one there is nothing to estimate.)
+    #[arg(long, default_value_t = 3, value_parser = whole(2..=1000))]
     actions: usize,
     /// The number of steps of a trajectory.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = whole(1..=10_000))]
     horizon: usize,
     /// γ.
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, value_parser = real(0.0..=1.0))]
     gamma: f64,
     /// Off policy, how far the logits of the sampling policy are from the policy's: the size of normal noise.
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.3, value_parser = real(0.0..=10.0))]
     distance: f64,
     /// The size of the noise on the critic, beside the size of the exact values.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, value_parser = real(0.0..=1000.0))]
     noise: f64,
-    /// The numbers of trajectories, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "10,30,100,300,1000")]
-    samples: Vec<usize>,
-    /// How many independent estimates of each.
-    #[arg(long, default_value_t = 100)]
-    repeats: usize,
+    /// The numbers of trajectories, separated by commas, in increasing order [default: 10,30,100,300,1000; --quick: 10,100].
+    #[arg(long, value_parser = increasing(whole(1..=1_000_000)))]
+    samples: Option<List<usize>>,
+    /// How many independent estimates of each [default: 100; --quick: 20].
+    #[arg(long, value_parser = whole(2..=1_000_000))]
+    repeats: Option<usize>,
     /// Only these, by their names, separated by commas.
     #[arg(long, value_delimiter = ',')]
     estimators: Option<Vec<String>>,
@@ -55,40 +58,40 @@ struct Options {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| which_estimator(options))
+    common::run(|| which_estimator(&options))
 }
 
-fn which_estimator(mut options: Options) -> common::Outcome {
-    if options.common.quick {
-        (options.samples, options.repeats) = (vec![10, 100], options.repeats.min(20));
-    }
-    let estimators = estimators(&options)?;
-    let folder = options.common.folder("which_estimator")?;
+fn which_estimator(options: &Options) -> common::Outcome {
+    let (samples, repeats) =
+        if options.common.quick { (vec![10, 100], 20) } else { (vec![10, 30, 100, 300, 1000], 100) };
     let plan = Plan {
         orders: vec![1, 2],
-        samples: options.samples.clone(),
-        repeats: options.repeats,
+        samples: options.samples.clone().map_or(samples, |given| given.0),
+        repeats: options.repeats.unwrap_or(repeats),
         seed: options.common.seed,
     };
-    println!(
+    let estimators = estimators(options)?;
+    let mut output = Output::new(options.common.folder("which_estimator")?);
+    writeln!(
+        output,
         "{} states, {} actions, {} steps, γ = {}; error √E‖ĝ − g‖² / ‖g‖ from {} repeats (1 is as wrong as an estimate of 0):",
-        options.states, options.actions, options.horizon, options.gamma, options.repeats
+        options.states, options.actions, options.horizon, options.gamma, plan.repeats
     );
     for (policy, off_policy) in [("on", false), ("off", true)] {
         let spinner = ProgressBar::new_spinner().with_message(format!("measuring, {policy} policy"));
         spinner.enable_steady_tick(std::time::Duration::from_millis(200));
-        let report = EstimatorReport::new(&setting(&options, off_policy)?, &estimators, &plan)?;
+        let report = EstimatorReport::new(&setting(options, off_policy)?, &estimators, &plan)?;
         spinner.finish_and_clear();
-        print(&report, &options, policy, &estimators);
+        print(&mut output, &report, &plan, policy, &estimators);
         if options.full {
-            println!("\n{report}");
+            writeln!(output, "\n{report}");
         }
-        report.to_csv(folder.join(format!("{policy}_policy.csv")))?;
-        report.to_json(folder.join(format!("{policy}_policy.json")))?;
-        report.to_svg(folder.join(format!("{policy}_policy.svg")))?;
+        output.file(&format!("{policy}_policy.csv"), report.csv());
+        output.file(&format!("{policy}_policy.json"), report.json());
+        output.file(&format!("{policy}_policy.svg"), report.svg()?);
     }
-    println!("\n* claims to be unbiased.  {{on,off}}_policy.{{csv,json,svg}} are in {}", folder.display());
-    Ok(())
+    writeln!(output, "\n* claims to be unbiased.");
+    output.finish(None)
 }
 
 fn estimators(options: &Options) -> Result<Vec<Box<dyn Estimator>>, String> {
@@ -123,13 +126,13 @@ fn setting(options: &Options, off_policy: bool) -> Result<Setting, rl::error::Er
 }
 
 /// A row for each estimator, and a column for each order and number of trajectories; the least of each column in bold.
-fn print(report: &EstimatorReport, options: &Options, policy: &str, estimators: &[Box<dyn Estimator>]) {
-    println!();
+fn print(output: &mut Output, report: &EstimatorReport, plan: &Plan, policy: &str, estimators: &[Box<dyn Estimator>]) {
+    writeln!(output);
     let columns: Vec<(usize, usize)> =
-        [1, 2].into_iter().flat_map(|order| options.samples.iter().map(move |&samples| (order, samples))).collect();
-    let cells = |cells: Vec<String>| println!("| {} |", cells.join(" | "));
+        [1, 2].into_iter().flat_map(|order| plan.samples.iter().map(move |&samples| (order, samples))).collect();
+    let mut cells = |cells: Vec<String>| writeln!(output, "| {} |", cells.join(" | "));
     let title = |&(order, samples): &(usize, usize)| {
-        if samples == options.samples[0] {
+        if samples == plan.samples[0] {
             format!("{}, N = {samples}", ["", "gradient", "Hessian"][order])
         } else {
             samples.to_string()

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use ad::{Tape, Var};
 use clap::Parser;
+use common::options::Common;
+use common::output::Output;
 use ndarray::{Array2, Array3, arr2, array};
 use rl::batch::Batch;
 use rl::mdp::TabularMdp;
@@ -19,12 +21,13 @@ use rl::truth::{Setting, check_unbiased};
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
+    common: Common,
     /// The folder with states.npy, actions.npy, rewards.npy and perhaps lengths.npy and terminated.npy.
     #[arg(long, value_name = "DIR", default_value = "examples/data/rollout")]
     rollout: PathBuf,
-    /// Write a rollout to that folder first, sampled with --seed from the process that this example checks with.
-    #[arg(long)]
+    /// Take a rollout that is sampled with --seed from the process that this example checks with, and written to the folder
+    /// `rollout` in that of --out.
+    #[arg(long, conflicts_with = "rollout")]
     sample: bool,
 }
 
@@ -50,16 +53,21 @@ fn mine_leaving_one_out(batch: &Batch) -> Var {
 
 fn your_estimator(options: &Options) -> common::Outcome {
     let (mdp, logits) = process()?;
+    let folder = options.common.folder("your_estimator")?;
+    let mut data = options.rollout.clone();
     if options.sample {
-        mdp.sample(&softmax(&logits), 5, 200, options.common.seed)?.to_npy(&options.rollout)?;
+        data = folder.path.join("rollout");
+        mdp.sample(&softmax(&logits), 5, 200, options.common.seed)?.to_npy(&data)?;
     }
-    let rollout = Rollout::from_npy(&options.rollout)?;
+    let rollout = Rollout::from_npy(&data)?;
     rollout.check_within(mdp.states(), mdp.actions())?;
-    println!(
+    let mut output = Output::new(folder);
+    writeln!(
+        output,
         "{} trajectories of up to {} steps from {}\n",
         rollout.trajectories(),
         rollout.horizon(),
-        options.rollout.display()
+        data.display()
     );
 
     let tape = Tape::new();
@@ -67,29 +75,28 @@ fn your_estimator(options: &Options) -> common::Outcome {
     let episodes = rollout.record(&tape);
     let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);
     let surrogate = mine(&batch);
-    println!("gradient\n{:+.4}\n", surrogate.grad(theta).value());
-    println!("Hessian\n{:+.4}\n", surrogate.hessian(theta).reshape(&[4, 4]).value());
+    writeln!(output, "gradient\n{:+.4}\n", surrogate.grad(theta).value());
+    writeln!(output, "Hessian\n{:+.4}\n", surrogate.hessian(theta).reshape(&[4, 4]).value());
 
     // Every pair (and triple) of trajectories of two steps, with its probability, against the exact derivatives.
     let setting = Setting::new(&mdp, &logits, 2, 0.9);
-    let mut lines = String::from("batch,surrogate,order,max_abs_bias,max_abs_truth,scale\n");
+    let mut rows = Vec::new();
     for batch in if options.common.quick { 2..=2 } else { 2..=3 } {
         for (name, surrogate) in [("mean", mine as fn(&Batch) -> Var), ("leave_one_out", mine_leaving_one_out)] {
             let report = check_unbiased(surrogate, &setting, 2, batch)?;
-            println!("baseline: {name}, batches of {batch}\n{report}");
+            writeln!(output, "baseline: {name}, batches of {batch}\n{report}");
             for order in &report.orders {
-                let (bias, truth, scale) = (order.max_abs_bias(), order.max_abs_truth(), order.scale);
-                lines += &format!("{batch},{name},{},{bias:e},{truth:e},{scale:e}\n", order.order);
+                let numbers = [order.max_abs_bias(), order.max_abs_truth(), order.scale].map(|x| format!("{x:e}"));
+                rows.push([batch.to_string(), name.to_owned(), order.order.to_string()].into_iter().chain(numbers));
             }
         }
     }
-    println!(
+    writeln!(
+        output,
         "A batch mean shrinks every derivative by 1 − 1/n. (The value is centred away, so order 0 means nothing here.)"
     );
-    let file = options.common.folder("your_estimator")?.join("check.csv");
-    std::fs::write(&file, lines)?;
-    println!("\nthe numbers are in {}", file.display());
-    Ok(())
+    output.table("check.csv", &["batch", "surrogate", "order", "max_abs_bias", "max_abs_truth", "scale"], rows);
+    output.finish(None)
 }
 
 /// Two states, two actions; 30 % of arrivals in state 1 end the episode.

@@ -1,4 +1,5 @@
-//! The studies of papers: the same bits at any number of threads, and after a run that was ended and resumed.
+//! The studies of papers: the same bits at any number of threads, and after a run that was ended and resumed. What is saved on
+//! the way belongs to one run at a time, and is believed only if it is whole and of the same run.
 
 #[path = "../examples/hessian_bias/accuracy.rs"]
 #[allow(dead_code, reason = "the example prints more of it")]
@@ -15,19 +16,42 @@ mod meta_gradients;
 #[allow(dead_code, reason = "the example prints more of it")]
 mod problem;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use accuracy::Experiment;
-use common::saved::Saved;
+use common::output::Folder;
+use common::saved::{Before, Saved};
 use indicatif::ProgressBar;
 use meta_gradients::{Cell, Study};
 use rl::meta::Permutation;
 
-/// A folder of its own for each test.
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("studies-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+/// A folder of its own for each test, deleted in the end.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("studies-{name}-{}", std::process::id())))
+    }
+
+    fn open(&self, settings: &str, before: Before) -> Result<Saved, String> {
+        let folder = Folder::open(self.0.clone())?;
+        Saved::open(&folder, settings, before).map_err(|error| error.to_string())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("finished.txt")
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.file()).unwrap()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
@@ -61,52 +85,194 @@ fn learning() -> Vec<Vec<f64>> {
 
 #[test]
 fn studies_have_the_same_bits_at_any_number_of_threads() {
-    let folder = folder("threads");
-    let new = || Saved::open(&folder, "threads", false).unwrap();
+    let folder = Temporary::new("threads");
+    let new = || folder.open("threads", Before::Delete).unwrap();
     assert_eq!(with_threads(1, || meta_gradients(&new())), with_threads(3, || meta_gradients(&new())));
     assert_eq!(with_threads(1, || accuracies(&new())), with_threads(3, || accuracies(&new())));
     assert_eq!(with_threads(1, learning), with_threads(3, learning));
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
 fn a_study_that_was_ended_goes_on_to_the_same_bits() {
-    let folder = folder("resumed");
-    let file = folder.join("finished.txt");
+    let folder = Temporary::new("resumed");
     for study in [meta_gradients, accuracies] {
-        let whole = study(&Saved::open(&folder, "settings", false).unwrap());
-        let text = std::fs::read_to_string(&file).unwrap();
+        let whole = study(&folder.open("settings", Before::Delete).unwrap());
+        let text = folder.text();
         // One part is finished, and of the next only half is written.
         let first = text.match_indices('\n').nth(1).unwrap().0 + 1;
         let next = text[first..].find('\n').unwrap() / 2;
-        std::fs::write(&file, &text[..first + next]).unwrap();
-        assert_eq!(study(&Saved::open(&folder, "settings", true).unwrap()), whole);
+        std::fs::write(folder.file(), &text[..first + next]).unwrap();
+        assert_eq!(study(&folder.open("settings", Before::Resume).unwrap()), whole);
         // All is in the file again, in whatever order.
         let sorted = |text: &str| {
-            let names = text.lines().skip(1).map(|line| line.split(' ').next().unwrap().to_owned());
+            let names = text.lines().skip(1).map(|line| line.split(' ').nth(1).unwrap().to_owned());
             let mut names: Vec<String> = names.collect();
             names.sort();
             names
         };
-        assert_eq!(sorted(&std::fs::read_to_string(&file).unwrap()), sorted(&text));
+        assert_eq!(sorted(&folder.text()), sorted(&text));
     }
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
 fn what_is_saved_is_read_and_not_computed_again() {
-    let folder = folder("saved");
+    let folder = Temporary::new("saved");
     let numbers = vec![0.1 + 0.2, -0.0, f64::MIN_POSITIVE / 4.0, f64::INFINITY, 1e300, f64::NAN];
-    let saved = Saved::open(&folder, "settings", false).unwrap();
+    let saved = folder.open("settings", Before::Ask).unwrap();
     saved.part("3,4", || Ok(numbers.clone())).unwrap();
     drop(saved);
-    let again = Saved::open(&folder, "settings", true).unwrap().part("3,4", || unreachable!()).unwrap();
+    let again = folder.open("settings", Before::Resume).unwrap().part("3,4", || unreachable!()).unwrap();
     assert!(numbers.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()));
-
-    let other = Saved::open(&folder, "other settings", true).err().unwrap().to_string();
-    assert!(other.contains("finished.txt") && other.contains("a run with other options"), "{other}");
-    // Without being asked to resume, it begins anew.
-    let new = Saved::open(&folder, "other settings", false).unwrap();
+    let new = folder.open("other settings", Before::Delete).unwrap();
     assert_eq!(new.part("3,4", || Ok(vec![1.0])).unwrap(), [1.0]);
-    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_folder_belongs_to_one_run_at_a_time() {
+    let folder = Temporary::new("lock");
+    let first = Folder::open(folder.0.clone()).unwrap();
+    let message = Folder::open(folder.0.join(".")).err().unwrap();
+    assert!(message.starts_with("another run is writing to the folder"), "{message}");
+    assert!(message.contains(folder.0.to_str().unwrap()) && message.contains("--out"), "{message}");
+    drop(first);
+    // The lock's file is still there, as after a process that was killed.
+    assert!(folder.0.join(".lock").exists());
+    Folder::open(folder.0.clone()).unwrap();
+}
+
+/// Three parts, saved.
+fn three_parts(folder: &Temporary) -> Saved {
+    let saved = folder.open("settings of seed 3", Before::Delete).unwrap();
+    for (name, numbers) in three() {
+        saved.part(name, || Ok(numbers)).unwrap();
+    }
+    saved
+}
+
+fn three() -> BTreeMap<&'static str, Vec<f64>> {
+    BTreeMap::from([("a", vec![1.25, -3.0]), ("b", vec![1e-7]), ("c", vec![4.5, 6.25, 0.1])])
+}
+
+#[test]
+fn finished_parts_are_not_deleted_without_a_word() {
+    let folder = Temporary::new("asked");
+    three_parts(&folder);
+    let text = folder.text();
+    for settings in ["settings of seed 3", "settings of seed 4"] {
+        let message = folder.open(settings, Before::Ask).err().unwrap();
+        for words in ["finished.txt", "3 parts", "settings of seed 3", "--resume", "--fresh"] {
+            assert!(message.contains(words), "{words}: {message}");
+        }
+        assert_eq!(folder.text(), text);
+    }
+    // What nobody can read may be somebody's.
+    std::fs::write(folder.file(), "my notes\n").unwrap();
+    for before in [Before::Ask, Before::Resume] {
+        let message = folder.open("settings of seed 3", before).err().unwrap();
+        assert!(message.contains("--fresh"), "{message}");
+        assert_eq!(folder.text(), "my notes\n");
+    }
+    // Where results are made of them, they are gone, and the next run begins anew.
+    three_parts(&folder).delete().unwrap();
+    let new = folder.open("settings of seed 4", Before::Resume).unwrap();
+    assert!(new.notes[0].starts_with("nothing to resume in "), "{:?}", new.notes);
+    assert_eq!(new.part("a", || Ok(vec![7.0])).unwrap(), [7.0]);
+}
+
+#[test]
+fn parts_of_another_run_are_refused() {
+    let folder = Temporary::new("other");
+    three_parts(&folder);
+    let text = folder.text();
+    let message = folder.open("settings of seed 4", Before::Resume).err().unwrap();
+    for words in ["another run", "settings of seed 3", "settings of seed 4", "--fresh"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    // As if by another version of the program, or by two runs at once: one line of the other's, or its first one.
+    std::fs::remove_file(folder.file()).unwrap();
+    drop(folder.open("settings of seed 4", Before::Ask).unwrap().part("d", || Ok(vec![2.0])).unwrap());
+    let mixed = text.clone() + folder.text().lines().last().unwrap() + "\n";
+    let behind = folder.text().lines().next().unwrap().to_owned() + &text[text.find('\n').unwrap()..];
+    for found in [mixed, behind] {
+        std::fs::write(folder.file(), &found).unwrap();
+        let message = folder.open("settings of seed 3", Before::Resume).err().unwrap();
+        assert!(message.contains("another run") && message.contains("--fresh"), "{message}");
+        assert_eq!(folder.text(), found);
+    }
+}
+
+/// Which of the three parts are computed again if the file is as given, each with a note that names the file, and that all are
+/// right in the end.
+#[track_caller]
+fn computed_again(folder: &Temporary, found: &[u8]) -> Vec<&'static str> {
+    std::fs::write(folder.file(), found).unwrap();
+    let mut again = Vec::new();
+    let saved = folder.open("settings of seed 3", Before::Resume).unwrap();
+    assert!(saved.notes.iter().all(|note| note.starts_with(folder.file().to_str().unwrap())), "{:?}", saved.notes);
+    let notes = saved.notes.clone();
+    for (name, numbers) in three() {
+        let part = saved.part(name, || {
+            again.push(name);
+            Ok(numbers.clone())
+        });
+        assert_eq!(part.unwrap(), numbers);
+    }
+    assert!(again.is_empty() || !notes.is_empty(), "{again:?} without a note");
+    // The damage is gone.
+    assert!(folder.open("settings of seed 3", Before::Resume).unwrap().notes.is_empty());
+    assert_eq!(folder.text().lines().count(), 4);
+    again
+}
+
+#[test]
+fn damaged_parts_are_computed_again() {
+    let folder = Temporary::new("damaged");
+    three_parts(&folder);
+    let text = folder.text();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let [run, a, b, c] = lines[..] else { panic!("{text}") };
+    let cases = [
+        ("nothing", text.clone(), vec![]),
+        ("a digit is another", [run, a, &b.replace("1e-7", "2e-7"), c].concat(), vec!["b"]),
+        ("a number is missing", [run, &a.replace(" -3e0", ""), b, c].concat(), vec!["a"]),
+        ("a name is another's", [run, &a.replace(" a ", " b "), b, c].concat(), vec!["a"]),
+        ("a part is listed twice", [run, a, b, c, b].concat(), vec!["b"]),
+        ("two lines are one", [run, a.trim_end(), b, c].concat(), vec!["a", "b"]),
+        ("two lines are one, with a space", [run, a.trim_end(), " ", b, c].concat(), vec!["a", "b"]),
+        ("the last line is cut", text[..text.len() - 9].to_owned(), vec!["c"]),
+        ("the last line's end is missing", text.trim_end().to_owned(), vec!["c"]),
+        ("the first line is damaged", [&run.replace("seed 3", "seed 5"), a, b, c].concat(), vec![]),
+        ("the first line is missing", [a, b, c].concat(), vec![]),
+        ("the first part is cut", text[..run.len() + 9].to_owned(), vec!["a", "b", "c"]),
+        ("an empty line", [run, a, "\n", b, c].concat(), vec![]),
+    ];
+    for (what, found, again) in cases {
+        assert_eq!(computed_again(&folder, found.as_bytes()), again, "{what}");
+    }
+    std::fs::write(folder.file(), [run, a, &b.replace("1e-7", "2e-7"), c, c].concat()).unwrap();
+    let notes = folder.open("settings of seed 3", Before::Resume).unwrap().notes;
+    let [damaged, twice] = &notes[..] else { panic!("{notes:?}") };
+    assert!(damaged.ends_with("finished.txt: line 3 is damaged; part b is computed again"), "{damaged}");
+    assert!(twice.ends_with("finished.txt: part c is listed twice; it is computed again"), "{twice}");
+
+    let mut bytes = text.clone().into_bytes();
+    bytes[run.len() + 20] = 0xFF;
+    assert_eq!(computed_again(&folder, &bytes), ["a"], "no text");
+}
+
+#[test]
+fn no_flip_of_a_bit_of_a_part_goes_unseen() {
+    let folder = Temporary::new("flipped");
+    three_parts(&folder);
+    let bytes = std::fs::read(folder.file()).unwrap();
+    let parts = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for place in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[place] ^= 1 << (place % 8);
+        let again = computed_again(&folder, &flipped);
+        // A line's end that is none damages the line and the next. The first line is no part.
+        let next = bytes[place] == b'\n' && place + 1 < bytes.len();
+        let damaged = usize::from(place >= parts) + usize::from(next);
+        assert_eq!(again.len(), damaged, "{place}: {}", String::from_utf8_lossy(&flipped));
+    }
 }

@@ -5,6 +5,8 @@ use std::fmt::{self, Display};
 
 use rl::report::Interval;
 
+use super::output::Output;
+
 /// Claims, in the order in which they were put.
 #[derive(Default)]
 pub struct Claims(Vec<Claim>);
@@ -49,15 +51,15 @@ impl Claims {
         self.0.last_mut().expect("just pushed")
     }
 
-    /// Prints every claim with its numbers, and is an error unless all hold.
-    pub fn judge(&self) -> Result<(), String> {
-        println!("{self}");
+    /// Every claim with its numbers; unless all hold, the run has failed.
+    pub fn judge(&self, output: &mut Output) {
+        writeln!(output, "{self}");
         let (all, short) = (self.0.len(), self.0.iter().filter(|claim| claim.verdict() != Verdict::Holds).count());
         if short > 0 {
-            return Err(format!("{short} of {all} claims do not hold"));
+            output.fail(format!("{short} of {all} claims do not hold"));
+        } else {
+            writeln!(output, "All {all} claims hold.");
         }
-        println!("All {all} claims hold.");
-        Ok(())
     }
 }
 

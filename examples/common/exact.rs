@@ -1,7 +1,5 @@
 //! Exact biases of the estimators on a small problem drawn from a seed, by enumeration of every trajectory.
 
-use std::path::Path;
-
 use ndarray::{Array1, Array2};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,6 +9,8 @@ use rl::mdp::TabularMdp;
 use rl::objective::{Claim, Estimator, Orders};
 use rl::policy::softmax;
 use rl::truth::{Horizon, ROUNDING, Setting, check_estimator, derivatives, max_abs};
+
+use super::output::Output;
 
 /// A few states and actions with P ~ Dirichlet(1), so that no bias vanishes because the process is deterministic.
 pub struct Problem {
@@ -200,9 +200,9 @@ fn has_value(claim: &Claim) -> bool {
 }
 
 /// A line for each estimator on and off policy: the bias at each order.
-pub fn print_rows(rows: &[Row]) {
+pub fn print_rows(output: &mut Output, rows: &[Row]) {
     let width = rows.iter().map(|row| row.estimator.len()).max().unwrap_or(0).max(9);
-    println!("{:<width$}  policy       value    gradient     Hessian   3rd order", "estimator");
+    writeln!(output, "{:<width$}  policy       value    gradient     Hessian   3rd order", "estimator");
     for line in rows.chunk_by(|a, b| (&a.estimator, a.policy) == (&b.estimator, b.policy)) {
         let cells: Vec<String> = (0..=3)
             .map(|order| match line.iter().map(|row| &row.bias).find(|bias| bias.order == order) {
@@ -214,19 +214,23 @@ pub fn print_rows(rows: &[Row]) {
                 None => format!("{:>10} ", "–"),
             })
             .collect();
-        println!("{:<width$}  {:<6} {}", line[0].estimator, line[0].policy, cells.join(" "));
+        writeln!(output, "{:<width$}  {:<6} {}", line[0].estimator, line[0].policy, cells.join(" "));
     }
 }
 
-/// Writes `exact.csv`.
-pub fn write_rows(path: &Path, rows: &[Row]) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let mut file = csv::Writer::from_path(path)?;
-    file.write_record(["estimator", "policy", "order", "claimed", "max_abs_bias", "max_abs_truth", "relative_bias"])?;
-    for Row { estimator, policy, bias, .. } in rows {
-        let numbers = [bias.max_abs_bias, bias.max_abs_truth, bias.relative_bias].map(|x| format!("{x:e}"));
-        let (order, claimed) = (bias.order.to_string(), bias.claimed.to_string());
-        let [largest, truth, relative] = &numbers;
-        file.write_record([estimator.as_str(), policy, &order, &claimed, largest, truth, relative])?;
-    }
-    Ok(file.flush()?)
+/// `exact.csv`.
+pub fn write_rows(output: &mut Output, rows: &[Row]) {
+    let row = |Row { estimator, policy, bias, .. }: &Row| {
+        [
+            estimator.clone(),
+            (*policy).to_owned(),
+            bias.order.to_string(),
+            bias.claimed.to_string(),
+            format!("{:e}", bias.max_abs_bias),
+            format!("{:e}", bias.max_abs_truth),
+            format!("{:e}", bias.relative_bias),
+        ]
+    };
+    let columns = ["estimator", "policy", "order", "claimed", "max_abs_bias", "max_abs_truth", "relative_bias"];
+    output.table("exact.csv", &columns, rows.iter().map(row));
 }

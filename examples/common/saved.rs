@@ -1,69 +1,100 @@
-//! What the studies of papers share: their options, and that a long one which was ended can be taken up again, to the same
-//! bits, because each part that is finished is saved at once.
+//! A long study that was ended can be taken up again, to the same bits, because each part that is finished is saved at once.
+//!
+//! The file of parts is text, and every line ends with a checksum of what is before it. The first says which run it is of:
+//! the program and the options. Each other line is a part: a number that stands for the run, the part's name, how many
+//! numbers it has, and these, printed such that they are read again to the bit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
 
 use rl::error::{Error, Result};
+use rl::files::write_whole;
 
-/// The options that every study has.
-#[derive(clap::Args, Debug)]
-pub struct StudyOptions {
-    #[command(flatten)]
-    pub common: super::Common,
-    /// Judge the claims of the paper; fails unless all hold.
-    #[arg(long)]
-    pub check: bool,
-    /// The paper's size, or what comes near it.
-    #[arg(long, conflicts_with = "quick")]
-    pub paper: bool,
-    /// Take up a run that was ended: what it finished is read from its folder. The other options must be the same.
-    #[arg(long)]
-    pub resume: bool,
+use super::options::StudyOptions;
+use super::output::{Folder, complain};
+
+/// What becomes of the parts that are in the folder already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// If there are any, it is an error that asks for one of the others.
+    Ask,
+    /// Those of this run are taken over.
+    Resume,
+    /// They are deleted.
+    Delete,
 }
 
-/// The file that finished parts are saved in: what the run was told in its first line, then a line for each part, its name
-/// and its numbers (printed such that they are read again to the bit).
+impl StudyOptions {
+    /// [`Saved::open`] as these options ask for it; its notes are printed.
+    pub fn saved(&self, folder: &Folder, settings: &str) -> Result<Saved> {
+        let before = match (self.resume, self.fresh) {
+            (true, _) => Before::Resume,
+            (_, true) => Before::Delete,
+            _ => Before::Ask,
+        };
+        let saved = Saved::open(folder, settings, before)?;
+        saved.notes.iter().for_each(|note| complain(note));
+        Ok(saved)
+    }
+}
+
+/// The parts that are finished, and the file they are saved in.
 pub struct Saved {
     path: PathBuf,
+    /// In each line: a hash of the program, the options and the seed.
+    run: String,
     parts: HashMap<String, Vec<f64>>,
     file: Mutex<File>,
+    /// What a reader should know of how it was opened: a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Saved {
-    /// A new file in the folder; or to resume, the one that is there, if it is of a run with these `settings`.
-    pub fn open(folder: &Path, settings: &str, resume: bool) -> Result<Self> {
-        let path = folder.join("finished.txt");
+    /// The parts of a run with these `settings`, in which is all that its numbers depend on.
+    pub fn open(folder: &Folder, settings: &str, before: Before) -> Result<Self> {
+        let path = folder.path.join("finished.txt");
         let failed = |cause: std::io::Error| Error::File { path: path.clone(), cause: cause.into() };
-        let before =
-            if resume && path.exists() { std::fs::read_to_string(&path).map_err(failed)? } else { String::new() };
-        // The run may have been ended in the middle of a line: such a part is not finished.
-        let whole = before.rfind('\n').map_or("", |end| &before[..=end]);
-        let mut lines = whole.lines();
-        if let Some(first) = lines.next().filter(|first| *first != settings) {
-            let cause = format!("it is of a run with other options, which cannot be resumed with these: {first}");
-            return Err(Error::File { path, cause: cause.into() });
-        }
-        let read = |line: &str| {
-            let mut words = line.split(' ');
-            let name = words.next().unwrap_or_default().to_owned();
-            let numbers: std::result::Result<Vec<f64>, _> = words.map(str::parse).collect();
-            numbers.map(|numbers| (name, numbers))
+        let refused = |cause: String| Error::File { path: path.clone(), cause: cause.into() };
+        let this = format!("{}, {settings}", program().map_err(&refused)?);
+        let run = format!("{:016x}", hash(&this));
+        let found = match std::fs::read(&path) {
+            Ok(bytes) if before != Before::Delete => bytes,
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+            _ => Vec::new(),
         };
-        let parts: std::result::Result<_, _> = lines.map(read).collect();
-        let parts = parts
-            .map_err(|cause| Error::File { path: path.clone(), cause: format!("not a number: {cause}").into() })?;
-
-        let options = &mut File::options();
-        let mut file = options.create(true).write(true).truncate(false).open(&path).map_err(failed)?;
-        file.set_len(whole.len() as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
-        if whole.is_empty() {
-            writeln!(file, "{settings}").map_err(failed)?;
+        let read = Read::new(&found);
+        if let Some(cause) = read.refusal(before, &this, &run) {
+            return Err(refused(cause));
         }
-        Ok(Self { path, parts, file: Mutex::new(file) })
+
+        let mut notes = Vec::new();
+        let Read { parts, damaged, .. } = read;
+        if before == Before::Resume && parts.is_empty() && damaged.is_empty() {
+            notes.push(format!("nothing to resume in {}: it is begun anew", folder.path.display()));
+        }
+        let mut names = HashSet::new();
+        let twice: HashSet<&str> = parts.iter().map(|part| part.name).filter(|name| !names.insert(*name)).collect();
+        for (line, name) in &damaged {
+            let what = name.map_or("it".to_owned(), |name| format!("part {name}"));
+            notes.push(format!("{}: line {line} is damaged; {what} is computed again", path.display()));
+        }
+        for name in &twice {
+            notes.push(format!("{}: part {name} is listed twice; it is computed again", path.display()));
+        }
+        let good = || parts.iter().filter(|part| !twice.contains(part.name));
+        // Damaged lines go away, and with them all that is not of this run.
+        let lines = good().map(|part| part.line.to_owned() + "\n");
+        let text: String = std::iter::once(sealed(&format!("run {this}"))).chain(lines).collect();
+        if text.as_bytes() != found {
+            write_whole([(&path, text)])?;
+        }
+        let parts = good().map(|part| (part.name.to_owned(), part.numbers.clone())).collect();
+        let file = File::options().append(true).open(&path).map_err(failed)?;
+        Ok(Self { path, run, parts, file: Mutex::new(file), notes })
     }
 
     /// The numbers of a part (its name has no spaces): those that were saved, or what `compute` gives, which is saved now.
@@ -72,11 +103,117 @@ impl Saved {
             return Ok(numbers.clone());
         }
         let numbers = compute()?;
-        let line: String = std::iter::once(name.to_owned()).chain(numbers.iter().map(|x| format!(" {x:e}"))).collect();
+        let printed: String = numbers.iter().map(|x| format!(" {x:e}")).collect();
+        let line = sealed(&format!("{} {name} {}{printed}", self.run, numbers.len()));
         let mut file = self.file.lock().expect("no thread panics while it writes");
-        // In one piece, such that what is behind the last line's end is all that can be incomplete.
-        let written = file.write_all((line + "\n").as_bytes());
+        // In one piece, such that a run that is ended leaves one line at most that is not whole.
+        let written = file.write_all(line.as_bytes());
         written.map_err(|cause| Error::File { path: self.path.clone(), cause: cause.into() })?;
         Ok(numbers)
     }
+
+    /// Deletes the parts, because the results are written that are made of them.
+    pub fn delete(self) -> Result<()> {
+        std::fs::remove_file(&self.path).map_err(|cause| Error::File { path: self.path, cause: cause.into() })
+    }
+}
+
+/// The lines of a file, told apart: which run it is of, parts, and the others by their number, with the name of the part if
+/// that can be read.
+#[derive(Default)]
+struct Read<'a> {
+    of: Option<&'a str>,
+    parts: Vec<Part<'a>>,
+    damaged: Vec<(usize, Option<&'a str>)>,
+}
+
+struct Part<'a> {
+    line: &'a str,
+    run: &'a str,
+    name: &'a str,
+    numbers: Vec<f64>,
+}
+
+impl<'a> Read<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let mut read = Self::default();
+        for (number, bytes) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let line = str::from_utf8(bytes).ok().and_then(|line| line.strip_suffix('\n'));
+            match line.and_then(opened) {
+                Some(body) if read.of.is_none() && body.starts_with("run ") => read.of = body.strip_prefix("run "),
+                body => match body.zip(line).and_then(|(body, line)| Part::new(body, line)) {
+                    Some(part) => read.parts.push(part),
+                    None => {
+                        let name = str::from_utf8(bytes).ok().and_then(|line| line.split(' ').nth(1));
+                        read.damaged.push((number + 1, name.filter(|_| number > 0)));
+                    }
+                },
+            }
+        }
+        read
+    }
+
+    /// Why a run is not to go on with such a file, if it is not.
+    fn refusal(&self, before: Before, this: &str, run: &str) -> Option<String> {
+        let Self { of, parts, damaged } = self;
+        match before {
+            Before::Ask if !parts.is_empty() || !damaged.is_empty() => {
+                let there = match parts.len() {
+                    0 => "there is something in it, though no part that can be read".to_owned(),
+                    count => format!("{count} parts of a run that was ended are finished"),
+                };
+                let of = of.map_or(String::new(), |of| format!(" ({of})"));
+                Some(format!("{there}{of}; --resume takes it up, --fresh deletes it and begins anew"))
+            }
+            Before::Resume if of.is_some_and(|of| of != this) => Some(format!(
+                "it is of another run, which cannot be resumed by this one; give that one's options to the same program, or \
+                 --fresh, which deletes its parts\n  found: {}\n  this:  {this}",
+                of.unwrap_or_default()
+            )),
+            Before::Resume if parts.iter().any(|part| part.run != run) => Some(format!(
+                "there are parts of another run in it than this one ({this}); --fresh deletes all of them and begins anew"
+            )),
+            Before::Resume if of.is_none() && parts.is_empty() && !damaged.is_empty() => {
+                Some("nothing in it can be read; --fresh deletes it and begins anew".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn new(body: &'a str, line: &'a str) -> Option<Self> {
+        let mut words = body.split(' ');
+        let (run, name, count) = (words.next()?, words.next()?, words.next()?.parse::<usize>().ok()?);
+        let numbers: Vec<f64> = words.map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
+        (numbers.len() == count).then_some(Self { line, run, name, numbers })
+    }
+}
+
+/// A line with its checksum.
+fn sealed(body: &str) -> String {
+    format!("{body} {:016x}\n", hash(body))
+}
+
+/// What is before the checksum of a line, if it is right.
+fn opened(line: &str) -> Option<&str> {
+    let (body, checksum) = line.rsplit_once(' ')?;
+    (format!("{:016x}", hash(body)) == checksum).then_some(body)
+}
+
+/// The same in every process of one program.
+fn hash(x: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    x.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Version and build of the program: parts of two programs need not be the same bits.
+fn program() -> std::result::Result<&'static str, String> {
+    static PROGRAM: OnceLock<std::io::Result<String>> = OnceLock::new();
+    let build = || -> std::io::Result<String> {
+        let bytes = std::fs::read(std::env::current_exe()?)?;
+        Ok(format!("version {}, build {:016x}", env!("CARGO_PKG_VERSION"), hash(bytes)))
+    };
+    PROGRAM.get_or_init(build).as_deref().map_err(|cause| format!("which program this is cannot be read: {cause}"))
 }

@@ -1,6 +1,7 @@
 //! What estimates are compared by.
 
 use ndarray::{ArrayBase, Data, Dimension};
+use rl::report::Interval;
 
 /// Mean and standard deviation (with n − 1).
 pub fn mean_and_std(x: &[f64]) -> (f64, f64) {
@@ -10,10 +11,23 @@ pub fn mean_and_std(x: &[f64]) -> (f64, f64) {
     (mean, variance.sqrt())
 }
 
+/// The mean with one standard error on either side.
+pub fn mean_with_error(x: &[f64]) -> Interval {
+    let (value, std) = mean_and_std(x);
+    let error = std / (x.len() as f64).sqrt();
+    Interval { value, low: value - error, high: value + error }
+}
+
+/// The differences of pairs.
+pub fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
 /// Pearson's correlation of all entries; 0 if one of the arrays is constant. (Of derivatives by a table of logits it is
 /// the cosine, because every row sums to 0.)
 pub fn pearson<D: Dimension>(a: &ArrayBase<impl Data<Elem = f64>, D>, b: &ArrayBase<impl Data<Elem = f64>, D>) -> f64 {
     let (a, b) = (a - a.sum() / a.len() as f64, b - b.sum() / b.len() as f64);
     let scale = ((&a * &a).sum() * (&b * &b).sum()).sqrt();
-    if scale > 0.0 { (&a * &b).sum() / scale } else { 0.0 }
+    // Not by scale > 0: a NaN is no constant.
+    if scale == 0.0 { 0.0 } else { (&a * &b).sum() / scale }
 }

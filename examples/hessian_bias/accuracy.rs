@@ -1,7 +1,6 @@
 //! The experiment: on random MDPs, the correlation of estimated gradients and Hessians with the exact ones.
 
 use ad::{Program, Tape, Value};
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, Array2, ArrayD};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -12,6 +11,7 @@ use rl::mdp::TabularMdp;
 use rl::objective::{Estimator, all, allow_biased};
 use rl::stream::stream;
 
+use crate::common::output::progress;
 use crate::common::saved::Saved;
 use crate::common::statistics::{mean_and_std, pearson};
 
@@ -78,9 +78,7 @@ impl Experiment {
             self.samples.iter().map(|&samples| self.programs(samples)).collect::<Result<_>>()?;
         let cells: Vec<(usize, usize)> =
             (0..self.mdps).flat_map(|mdp| (0..self.epsilons.len()).map(move |epsilon| (mdp, epsilon))).collect();
-        let style =
-            ProgressStyle::with_template("{bar:40} {pos}/{len} problems, {eta} left").expect("a valid template");
-        let progress = ProgressBar::new(cells.len() as u64).with_style(style);
+        let progress = progress(cells.len(), "problems");
         // For each problem, of each N and estimator the numbers of both orders.
         let correlations: Vec<Vec<f64>> = cells
             .par_iter()

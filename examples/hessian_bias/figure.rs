@@ -1,7 +1,5 @@
 //! The pictures: accuracies and exact Hessian biases as bars, or accuracies against ε or N as lines.
 
-use std::path::Path;
-
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -10,20 +8,21 @@ use rl::report::lines::{Axis, COLOURS, Line, Panel, picture};
 
 use crate::accuracy::{Accuracy, Experiment};
 use crate::common::exact::Row;
+use crate::common::statistics::mean_with_error;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Outcome = Result<(), Box<dyn std::error::Error>>;
+type Picture = Result<String, Box<dyn std::error::Error>>;
 
 /// Gradient and Hessian against ε, or against N, for the estimators of the paper and two more: means over the MDPs, with
 /// one standard error on either side.
-pub fn lines(path: &Path, experiment: &Experiment, accuracies: &[Accuracy], samples: bool) -> Outcome {
+pub fn lines(experiment: &Experiment, accuracies: &[Accuracy], samples: bool) -> Picture {
     let panel = |(order, what): (usize, &str)| {
         let line = |name: &str| {
             let rows = accuracies.iter().filter(|row| row.estimator == name && row.order == order);
             let point = |row: &Accuracy| {
-                let (value, error) = (row.mean(), standard_error(row));
                 let at = if samples { row.samples as f64 } else { row.epsilon };
-                (at, Interval { value, low: value - error, high: value + error })
+                (at, mean_with_error(&row.correlations))
             };
             Line::with_intervals(name, rows.map(point))
         };
@@ -41,12 +40,7 @@ pub fn lines(path: &Path, experiment: &Experiment, accuracies: &[Accuracy], samp
         }
     };
     let panels = [(1, "gradient"), (2, "Hessian")].map(panel);
-    Ok(std::fs::write(path, picture(&[panels.into()])?)?)
-}
-
-/// Of the mean over MDPs.
-fn standard_error(row: &Accuracy) -> f64 {
-    row.std() / (row.correlations.len() as f64).sqrt()
+    picture(&[panels.into()])
 }
 
 /// The height of an estimator's row, and the width of the names beside the rows.
@@ -54,11 +48,17 @@ const ROW: i32 = 26;
 const NAMES: i32 = 150;
 
 /// A row for each estimator: gradient and Hessian at each ε, and the exact bias of the Hessian.
-pub fn bars(path: &Path, experiment: &Experiment, accuracies: &[Accuracy], exact: &[Row]) -> Outcome {
+pub fn bars(experiment: &Experiment, accuracies: &[Accuracy], exact: &[Row]) -> Picture {
+    let mut svg = String::new();
+    draw(&mut svg, experiment, accuracies, exact)?;
+    Ok(svg)
+}
+
+fn draw(svg: &mut String, experiment: &Experiment, accuracies: &[Accuracy], exact: &[Row]) -> Outcome {
     let biases: Vec<&Row> = exact.iter().filter(|row| row.policy == "on" && row.bias.order == 2).collect();
     let (top, bottom) = (64, 40);
     let height = top + bottom + ROW * biases.len() as i32;
-    let root = SVGBackend::new(path, (NAMES as u32 + 1050, height as u32)).into_drawing_area();
+    let root = SVGBackend::with_string(svg, (NAMES as u32 + 1050, height as u32)).into_drawing_area();
     root.fill(&WHITE)?;
     let (names, panels) = root.split_horizontally(NAMES);
     for (n, row) in biases.iter().enumerate() {
@@ -87,8 +87,9 @@ pub fn bars(path: &Path, experiment: &Experiment, accuracies: &[Accuracy], exact
                         && row.epsilon == *epsilon
                 });
                 let Some(row) = here else { continue };
-                frame.bar(n, [i, count], row.mean(), COLOURS[i % 8])?;
-                frame.whisker(n, [i, count], [-1.0, 1.0].map(|side| row.mean() + side * standard_error(row)))?;
+                let Interval { value, low, high } = mean_with_error(&row.correlations);
+                frame.bar(n, [i, count], value, COLOURS[i % 8])?;
+                frame.whisker(n, [i, count], [low, high])?;
             }
         }
     }

@@ -4,6 +4,7 @@ use rl::truth::max_abs;
 
 use crate::accuracy::Accuracy;
 use crate::common::claims::Claims;
+use crate::common::statistics::minus;
 
 /// The estimators in the figure, with its critic: one of states.
 const FIGURE: [&str; 5] = ["is", "dr", "dr_truncated", "lvc", "taypo2"];
@@ -117,8 +118,4 @@ pub fn of_samples(accuracies: &[Accuracy], epsilon: f64, samples: &[usize]) -> C
     let claim = claims.claim(&format!("From many (N = {most}) the second-order estimate surpasses it"));
     claim.above("above lvc", &data.lead("taypo2", "lvc", (epsilon, most), What::Hessian));
     claims
-}
-
-fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }

@@ -5,14 +5,13 @@
 mod common;
 mod samplewise;
 
-use std::path::Path;
-
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use rl::objective::{Estimator, all};
 use rl::truth::ROUNDING;
 
 use common::exact::{self, Bias, Row};
+use common::options::{Common, whole};
+use common::output::{Output, progress};
 use common::sampled::{self, SampledBias};
 use samplewise::Identity;
 
@@ -20,15 +19,16 @@ use samplewise::Identity;
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    common: common::Common,
-    /// The number of states of the MDPs, at least 2.
-    #[arg(long, default_value_t = 2)]
+    common: Common,
+    /// The number of states of the MDPs. (With one, or one action, the value is linear in the policy or constant, and no bias
+    /// can show.)
+    #[arg(long, default_value_t = 2, value_parser = whole(2..=100))]
     states: usize,
-    /// The number of actions, at least 2.
-    #[arg(long, default_value_t = 2)]
+    /// The number of actions.
+    #[arg(long, default_value_t = 2, value_parser = whole(2..=100))]
     actions: usize,
-    /// The number of steps of a trajectory [default: 4; with --quick 3]. TayPO-K is exact up to K.
-    #[arg(long)]
+    /// The number of steps of a trajectory [default: 4; --quick: 3]. TayPO-K is exact up to K.
+    #[arg(long, value_parser = whole(1..=100))]
     horizon: Option<usize>,
     /// Exit with 1 unless every claimed bias is at most 1e-12 of the terms that are summed, every other above 1e-10 of them,
     /// and every identity holds to 1e-10.
@@ -46,58 +46,55 @@ fn main() -> std::process::ExitCode {
 
 fn run(options: &Options) -> common::Outcome {
     let horizon = options.horizon.unwrap_or(if options.common.quick { 3 } else { 4 });
-    // With one state, or one action, the value is linear in the policy or constant, and no bias can show.
-    for (name, number, least) in
-        [("--states", options.states, 2), ("--actions", options.actions, 2), ("--horizon", horizon, 1)]
-    {
-        if number < least {
-            return Err(format!("{name} {number}: must be at least {least}").into());
-        }
-    }
     let (seed, size) = (options.common.seed, [options.states, options.actions]);
-    let folder = options.common.folder("identities")?;
+    let mut output = Output::new(options.common.folder("identities")?);
 
     let mut rows = exact_rows(seed, size, horizon)?;
-    println!(
+    writeln!(
+        output,
         "Exact bias of the k-th derivative, the largest over 8 settings (γ = 0.9 and 1, right and wrong critics, early end \
          or\nnot) of {}×{} MDPs of seed {seed}, H = {horizon}; * where none is claimed:\n",
         options.states, options.actions
     );
-    exact::print_rows(&rows);
-    println!(
+    exact::print_rows(&mut output, &rows);
+    writeln!(
+        output,
         "\n0 is at most {ROUNDING:e} of the terms that are summed, over every trajectory there is: a proof, not a statistic."
     );
     let pairs = exact::listable(seed, size, horizon, 2)?;
     if pairs < horizon {
-        println!("What compares trajectories is enumerated in batches of two, with H = {pairs}.");
+        writeln!(output, "What compares trajectories is enumerated in batches of two, with H = {pairs}.");
     }
 
     let sampled = sampled_rows(seed)?;
-    println!(
+    writeln!(
+        output,
         "\nExact bias of the gradient of what one inner update with N = 2 trajectories is worth (2×2, H = {SAMPLED_HORIZON}, η = 1), \
          over every\npair of trajectories:\n"
     );
-    exact::print_rows(&sampled);
+    exact::print_rows(&mut output, &sampled);
     rows.extend(sampled);
 
     let mut identities = samplewise::identities(seed, size, horizon)?;
     identities.extend(samplewise::closed_forms(seed, size, horizon)?);
-    println!("\nIdentities, trajectory by trajectory; the last three in expectation:\n");
+    writeln!(output, "\nIdentities, trajectory by trajectory; the last three in expectation:\n");
     for Identity { words, max_abs_error, .. } in &identities {
-        println!("{max_abs_error:>9.1e}  {words}");
+        writeln!(output, "{max_abs_error:>9.1e}  {words}");
     }
 
-    exact::write_rows(&folder.join("exact.csv"), &rows)?;
-    write_identities(&folder.join("identities.csv"), &identities)?;
-    println!("\nexact.csv and identities.csv are in {}", folder.display());
-    if options.check { check(&rows, &identities) } else { Ok(()) }
+    exact::write_rows(&mut output, &rows);
+    let row = |identity: &Identity| [identity.name.to_owned(), format!("{:e}", identity.max_abs_error)];
+    output.table("identities.csv", &["identity", "max_abs_error"], identities.iter().map(row));
+    if options.check {
+        check(&mut output, &rows, &identities);
+    }
+    output.finish(None)
 }
 
 /// The lines of `exact.csv` for the estimators of [`all`].
 fn exact_rows(seed: u64, size: [usize; 2], horizon: usize) -> rl::error::Result<Vec<Row>> {
     let estimators: Vec<Box<dyn Estimator>> = all();
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} estimators, {eta} left").expect("a valid template");
-    let progress = ProgressBar::new(2 * estimators.len() as u64).with_style(style);
+    let progress = progress(2 * estimators.len(), "estimators");
     let rows = exact::rows(&estimators, seed, size, horizon, || progress.inc(1))?;
     progress.finish_and_clear();
     Ok(rows)
@@ -112,34 +109,26 @@ fn sampled_rows(seed: u64) -> rl::error::Result<Vec<Row>> {
     Ok(sampled::sampled_biases(seed, SAMPLED_HORIZON)?.into_iter().map(row).collect())
 }
 
-fn check(rows: &[Row], identities: &[Identity]) -> common::Outcome {
-    println!();
+fn check(output: &mut Output, rows: &[Row], identities: &[Identity]) {
+    writeln!(output);
     let wrong: Vec<&Row> = rows.iter().filter(|row| !row.holds()).collect();
     for row in &wrong {
-        println!("FAILS {} {} policy, order {}: {:?}", row.estimator, row.policy, row.bias.order, row.bias);
+        writeln!(output, "FAILS {} {} policy, order {}: {:?}", row.estimator, row.policy, row.bias.order, row.bias);
     }
     let broken: Vec<&Identity> = identities.iter().filter(|identity| !identity.holds()).collect();
     for identity in &broken {
-        println!("FAILS {}: {:e}", identity.words, identity.max_abs_error);
+        writeln!(output, "FAILS {}: {:e}", identity.words, identity.max_abs_error);
     }
     let claimed = rows.iter().filter(|row| row.bias.claimed || row.vanishes).count();
     let failures = wrong.len() + broken.len();
     if failures > 0 {
-        return Err(format!("{failures} of {} claims and identities fail", rows.len() + identities.len()).into());
+        output.fail(format!("{failures} of {} claims and identities fail", rows.len() + identities.len()));
+    } else {
+        writeln!(
+            output,
+            "holds: {claimed} derivatives are unbiased, {} that claim nothing are biased, and {} identities hold",
+            rows.len() - claimed,
+            identities.len()
+        );
     }
-    println!(
-        "holds: {claimed} derivatives are unbiased, {} that claim nothing are biased, and {} identities hold",
-        rows.len() - claimed,
-        identities.len()
-    );
-    Ok(())
-}
-
-fn write_identities(path: &Path, identities: &[Identity]) -> common::Outcome {
-    let mut file = csv::Writer::from_path(path)?;
-    file.write_record(["identity", "max_abs_error"])?;
-    for identity in identities {
-        file.write_record([identity.name, &format!("{:e}", identity.max_abs_error)])?;
-    }
-    Ok(file.flush()?)
 }

@@ -5,10 +5,7 @@
 mod common;
 mod objectives;
 
-use std::path::Path;
-
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayD;
 use rayon::prelude::*;
 use rl::error::Result;
@@ -16,13 +13,13 @@ use rl::mdp::TabularMdp;
 use rl::meta::{Objective, Role, Roles, Shapes, exact_value};
 use rl::objective::{Estimator, allow_biased};
 use rl::policy::softmax;
-use rl::report::Interval;
 use rl::report::lines::{Axis, Line, Panel, picture};
 use rl::truth::{Horizon, max_abs};
 
 use common::claims::Claims;
-use common::saved::{Saved, StudyOptions};
-use common::statistics::{mean_and_std, pearson};
+use common::options::{List, StudyOptions, increasing, whole};
+use common::output::{Output, progress};
+use common::statistics::{mean_and_std, mean_with_error, minus, pearson};
 use common::tables::{ACTIONS, GAMMA, HORIZON, RATE, STATES, key, noise, process, table};
 use objectives::{Credit, inner_surrogate, inner_value};
 
@@ -31,15 +28,15 @@ use objectives::{Credit, inner_surrogate, inner_value};
 struct Options {
     #[command(flatten)]
     study: StudyOptions,
-    /// How many random processes to average over. (--paper: 10, on which fewer claims are decided, and 20 estimates.)
-    #[arg(long, default_value_t = 200)]
-    mdps: usize,
-    /// How many independent estimates on each process.
-    #[arg(long, default_value_t = 4)]
-    repeats: usize,
-    /// The numbers of trajectories to estimate from, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "16,32,64,128,256")]
-    samples: Vec<usize>,
+    /// How many random processes to average over [default: 200; --quick: 4; --paper: 10, on which fewer claims are decided].
+    #[arg(long, value_parser = whole(1..=100_000))]
+    mdps: Option<usize>,
+    /// How many independent estimates on each process [default: 4; --quick: 2; --paper: 20].
+    #[arg(long, value_parser = whole(1..=100_000))]
+    repeats: Option<usize>,
+    /// The numbers of trajectories to estimate from, separated by commas, in increasing order.
+    #[arg(long, default_value = "16,32,64,128,256", value_parser = increasing(whole(1..=1_000_000)))]
+    samples: List<usize>,
 }
 
 const ESTIMATORS: [Credit; 2] = [Credit::LowVarianceCurvature, Credit::ScoreFunction];
@@ -47,7 +44,7 @@ const STEPS: [usize; 5] = [1, 2, 3, 4, 5];
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| intrinsic_reward(options))
+    common::run(|| intrinsic_reward(&options))
 }
 
 /// What is recorded and compiled once, and run on every process.
@@ -81,28 +78,33 @@ impl Measured {
     }
 }
 
-fn intrinsic_reward(mut options: Options) -> common::Outcome {
-    if options.study.paper {
-        (options.mdps, options.repeats) = (10, 20);
-    } else if options.study.common.quick {
-        (options.mdps, options.repeats) = (options.mdps.min(4), options.repeats.min(2));
-    }
-    let smallest = options.samples.iter().copied().min().unwrap_or(0);
-    if options.mdps == 0 || options.repeats == 0 || smallest == 0 {
-        return Err("--mdps, --repeats and --samples must be at least 1".into());
-    }
-    let StudyOptions { common, check, resume, .. } = &options.study;
+/// What is measured.
+#[derive(Debug)]
+struct Study {
+    seed: u64,
+    mdps: usize,
+    repeats: usize,
+    samples: Vec<usize>,
+}
+
+fn intrinsic_reward(options: &Options) -> common::Outcome {
+    let StudyOptions { common, check, .. } = &options.study;
+    let (mdps, repeats) = options.study.size((4, 2), (200, 4), (10, 20));
+    let study = Study {
+        seed: common.seed,
+        mdps: options.mdps.unwrap_or(mdps),
+        repeats: options.repeats.unwrap_or(repeats),
+        samples: options.samples.0.clone(),
+    };
     let folder = common.folder("intrinsic_reward")?;
-    let settings = (common.seed, options.mdps, options.repeats, &options.samples);
-    let saved = Saved::open(&folder, &format!("intrinsic_reward {settings:?}"), *resume)?;
-    let programs = programs(&options)?;
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} repeats, {eta} left").expect("a valid template");
-    let progress = ProgressBar::new((options.mdps * options.repeats) as u64).with_style(style);
-    let measured: Vec<Measured> = (0..options.mdps)
+    let saved = options.study.saved(&folder, &format!("intrinsic_reward {study:?}"))?;
+    let programs = programs(&study)?;
+    let progress = progress(study.mdps * study.repeats, "repeats");
+    let measured: Vec<Measured> = (0..study.mdps)
         .into_par_iter()
         .map(|index| {
-            let numbers = saved.part(&index.to_string(), || Ok(measure(index, &options, &programs)?.into_numbers()))?;
-            progress.inc(options.repeats as u64);
+            let numbers = saved.part(&index.to_string(), || Ok(measure(index, &study, &programs)?.into_numbers()))?;
+            progress.inc(study.repeats as u64);
             Ok(Measured::from_numbers(&numbers))
         })
         .collect::<Result<_>>()?;
@@ -112,36 +114,34 @@ fn intrinsic_reward(mut options: Options) -> common::Outcome {
     let at = |estimator: usize, n: usize, k: usize| -> Vec<f64> {
         measured.iter().map(|process| process.correlations[n][estimator][k]).collect()
     };
-    println!(
+    let mut output = Output::new(folder);
+    writeln!(
+        output,
         "Correlation with the exact meta-gradient by the reward, mean over {} processes and {} repeats (inner and outer\n\
          gradient exact, the derivative of the inner one estimated from N trajectories)\n",
-        options.mdps, options.repeats
+        study.mdps, study.repeats
     );
-    print!("estimator  {:>8}", "");
-    STEPS.iter().for_each(|steps| print!("{:>8}", format!("K = {steps}")));
-    println!();
+    let steps: String = STEPS.iter().map(|steps| format!("{:>8}", format!("K = {steps}"))).collect();
+    writeln!(output, "estimator  {:>8}{steps}", "");
     for (e, estimator) in ESTIMATORS.iter().enumerate() {
-        for (n, samples) in options.samples.iter().enumerate() {
-            print!("{:<9}  {:>8}", estimator.name(), format!("N = {samples}"));
-            (0..STEPS.len()).for_each(|k| print!("{:>8.2}", mean_and_std(&at(e, n, k)).0));
-            println!();
+        for (n, samples) in study.samples.iter().enumerate() {
+            let cells = (0..STEPS.len()).map(|k| format!("{:>8.2}", mean_and_std(&at(e, n, k)).0));
+            let place = format!("N = {samples}");
+            writeln!(output, "{:<9}  {place:>8}{}", estimator.name(), cells.collect::<String>());
         }
     }
-    println!();
-    write(&folder.join("correlation.csv"), &options.samples, &at)?;
-    std::fs::write(folder.join("intrinsic_reward.svg"), picture(&[panels(&options.samples, &at)])?)?;
-    println!("correlation.csv and intrinsic_reward.svg are in {}", folder.display());
-
-    let largest = max_abs(&measured.iter().map(|process| process.difference_after_one_step).collect::<Vec<_>>());
+    write(&mut output, &study.samples, &at);
+    output.file("intrinsic_reward.svg", picture(&[panels(&study.samples, &at)])?);
     if *check {
-        println!();
-        claims_of_the_paper(&options.samples, &at, largest).judge()?;
+        let difference = max_abs(&measured.iter().map(|process| process.difference_after_one_step).collect::<Vec<_>>());
+        writeln!(output);
+        claims_of_the_paper(&study.samples, &at, difference).judge(&mut output);
     }
-    Ok(())
+    output.finish(Some(saved))
 }
 
-fn programs(options: &Options) -> Result<Programs> {
-    let mdp = process(options.study.common.seed, 0)?;
+fn programs(study: &Study) -> Result<Programs> {
+    let mdp = process(study.seed, 0)?;
     let shapes = Shapes { meta: &[STATES, ACTIONS], theta: &[STATES, ACTIONS] };
     let hessian = |&samples: &usize| -> Result<[Objective; 2]> {
         let objective = |credit: &Credit| -> Result<Objective> {
@@ -153,26 +153,25 @@ fn programs(options: &Options) -> Result<Programs> {
     };
     Ok(Programs {
         inner: Objective::twice(shapes, inner_value(&mdp, GAMMA)),
-        hessian: options.samples.iter().map(hessian).collect::<Result<_>>()?,
+        hessian: study.samples.iter().map(hessian).collect::<Result<_>>()?,
         outer: Objective::once(shapes, exact_value(&mdp, GAMMA, &Horizon::Infinite)?),
     })
 }
 
-fn measure(index: usize, options: &Options, programs: &Programs) -> Result<Measured> {
-    let seed = options.study.common.seed;
-    let mdp = process(seed, index)?;
+fn measure(index: usize, study: &Study, programs: &Programs) -> Result<Measured> {
+    let mdp = process(study.seed, index)?;
     let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
     let exact = || {
         let [inner, outer] = [&programs.inner, &programs.outer].map(|objective| Role { objective, data: &known });
         Roles { inner, hessian: Some(inner), outer }
     };
     let truths: Vec<ArrayD<f64>> = STEPS.iter().map(|&steps| by_reward(exact(), steps)).collect::<Result<_>>()?;
-    let repeats: Vec<Measured> = (0..options.repeats)
+    let repeats: Vec<Measured> = (0..study.repeats)
         .into_par_iter()
         .map(|repeat| {
-            let seed = |step: usize| key(&[seed, index as u64, repeat as u64, step as u64]);
+            let seed = |step: usize| key(&[study.seed, index as u64, repeat as u64, step as u64]);
             let mut measured = Measured { correlations: Vec::new(), difference_after_one_step: 0.0 };
-            for (&samples, hessian) in options.samples.iter().zip(&programs.hessian) {
+            for (&samples, hessian) in study.samples.iter().zip(&programs.hessian) {
                 let data = |step: usize, theta: &ArrayD<f64>| sample(&mdp, theta, samples, seed(step));
                 let mut estimates = [[0.0; STEPS.len()]; 2];
                 let mut after_one_step = Vec::new();
@@ -199,7 +198,7 @@ fn measure(index: usize, options: &Options, programs: &Programs) -> Result<Measu
     };
     let table = |n: usize| [0, 1].map(|e| std::array::from_fn(|k| mean(n, e, k)));
     Ok(Measured {
-        correlations: (0..options.samples.len()).map(table).collect(),
+        correlations: (0..study.samples.len()).map(table).collect(),
         difference_after_one_step: max_abs(
             &repeats.iter().map(|repeat| repeat.difference_after_one_step).collect::<Vec<_>>(),
         ),
@@ -224,7 +223,6 @@ fn relative_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
 fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>, largest: f64) -> Claims {
     let mut claims = Claims::default();
     let names = ESTIMATORS.map(|estimator| estimator.name());
-    let minus = |a: Vec<f64>, b: Vec<f64>| -> Vec<f64> { a.iter().zip(&b).map(|(a, b)| a - b).collect() };
     // Averages over N, or over K.
     let mean = |columns: Vec<Vec<f64>>| -> Vec<f64> {
         let count = columns.len() as f64;
@@ -239,21 +237,21 @@ fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Ve
     let claim = claims.claim("with more trajectories the correlation increases for both (mean over K)");
     for (e, name) in names.iter().enumerate() {
         let what = format!("{name}: N = {} − N = {}", samples[last_n], samples[0]);
-        claim.above(what, &minus(over_steps(e, last_n), over_steps(e, 0)));
+        claim.above(what, &minus(&over_steps(e, last_n), &over_steps(e, 0)));
     }
     let claim = claims.claim("with fewer inner steps the correlation increases for both (mean over N)");
     for (e, name) in names.iter().enumerate() {
-        claim.above(format!("{name}: K = 1 − K = 5"), &minus(over_samples(e, 0), over_samples(e, last_k)));
+        claim.above(format!("{name}: K = 1 − K = 5"), &minus(&over_samples(e, 0), &over_samples(e, last_k)));
     }
     let claim = claims.claim("with more than one inner step LVC is better than AD, at every number of trajectories");
     for (n, samples) in samples.iter().enumerate() {
         for (k, steps) in STEPS.iter().enumerate().skip(1) {
-            claim.above(format!("N = {samples}, K = {steps}: LVC − AD"), &minus(at(0, n, k), at(1, n, k)));
+            claim.above(format!("N = {samples}, K = {steps}: LVC − AD"), &minus(&at(0, n, k), &at(1, n, k)));
         }
     }
     let claim = claims.claim("with more inner steps AD's Hessian costs more (LVC − AD, mean over N)");
-    let cost = |k: usize| minus(over_samples(0, k), over_samples(1, k));
-    claim.above(format!("K = {} minus K = {}", STEPS[last_k], STEPS[1]), &minus(cost(last_k), cost(1)));
+    let cost = |k: usize| minus(&over_samples(0, k), &over_samples(1, k));
+    claim.above(format!("K = {} minus K = {}", STEPS[last_k], STEPS[1]), &minus(&cost(last_k), &cost(1)));
     let claim = claims.claim("after five steps LVC still correlates highly (above 3/4), and AD does not (below 2/3)");
     let what = format!("N = {}", samples[last_n]);
     claim.above(format!("{what}: LVC − 3/4"), &at(0, last_n, last_k).iter().map(|x| x - 0.75).collect::<Vec<_>>());
@@ -261,19 +259,24 @@ fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Ve
     claims
 }
 
-fn write(path: &Path, samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> common::Outcome {
-    let mut file = csv::Writer::from_path(path)?;
-    file.write_record(["estimator", "samples", "inner_steps", "correlation_mean", "correlation_std"])?;
+fn write(output: &mut Output, samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) {
+    let mut rows = Vec::new();
     for (e, estimator) in ESTIMATORS.iter().enumerate() {
         for (n, samples) in samples.iter().enumerate() {
             for (k, steps) in STEPS.iter().enumerate() {
                 let (mean, std) = mean_and_std(&at(e, n, k));
-                let numbers = [samples.to_string(), steps.to_string(), mean.to_string(), std.to_string()];
-                file.write_record([&[estimator.name()][..], &numbers].concat())?;
+                rows.push([
+                    estimator.name(),
+                    samples.to_string(),
+                    steps.to_string(),
+                    mean.to_string(),
+                    std.to_string(),
+                ]);
             }
         }
     }
-    Ok(file.flush()?)
+    let columns = ["estimator", "samples", "inner_steps", "correlation_mean", "correlation_std"];
+    output.table("correlation.csv", &columns, rows);
 }
 
 fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Vec<Panel> {
@@ -290,11 +293,4 @@ fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Ve
         }
     };
     ESTIMATORS.iter().enumerate().map(panel).collect()
-}
-
-/// The mean with one standard error on either side.
-fn mean_with_error(x: &[f64]) -> Interval {
-    let (value, std) = mean_and_std(x);
-    let error = std / (x.len() as f64).sqrt();
-    Interval { value, low: value - error, high: value + error }
 }

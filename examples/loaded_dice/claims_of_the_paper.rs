@@ -2,7 +2,10 @@
 //! random MDPs: the same MDPs for both sides, and within a sweep the same trajectories. (That λ = τ = 1 is unbiased, and
 //! λ = 1 with an exact critic, is proved by enumeration elsewhere.)
 
+use rl::truth::max_abs;
+
 use crate::common::claims::{Claim, Claims};
+use crate::common::statistics::minus;
 use crate::experiment::{Kind, Problem, Series, Study};
 use crate::measures::{Statistic, bias, correlation, deviation, of_each, over_mdps, squared_bias_over_variance};
 
@@ -115,29 +118,25 @@ impl<'a> Data<'a> {
     /// That a statistic is greater of the first series than of the second.
     fn greater(&self, claim: &mut Claim, name: &str, statistic: Statistic, series: [&Series; 2], order: usize) {
         let [a, b] = series.map(|series| of_each(statistic, series, self.problems, order));
-        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
         let label = |of: &Series| match series[0].batch == series[1].batch {
             true => of.label(),
             false => format!("{} from {}", of.label(), of.batch),
         };
-        claim.above(format!("order {order}: {name}, {} − {}", label(series[0]), label(series[1])), &differences);
+        claim.above(format!("order {order}: {name}, {} − {}", label(series[0]), label(series[1])), &minus(&a, &b));
     }
 
     /// That the first series' bias is the larger one; `unbiased` is one that has none.
     fn more_bias(&self, claim: &mut Claim, series: [&Series; 2], unbiased: &Series, order: usize) {
         let [a, b] = series.map(|series| squared_bias_over_variance(series, unbiased, order));
-        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        claim.above(format!("order {order}: {} − {}", series[0].label(), series[1].label()), &differences);
+        claim.above(format!("order {order}: {} − {}", series[0].label(), series[1].label()), &minus(&a, &b));
     }
 
     /// That two estimators are one, on every batch.
     fn equal(&self, claim: &mut Claim, [a, b]: [&Series; 2], order: usize) {
         let pairs = a.estimates.iter().flatten().zip(b.estimates.iter().flatten());
-        let entries = pairs.flat_map(|(a, b)| a[order - 1].iter().zip(&b[order - 1]));
-        let larger = |x: f64, y: f64| if y <= x { x } else { y };
-        let (largest, scale) = entries
-            .fold((0.0, 0.0), |(largest, scale), (a, b)| (larger(largest, (a - b).abs()), larger(scale, a.abs())));
+        let entries = pairs.flat_map(|(a, b)| a[order - 1].iter().copied().zip(b[order - 1].iter().copied()));
+        let (first, second): (Vec<f64>, Vec<f64>) = entries.unzip();
         let what = format!("order {order}: {} − {}, largest of all entries", a.label(), b.label());
-        claim.equal(what, largest / scale, 1e-10);
+        claim.equal(what, max_abs(&minus(&first, &second)) / max_abs(&first), 1e-10);
     }
 }

@@ -1,7 +1,6 @@
 //! The experiment: derivatives of orders 1 to 3 on random MDPs, by several estimators on the same trajectories, and the truth.
 
 use ad::{Program, Tape, Value, Var};
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, Array2, Array3, ArrayD};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -14,6 +13,7 @@ use rl::policy::softmax;
 use rl::stream::stream;
 use rl::truth::{Horizon, derivatives};
 
+use crate::common::output::progress;
 use crate::common::saved::Saved;
 
 /// The demonstration of Farquhar et al. 2019: states, actions, discount, steps, and the spread of the noise on the critic.
@@ -109,10 +109,7 @@ impl Experiment {
             jobs.push(self.job(Study::Batch, compared.clone(), batch, self.seeds, &problems[0])?);
         }
 
-        let style =
-            ProgressStyle::with_template("{bar:40} {pos}/{len} trajectories, {eta} left").expect("a valid template");
-        let total: usize = jobs.iter().map(|job| job.batch * job.seeds * self.mdps).sum();
-        let progress = ProgressBar::new(total as u64).with_style(style);
+        let progress = progress(jobs.iter().map(|job| job.batch * job.seeds * self.mdps).sum(), "trajectories");
         let mut series = Vec::new();
         for (number, job) in jobs.iter().enumerate() {
             let cells: Vec<(usize, usize)> =
@@ -203,8 +200,11 @@ impl Experiment {
     }
 }
 
-/// More than there are jobs.
+/// More than there are jobs: one for each batch size, and two sweeps.
 const JOBS: usize = 64;
+/// What has a random stream of its own.
+pub const MOST_BATCHES: usize = JOBS - 3;
+pub const MOST_SEEDS: usize = 1 << 24;
 
 /// A random stream for every MDP, job and seed.
 fn stream_number(mdp: usize, job: usize, seed: usize) -> u64 {

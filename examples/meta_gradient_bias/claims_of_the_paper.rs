@@ -4,6 +4,7 @@
 use rl::report::Interval;
 
 use crate::common::claims::{Claim, Claims};
+use crate::common::statistics::minus;
 use crate::common::tables::RATE;
 use crate::study::ESTIMATORS;
 use crate::{Grid, Measured, Results};
@@ -44,11 +45,6 @@ impl Results {
     fn gain(&self, places: &[Place], estimator: &str, better: &str, worse: &str) -> Vec<f64> {
         self.correlations(places, &[(1.0, estimator, better), (-1.0, estimator, worse)])
     }
-}
-
-/// The difference on each process on which both were measured.
-fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
 /// Neither the gain of `one` nor that of `other` over `base` is three times the other.

@@ -6,13 +6,12 @@ mod claims_of_the_paper;
 mod common;
 mod study;
 
-use std::path::Path;
-
 use clap::Parser;
 use rl::meta::Permutation;
 use rl::report::lines::{Axis, Line, Panel, picture};
 
-use common::saved::{Saved, StudyOptions};
+use common::options::{StudyOptions, whole};
+use common::output::Output;
 use common::tables::RATE;
 use study::{Cell, ESTIMATORS, Measured, Study};
 
@@ -21,15 +20,15 @@ use study::{Cell, ESTIMATORS, Measured, Study};
 struct Options {
     #[command(flatten)]
     study: StudyOptions,
-    /// How many random processes to average over. (--paper: 10, on which fewer claims are decided, and 20 estimates.)
-    #[arg(long, default_value_t = 200)]
-    mdps: usize,
-    /// How many times as many where 16 trajectories or fewer are taken, which is cheap.
-    #[arg(long, default_value_t = 5)]
-    more: usize,
-    /// How many independent estimates on each process.
-    #[arg(long, default_value_t = 3)]
-    repeats: usize,
+    /// How many random processes to average over [default: 200; --quick: 4; --paper: 10, on which fewer claims are decided].
+    #[arg(long, value_parser = whole(1..=100_000))]
+    mdps: Option<usize>,
+    /// How many times as many where 16 trajectories or fewer are taken, which is cheap [default: 5; --quick, --paper: 1].
+    #[arg(long, value_parser = whole(1..=100))]
+    more: Option<usize>,
+    /// How many independent estimates on each process [default: 3; --paper: 20].
+    #[arg(long, value_parser = whole(2..=100_000))]
+    repeats: Option<usize>,
 }
 
 /// What is varied, the others being fixed.
@@ -100,98 +99,78 @@ impl Results {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| meta_gradient_bias(options))
+    common::run(|| meta_gradient_bias(&options))
 }
 
-fn meta_gradient_bias(mut options: Options) -> common::Outcome {
-    let StudyOptions { common, check, paper, resume } = &options.study;
-    if *paper {
-        (options.mdps, options.more, options.repeats) = (10, 1, 20);
-    } else if common.quick {
-        (options.mdps, options.more, options.repeats) = (options.mdps.min(4), 1, options.repeats.min(3));
-    }
-    if options.mdps == 0 || options.more == 0 || options.repeats < 2 {
-        return Err("--mdps and --more must be at least 1, and --repeats at least 2".into());
-    }
+fn meta_gradient_bias(options: &Options) -> common::Outcome {
+    let StudyOptions { common, check, .. } = &options.study;
+    let (mdps, more, repeats) = options.study.size((4, 1, 3), (200, 5, 3), (10, 1, 20));
+    let (mdps, more) = (options.mdps.unwrap_or(mdps), options.more.unwrap_or(more));
+    let (mdps, repeats) = ([mdps, mdps * more], options.repeats.unwrap_or(repeats));
     let folder = common.folder("meta_gradient_bias")?;
     let grid = Grid::new(common.quick);
     let cells = grid.cells();
-    let mdps = [options.mdps, options.mdps * options.more];
-    println!(
-        "{} cells on {} processes ({} where N ≤ 16), {} repeats of each; roles are inner gradient, Hessian, outer gradient\n",
+    let settings = format!("meta_gradient_bias {:?}", (common.seed, mdps, repeats, &grid));
+    let saved = options.study.saved(&folder, &settings)?;
+    let mut output = Output::new(folder);
+    writeln!(
+        output,
+        "{} cells on {} processes ({} where N ≤ 16), {repeats} repeats of each; roles are inner gradient, Hessian, outer gradient\n",
         cells.len(),
         mdps[0],
-        mdps[1],
-        options.repeats
+        mdps[1]
     );
-    let study = Study { seed: common.seed, mdps, repeats: options.repeats, cells };
-    let settings = format!("meta_gradient_bias {:?}", (common.seed, mdps, options.repeats, &grid));
-    let (cells, time) = study.run(&Saved::open(&folder, &settings, *resume)?)?;
+    let study = Study { seed: common.seed, mdps, repeats, cells };
+    let (cells, time) = study.run(&saved)?;
     let results = Results { grid, cells };
-    print(&results);
-    println!(
+    print(&mut output, &results);
+    writeln!(
+        output,
         "One estimate of one cell took a thread {:.2} ms (where no others kept it waiting).",
         time.as_secs_f64() * 1e3
     );
-
-    write(&folder.join("correlation.csv"), &results.cells)?;
-    std::fs::write(folder.join("meta_gradient_bias.svg"), picture(&panels(&results))?)?;
-    println!("correlation.csv and meta_gradient_bias.svg are in {}", folder.display());
+    write(&mut output, &results.cells);
+    output.file("meta_gradient_bias.svg", picture(&panels(&results))?);
     if *check {
-        println!();
-        let judged = claims_of_the_paper::claims(&results).judge();
-        println!("{}\n", claims_of_the_paper::remarks(&results));
-        judged?;
+        writeln!(output);
+        claims_of_the_paper::claims(&results).judge(&mut output);
+        writeln!(output, "{}", claims_of_the_paper::remarks(&results));
     }
-    Ok(())
+    output.finish(Some(saved))
 }
 
 /// Correlations by the number of trajectories, with one inner step; and by steps and rates, for two estimators.
-fn print(results: &Results) {
+fn print(output: &mut Output, results: &Results) {
     let letters = Permutation::ALL.map(|permutation| permutation.to_string());
-    let header = |what: &str| {
-        println!("{what}\n");
-        print!("estimator  {:>8}", "");
-        letters.iter().for_each(|letters| print!("{letters:>7}"));
-        println!();
+    let rows = |places: &[(String, (usize, usize, f64))]| -> String {
+        let row = |name: &str, place: &str, (samples, steps, rate): (usize, usize, f64)| {
+            let cell = |letters: &String| results.at(name, letters, samples, steps, rate).correlation().0;
+            let cells: String = letters.iter().map(|letters| format!("{:>7.2}", cell(letters))).collect();
+            format!("{name:<9}  {place:>8}{cells}\n")
+        };
+        ESTIMATORS
+            .iter()
+            .flat_map(|(name, _)| places.iter().map(move |(place, numbers)| row(name, place, *numbers)))
+            .collect()
     };
-    let row = |name: &str, place: String, (samples, steps, rate): (usize, usize, f64)| {
-        print!("{name:<9}  {place:>8}");
-        for letters in &letters {
-            print!("{:>7.2}", results.at(name, letters, samples, steps, rate).correlation().0);
-        }
-        println!();
-    };
-    header("Correlation with the exact meta-gradient, by trajectories N (one inner step, rate 10)");
-    for (name, _) in ESTIMATORS {
-        for &samples in &results.grid.samples {
-            row(name, format!("N = {samples}"), (samples, 1, RATE));
-        }
-    }
-    println!();
-    header("by inner steps K (N = 32, rate 10)");
-    for (name, _) in ESTIMATORS {
-        for &steps in &results.grid.steps {
-            row(name, format!("K = {steps}"), (Grid::FIXED_SAMPLES, steps, RATE));
-        }
-    }
-    println!();
-    header("by inner rate α (N = 32, five inner steps)");
-    for (name, _) in ESTIMATORS {
-        for &rate in &results.grid.rates {
-            row(name, format!("α = {rate}"), (Grid::FIXED_SAMPLES, Grid::FIXED_STEPS, rate));
-        }
-    }
-    println!();
+    let header: String = letters.iter().map(|letters| format!("{letters:>7}")).collect();
+    let header = format!("estimator  {:>8}{header}", "");
+    let Grid { samples, steps, rates } = &results.grid;
+    let (n, k) = (Grid::FIXED_SAMPLES, Grid::FIXED_STEPS);
+
+    let by_samples: Vec<_> = samples.iter().map(|&samples| (format!("N = {samples}"), (samples, 1, RATE))).collect();
+    writeln!(output, "Correlation with the exact meta-gradient, by trajectories N (one inner step, rate 10)\n");
+    writeln!(output, "{header}\n{}", rows(&by_samples));
+    let by_steps: Vec<_> = steps.iter().map(|&steps| (format!("K = {steps}"), (n, steps, RATE))).collect();
+    writeln!(output, "by inner steps K (N = 32, rate 10)\n\n{header}\n{}", rows(&by_steps));
+    let by_rates: Vec<_> = rates.iter().map(|&rate| (format!("α = {rate}"), (n, k, rate))).collect();
+    writeln!(output, "by inner rate α (N = 32, five inner steps)\n\n{header}\n{}", rows(&by_rates));
 }
 
-fn write(path: &Path, cells: &[Measured]) -> common::Outcome {
-    let mut file = csv::Writer::from_path(path)?;
-    let columns = ["estimator", "permutation", "samples", "inner_steps", "inner_lr"];
-    file.write_record([&columns[..], &["correlation_mean", "correlation_std", "sum_of_std"]].concat())?;
-    for measured in cells {
+fn write(output: &mut Output, cells: &[Measured]) {
+    let row = |measured: &Measured| {
         let (cell, (mean, std)) = (measured.cell, measured.correlation());
-        file.write_record([
+        [
             cell.estimator.to_owned(),
             cell.permutation.to_string(),
             cell.samples.to_string(),
@@ -200,9 +179,11 @@ fn write(path: &Path, cells: &[Measured]) -> common::Outcome {
             mean.to_string(),
             std.to_string(),
             measured.sum_of_std().to_string(),
-        ])?;
-    }
-    Ok(file.flush()?)
+        ]
+    };
+    let places = ["estimator", "permutation", "samples", "inner_steps", "inner_lr"];
+    let columns = [&places[..], &["correlation_mean", "correlation_std", "sum_of_std"]].concat();
+    output.table("correlation.csv", &columns, cells.iter().map(row));
 }
 
 fn panels(results: &Results) -> Vec<Vec<Panel>> {

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use ad::{Program, Tape, Value};
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array2, ArrayD};
 use rayon::prelude::*;
 use rl::error::Result;
@@ -14,6 +13,7 @@ use rl::objective::{Estimator, all, allow_biased};
 use rl::policy::softmax;
 use rl::truth::Horizon;
 
+use crate::common::output::progress;
 use crate::common::saved::Saved;
 use crate::common::statistics::{mean_and_std, pearson};
 use crate::common::tables::{ACTIONS, GAMMA, HORIZON, STATES, key, noise, process, sum_of_std, table};
@@ -78,11 +78,9 @@ impl Study {
     /// saved are processes.
     pub fn run(&self, saved: &Saved) -> Result<(Vec<Measured>, Duration)> {
         let programs = self.programs()?;
-        let style =
-            ProgressStyle::with_template("{bar:40} {pos}/{len} estimates, {eta} left").expect("a valid template");
         let [dear, cheap] = self.mdps;
         let estimates: usize = (0..dear.max(cheap)).map(|index| self.cells_on(index).count() * self.repeats).sum();
-        let progress = ProgressBar::new(estimates as u64).with_style(style);
+        let progress = progress(estimates, "estimates");
         // For each process, the seconds it took, and of each cell correlation and deviation.
         let measured: Vec<Vec<f64>> = (0..dear.max(cheap))
             .into_par_iter()

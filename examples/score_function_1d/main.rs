@@ -7,15 +7,13 @@ mod figure;
 mod problem;
 mod study;
 
-use std::path::Path;
-
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use rl::report::lines::picture;
 use rl::truth::max_abs;
 
 use common::claims::Claims;
-use common::saved::{Saved, StudyOptions};
+use common::options::{List, StudyOptions, increasing, whole};
+use common::output::{Output, progress};
 use common::statistics::mean_and_std;
 use problem::ESTIMATORS;
 use study::{Curve, Errors, cell_seed, errors, learn};
@@ -25,23 +23,23 @@ use study::{Curve, Errors, cell_seed, errors, learn};
 struct Options {
     #[command(flatten)]
     study: StudyOptions,
-    /// Independent runs of gradient ascent for each cell, at least 20 (the paper: 100).
-    #[arg(long, default_value_t = 2000)]
+    /// Independent runs of gradient ascent for each cell (the paper: 100).
+    #[arg(long, default_value_t = 2000, value_parser = whole(20..=1_000_000))]
     repeats: usize,
-    /// Estimates for each mean squared error, at least 20 (the paper: 100).
-    #[arg(long, default_value_t = 100_000)]
-    estimates: usize,
+    /// Estimates for each mean squared error [default: 100000; --quick: 20000; the paper has 100].
+    #[arg(long, value_parser = whole(20..=100_000_000))]
+    estimates: Option<usize>,
     /// Steps of gradient ascent.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = whole(1..=100_000))]
     steps: usize,
-    /// The numbers of samples N of an estimate, separated by commas, in increasing order [default: 1 to 500; with --paper,
-    /// which states none, to 1000].
-    #[arg(long, value_delimiter = ',')]
-    samples: Option<Vec<usize>>,
-    /// How many estimates a step of ascent averages, separated by commas [default: 1,10; with --paper 1,10,100, which takes
-    /// long]. Claims are about the first.
-    #[arg(long, value_delimiter = ',')]
-    batch: Option<Vec<usize>>,
+    /// The numbers of samples N of an estimate, separated by commas, in increasing order [default: 1 to 500; --paper, which
+    /// states none: to 1000].
+    #[arg(long, value_parser = increasing(whole(1..=1_000_000)))]
+    samples: Option<List<usize>>,
+    /// How many estimates a step of ascent averages, separated by commas, in increasing order [default: 1,10; --quick: 1;
+    /// --paper: 1,10,100, which takes long]. Claims are about the first.
+    #[arg(long, value_parser = increasing(whole(1..=100_000)))]
+    batch: Option<List<usize>>,
 }
 
 /// Where ascent starts, and where the paper's errors are taken.
@@ -52,80 +50,60 @@ const THETAS: [f64; 3] = [-1.0, START, 0.5];
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| score_function_1d(options))
+    common::run(|| score_function_1d(&options))
 }
 
-fn score_function_1d(mut options: Options) -> common::Outcome {
-    if options.study.common.quick {
-        options.estimates = options.estimates.min(20_000);
+fn score_function_1d(options: &Options) -> common::Outcome {
+    let StudyOptions { common, check, .. } = &options.study;
+    let (samples, batches, estimates): (&[usize], &[usize], usize) = options.study.size(
+        (&[1, 5, 20, 100, 500], &[1], 20_000),
+        (&[1, 2, 5, 10, 20, 50, 100, 200, 500], &[1, 10], 100_000),
+        (&[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], &[1, 10, 100], 100_000),
+    );
+    let samples = options.samples.as_ref().map_or(samples, |given| &given.0);
+    let batches = options.batch.as_ref().map_or(batches, |given| &given.0);
+    let estimates = options.estimates.unwrap_or(estimates);
+    if *check && samples.len() < 2 {
+        return Err("--check: give at least two numbers of --samples".into());
     }
-    let (samples, batches) = grid(&options)?;
-    let StudyOptions { common, check, resume, .. } = &options.study;
+    let (seed, steps, repeats) = (common.seed, options.steps, options.repeats);
     let folder = common.folder("score_function_1d")?;
-    let seed = common.seed;
-    let settings = (seed, &samples, &batches, options.repeats, options.steps);
-    let saved = Saved::open(&folder, &format!("score_function_1d {settings:?}"), *resume)?;
+    let settings = format!("score_function_1d {:?}", (seed, samples, batches, repeats, steps));
+    let saved = options.study.saved(&folder, &settings)?;
 
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {eta} left").expect("a valid template");
     let mut cells: Vec<Errors> = Vec::new();
     for theta in THETAS {
-        for &n in &samples {
-            cells.push(errors(theta, n, options.estimates, cell_seed(seed, cells.len())));
+        for &n in samples {
+            cells.push(errors(theta, n, estimates, cell_seed(seed, cells.len())));
         }
     }
-    let progress = ProgressBar::new((samples.len() * batches.len() * options.repeats) as u64).with_style(style);
+    let progress = progress(samples.len() * batches.len() * repeats, "runs");
     let mut curves: Vec<Curve> = Vec::new();
-    for &batch in &batches {
-        for &n in &samples {
+    for &batch in batches {
+        for &n in samples {
             let seed = cell_seed(seed, cells.len() + curves.len());
             let numbers = saved.part(&format!("{n},{batch}"), || {
-                let curves = learn(n, batch, options.steps, options.repeats, seed, &progress);
+                let curves = learn(n, batch, steps, repeats, seed, &progress);
                 Ok(curves.each_ref().map(Curve::numbers).concat())
             })?;
-            curves.extend(Curve::from_numbers(n, batch, options.steps, &numbers));
-            progress.set_position((curves.len() / ESTIMATORS.len() * options.repeats) as u64);
+            curves.extend(Curve::from_numbers(n, batch, steps, &numbers));
+            progress.set_position((curves.len() / ESTIMATORS.len() * repeats) as u64);
         }
     }
     progress.finish_and_clear();
 
-    print_errors(&cells);
-    print_learning(&curves, &options);
-    write_errors(&folder.join("mse.csv"), &cells)?;
-    write_learning(&folder.join("learning.csv"), &curves)?;
-    std::fs::write(folder.join("score_function_1d.svg"), picture(&[figure::panels(&cells, &curves)])?)?;
-    println!("mse.csv, learning.csv and score_function_1d.svg are in {}", folder.display());
+    let mut output = Output::new(folder);
+    print_errors(&mut output, &cells);
+    print_learning(&mut output, &curves, options);
+    write_errors(&mut output, &cells);
+    write_learning(&mut output, &curves);
+    output.file("score_function_1d.svg", picture(&[figure::panels(&cells, &curves)])?);
     if *check {
-        println!("\nBelow, errors are relative to the second one's closed form, and objectives in units of 1/N.\n");
-        claims(&cells, &curves).judge()?;
+        let units = "errors are relative to the second one's closed form, and objectives in units of 1/N";
+        writeln!(output, "\nBelow, {units}.\n");
+        claims(&cells, &curves).judge(&mut output);
     }
-    Ok(())
-}
-
-/// The numbers of samples and the batches.
-fn grid(options: &Options) -> Result<(Vec<usize>, Vec<usize>), String> {
-    let (samples, batches): (&[usize], &[usize]) = match (options.study.common.quick, options.study.paper) {
-        (true, _) => (&[1, 5, 20, 100, 500], &[1]),
-        (false, false) => (&[1, 2, 5, 10, 20, 50, 100, 200, 500], &[1, 10]),
-        (false, true) => (&[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], &[1, 10, 100]),
-    };
-    let samples = options.samples.clone().unwrap_or_else(|| samples.to_vec());
-    let batches = options.batch.clone().unwrap_or_else(|| batches.to_vec());
-    for (name, numbers) in [("--samples", &samples), ("--batch", &batches)] {
-        if numbers.is_empty() || numbers.contains(&0) {
-            return Err(format!("{name}: give numbers of at least 1"));
-        }
-    }
-    if !samples.is_sorted_by(|a, b| a < b) || options.study.check && samples.len() < 2 {
-        return Err("--samples: give them in increasing order, and at least two for --check".to_owned());
-    }
-    for (name, number, least) in
-        [("--repeats", options.repeats, 20), ("--estimates", options.estimates, 20), ("--steps", options.steps, 1)]
-    {
-        if number < least {
-            return Err(format!("{name} must be at least {least}"));
-        }
-    }
-    Ok((samples, batches))
+    output.finish(Some(saved))
 }
 
 /// (sampled − exact) in standard errors: of the mean squared error, and of the bias.
@@ -141,38 +119,40 @@ fn z_scores(cell: &Errors, estimator: usize) -> [f64; 2] {
     ]
 }
 
-fn print_errors(cells: &[Errors]) {
+fn print_errors(output: &mut Output, cells: &[Errors]) {
     let estimates = cells[0].differences[0].len();
-    println!("Mean squared error of one estimate, closed form (and z-score of {estimates} sampled ones):\n");
-    println!("    θ     N {:>22}{:>22}{:>22}   LSF's bias", "SF", "LSF", "PW");
+    writeln!(output, "Mean squared error of one estimate, closed form (and z-score of {estimates} sampled ones):\n");
+    writeln!(output, "    θ     N {:>22}{:>22}{:>22}   LSF's bias", "SF", "LSF", "PW");
     for cell in cells {
-        print!("{:>5} {:>5}", cell.theta, cell.n);
+        write!(output, "{:>5} {:>5}", cell.theta, cell.n);
         for (i, estimator) in ESTIMATORS.iter().enumerate() {
-            print!("{:>22}", format!("{:.4} ({:+.1})", estimator.exact_mse(cell.theta, cell.n), z_scores(cell, i)[0]));
+            let mse = estimator.exact_mse(cell.theta, cell.n);
+            write!(output, "{:>22}", format!("{mse:.4} ({:+.1})", z_scores(cell, i)[0]));
         }
-        println!("{:>13.4}", ESTIMATORS[1].exact_bias(cell.theta, cell.n));
+        writeln!(output, "{:>13.4}", ESTIMATORS[1].exact_bias(cell.theta, cell.n));
     }
-    println!(
+    writeln!(
+        output,
         "\nSF's error first falls, as 15/N, and grows from N = √15/(θ − 1)² on; LSF's bias, −2θ/N, is 0 at θ = 0: there\n\
          its larger error at small N is variance.\n"
     );
 }
 
-fn print_learning(curves: &[Curve], options: &Options) {
-    println!(
+fn print_learning(output: &mut Output, curves: &[Curve], options: &Options) {
+    writeln!(
+        output,
         "Objective after {} steps of Adam (rate 0.1) from θ = {START}, mean ± std of {} runs:\n",
         options.steps, options.repeats
     );
-    println!("batch     N {:>20}{:>20}{:>20}", "SF", "LSF", "PW");
+    writeln!(output, "batch     N {:>20}{:>20}{:>20}", "SF", "LSF", "PW");
     for cell in curves.chunks(ESTIMATORS.len()) {
-        print!("{:>5} {:>5}", cell[0].batch, cell[0].n);
+        write!(output, "{:>5} {:>5}", cell[0].batch, cell[0].n);
         for curve in cell {
             let (mean, std) = mean_and_std(&curve.last);
-            print!("{:>20}", format!("{mean:.4} ± {std:.4}"));
+            write!(output, "{:>20}", format!("{mean:.4} ± {std:.4}"));
         }
-        println!();
+        writeln!(output);
     }
-    println!();
 }
 
 /// What the paper says of its figure 1 (a) and (b), at θ = 0 and with the first batch size.
@@ -270,28 +250,32 @@ fn correlations(errors: &[&Errors], learning: &[&[Curve]]) -> [f64; 10] {
     })
 }
 
-fn write_errors(path: &Path, cells: &[Errors]) -> common::Outcome {
-    let mut file = csv::Writer::from_path(path)?;
-    file.write_record(["estimator", "theta", "n", "mse", "mse_exact"])?;
+fn write_errors(output: &mut Output, cells: &[Errors]) {
+    let mut rows = Vec::new();
     for (i, estimator) in ESTIMATORS.iter().enumerate() {
         for cell in cells {
             let mse = mean_and_std(&cell.squared(i)).0;
             let numbers = [cell.theta, cell.n as f64, mse, estimator.exact_mse(cell.theta, cell.n)];
-            let numbers = numbers.map(|number| number.to_string());
-            file.write_record(std::iter::once(estimator.name()).chain(numbers.iter().map(String::as_str)))?;
+            rows.push(std::iter::once(estimator.name().to_owned()).chain(numbers.map(|number| number.to_string())));
         }
     }
-    Ok(file.flush()?)
+    output.table("mse.csv", &["estimator", "theta", "n", "mse", "mse_exact"], rows);
 }
 
-fn write_learning(path: &Path, curves: &[Curve]) -> common::Outcome {
-    let mut file = csv::Writer::from_path(path)?;
-    file.write_record(["estimator", "n", "batch", "step", "objective_mean", "objective_std"])?;
+fn write_learning(output: &mut Output, curves: &[Curve]) {
+    let mut rows = Vec::new();
     for curve in curves {
         for (step, (mean, std)) in curve.mean.iter().zip(&curve.std).enumerate() {
-            let (n, batch, step) = (curve.n.to_string(), curve.batch.to_string(), step.to_string());
-            file.write_record([curve.estimator.name(), &n, &batch, &step, &mean.to_string(), &std.to_string()])?;
+            rows.push([
+                curve.estimator.name().to_owned(),
+                curve.n.to_string(),
+                curve.batch.to_string(),
+                step.to_string(),
+                mean.to_string(),
+                std.to_string(),
+            ]);
         }
     }
-    Ok(file.flush()?)
+    let columns = ["estimator", "n", "batch", "step", "objective_mean", "objective_std"];
+    output.table("learning.csv", &columns, rows);
 }

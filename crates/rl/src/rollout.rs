@@ -267,11 +267,11 @@ impl Rollout {
         fs::create_dir_all(dir).map_err(|cause| Error::file(dir, cause))?;
         let lengths = self.lengths.iter().map(|&length| i32::try_from(length).expect("a horizon below 2^31"));
         write_whole([
-            (dir.join("states.npy"), npy(&self.states)),
-            (dir.join("actions.npy"), npy(&self.actions)),
-            (dir.join("rewards.npy"), npy(&self.rewards)),
-            (dir.join("lengths.npy"), npy(&lengths.collect::<Array1<i32>>())),
-            (dir.join("terminated.npy"), npy(&Array1::from(self.terminated.clone()))),
+            (dir.join("states.npy"), bytes_of(&self.states)),
+            (dir.join("actions.npy"), bytes_of(&self.actions)),
+            (dir.join("rewards.npy"), bytes_of(&self.rewards)),
+            (dir.join("lengths.npy"), bytes_of(&lengths.collect::<Array1<i32>>())),
+            (dir.join("terminated.npy"), bytes_of(&Array1::from(self.terminated.clone()))),
         ])
     }
 }
@@ -318,7 +318,7 @@ fn read_either<A: ReadableElement, B: ReadableElement + Clone, D: Dimension>(
 }
 
 /// An array as the contents of a file.
-fn npy<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
+fn bytes_of<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
     let mut bytes = Vec::new();
     array.write_npy(&mut bytes).expect("memory takes all that is written");
     bytes

@@ -23,6 +23,11 @@ impl Folder {
         if folder.is_dir() { Ok(Self(folder)) } else { Err(Error::Absent(folder)) }
     }
 
+    /// Whether there is anything of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.join(format!("{name}.npy")).symlink_metadata().is_ok()
+    }
+
     fn read<T: ReadableElement>(&self, name: &str) -> Result<ArrayD<T>> {
         let path = self.0.join(format!("{name}.npy"));
         if !path.exists() {

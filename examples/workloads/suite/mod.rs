@@ -51,7 +51,10 @@ impl From<ad::Error> for Error {
 /// Records one objective and compiles its quantities' programs.
 pub type Part = fn(&Recorder<'_>) -> Result<Vec<Task>>;
 
-/// The workloads by name. A data set may lack what a part of one needs.
+/// The files of W6's largest vectors, inputs and outputs. A small data set may leave them out, all of them.
+pub const LARGEST: [&str; 5] = ["x_100000", "v_100000", "expsin100000_value", "expsin100000_grad", "expsin100000_hvp"];
+
+/// The workloads by name.
 pub const WORKLOADS: [(&str, &[Part]); 8] = [
     ("W1", &[|x| Ok(tabular::dice(x)?.tasks(x, ""))]),
     ("W2", &[|x| Ok(tabular::lvc(x)?.tasks(x, "lvc_")), |x| Ok(tabular::ad(x)?.tasks(x, "ad_"))]),
