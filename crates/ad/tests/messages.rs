@@ -78,7 +78,7 @@ fn shapes_that_do_not_broadcast_are_named_with_their_operation_and_origins() {
     refused!(a.select(b, 0.0), "select", "[2, 3]", "[4]");
     refused!(a + arr1(&[1.0, 2.0]), "plus", "[2, 3]", "[2]");
     refused!(arr1(&[1.0, 2.0]) * a, "times", "[2, 3]", "[2]");
-    refused!(a.dot(b), "times", "[2, 3]", "[4]");
+    refused!(a.dot(b), "dot", "[2, 3]", "[4]", "equal shapes", origin);
     refused!(a.broadcast_to(&[2, 4]), "broadcast_to", "[2, 3]", "[2, 4]", origin);
     refused!(a.scan(b, 0), "broadcast_to", "[4]", "[2, 3]");
 }

@@ -164,3 +164,24 @@ fn derivatives_by_an_array_without_entries_have_none() {
     assert_eq!(x.exp().jacobian_reverse(x).value().shape(), [0, 0]);
     assert_eq!(loss.jvp(x, x).item(), 0.0);
 }
+
+fn named(names: [&str; 2], numbers: [f64; 2]) -> indexmap::IndexMap<String, ArrayD<f64>> {
+    names.iter().zip(numbers).map(|(name, x)| ((*name).to_owned(), ndarray::arr0(x).into_dyn())).collect()
+}
+
+#[test]
+#[should_panic(expected = "hvp: the directions (right) need the names of the variables (left), in the same order")]
+fn directions_by_name_in_another_order_are_refused() {
+    let _ = ad::hvp(|x| x["a"].square() * x["b"], &named(["a", "b"], [1.0, 2.0]), &named(["b", "a"], [1.0, 0.0]));
+}
+
+#[test]
+#[should_panic(expected = "jvp: the directions (right) need the names of the variables (left), in the same order")]
+fn tangents_of_other_names_are_refused() {
+    let tape = Tape::<f64>::new();
+    let tree = |names| -> indexmap::IndexMap<String, Var> {
+        named(names, [1.0, 2.0]).into_iter().map(|(name, x)| (name.clone(), tape.input(&name, x))).collect()
+    };
+    let (x, v) = (tree(["a", "b"]), tree(["a", "c"]));
+    let _ = (x["a"] * x["b"]).jvp(&x, &v);
+}

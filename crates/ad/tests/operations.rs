@@ -4,7 +4,7 @@ mod common;
 
 use ad::{Modes, Tape, Var, check_gradients};
 use common::Case;
-use ndarray::{Array1, ArrayD, arr0, arr1};
+use ndarray::{Array1, ArrayD, arr0, arr1, arr2};
 
 /// Checks all, so that one failure does not hide another.
 #[track_caller]
@@ -96,6 +96,23 @@ fn check_gradients_fails_where_the_function_has_a_kink() {
     let at_the_kink = [arr0(0.0).into_dyn()];
     let problem = check_gradients(|x| x[0].abs() + x[0].max(0.0), &at_the_kink, 2, Modes::Reverse).unwrap_err();
     assert!(problem.contains("order 2") && problem.contains("input 0"), "{problem}");
+}
+
+#[test]
+#[should_panic(expected = "dot: shapes [3] and [3, 1] differ (an inner product is one of equal shapes")]
+fn an_inner_product_does_not_broadcast() {
+    let tape = Tape::<f64>::new();
+    let _ = tape.input("a", arr1(&[1.0, 2.0, 3.0])).dot(tape.input("b", arr2(&[[1.0], [2.0], [3.0]])));
+}
+
+#[test]
+#[should_panic(
+    expected = "scan: a start of shape [3] for an array of shape [2, 4, 3] along axis 1 (needs [2, 3], or a scalar)"
+)]
+fn the_start_of_a_recurrence_does_not_broadcast() {
+    let tape = Tape::<f64>::new();
+    let x = tape.input("x", ArrayD::zeros(vec![2, 4, 3]));
+    let _ = x.scan_from(0.9, tape.input("start", Array1::zeros(3)), 1);
 }
 
 // stop_gradient and magic_box have derivatives that their values do not tell; finite differences of what they stand for do.

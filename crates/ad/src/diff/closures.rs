@@ -7,6 +7,7 @@
 use indexmap::IndexMap;
 use ndarray::{Array, ArrayD, Dimension, Ix0};
 
+use super::derivatives::expect_names;
 use crate::program::evaluate;
 use crate::real::Real;
 use crate::tape::{Tape, Var};
@@ -32,6 +33,11 @@ pub trait Arguments: Sized {
     /// The recorded variables, in order.
     #[doc(hidden)]
     fn leaves(vars: &Self::Vars) -> Vec<Var<Self::Real>>;
+    /// Their names, where they have some.
+    #[doc(hidden)]
+    fn names(_vars: &Self::Vars) -> Vec<&str> {
+        Vec::new()
+    }
     /// Takes this argument's share of the results.
     #[doc(hidden)]
     fn collect(&self, results: &mut dyn Iterator<Item = Answer<Self::Real>>) -> Self::Values;
@@ -134,6 +140,9 @@ impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
     fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
         vars.values().copied().collect()
     }
+    fn names(vars: &Self::Vars) -> Vec<&str> {
+        vars.keys().map(String::as_str).collect()
+    }
     fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
         self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").numbers())).collect()
     }
@@ -163,6 +172,9 @@ impl<T: Real> Arguments for &IndexMap<String, Var<T>> {
     fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
         vars.values().copied().collect()
     }
+    fn names(vars: &Self::Vars) -> Vec<&str> {
+        vars.keys().map(String::as_str).collect()
+    }
     fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
         self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").var)).collect()
     }
@@ -187,6 +199,9 @@ impl<A: Arguments, B: Arguments<Real = A::Real>> Arguments for (A, B) {
     }
     fn leaves(vars: &Self::Vars) -> Vec<Var<A::Real>> {
         [A::leaves(&vars.0), B::leaves(&vars.1)].concat()
+    }
+    fn names(vars: &Self::Vars) -> Vec<&str> {
+        [A::names(&vars.0), B::names(&vars.1)].concat()
     }
     fn collect(&self, results: &mut dyn Iterator<Item = Answer<A::Real>>) -> Self::Values {
         (self.0.collect(results), self.1.collect(results))
@@ -290,6 +305,7 @@ pub fn vjp<A: Arguments>(
 pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, tangent: A) -> (A::Tensor, A::Tensor) {
     let mut tape = None;
     let (vars, tangent) = (x.record(&mut tape), tangent.record(&mut tape));
+    expect_names("jvp", &A::names(&vars), &A::names(&tangent));
     let (leaves, tangents) = (A::leaves(&vars), A::leaves(&tangent));
     let output = f(vars);
     let mut answers = answers(&tape, vec![output, output.jvp(leaves.as_slice(), tangents.as_slice())]);
@@ -307,6 +323,7 @@ pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, tangent:
 pub fn hvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, direction: A) -> A::Values {
     let mut tape = None;
     let (vars, direction) = (x.record(&mut tape), direction.record(&mut tape));
+    expect_names("hvp", &A::names(&vars), &A::names(&direction));
     let (leaves, directions) = (A::leaves(&vars), A::leaves(&direction));
     let products = f(vars).hvp(leaves.as_slice(), directions.as_slice());
     x.collect(&mut answers(&tape, products))

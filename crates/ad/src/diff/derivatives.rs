@@ -67,6 +67,7 @@ impl<T: Real> Var<T> {
 
     #[track_caller]
     pub(crate) fn tangent<P: Tree<T>>(self, wrt: P, tangent: P, unrelated: Unrelated) -> Self {
+        expect_names("jvp", &wrt.names(), &tangent.names());
         let (variables, tangents) = (wrt.leaves(), tangent.leaves());
         self.expect_tangents("jvp", &variables, &tangents);
         tangents_of("jvp", &[self], &variables, &tangents, unrelated)[0]
@@ -76,6 +77,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn hvp<P: Tree<T>>(self, wrt: P, direction: P) -> P::Output {
+        expect_names("hvp", &wrt.names(), &direction.names());
         let (variables, tangents) = (wrt.leaves(), direction.leaves());
         self.expect_tangents("hvp", &variables, &tangents);
         let gradients = self.gradient(variables.as_slice(), Unrelated::Panic);
@@ -158,6 +160,15 @@ impl<T: Real> Var<T> {
             self.expect_shape(operation, "a direction", *tangent, &variable.shape());
         }
     }
+}
+
+/// Directions belong to variables by their place, so that names in another order would be other variables'.
+#[track_caller]
+pub(super) fn expect_names(operation: &str, variables: &[&str], directions: &[&str]) {
+    assert_eq!(
+        variables, directions,
+        "{operation}: the directions (right) need the names of the variables (left), in the same order"
+    );
 }
 
 /// Pulls back, and replaces what does not flow by zeros or a panic.

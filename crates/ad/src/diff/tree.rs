@@ -11,6 +11,10 @@ pub trait Tree<T: Real> {
     type Output;
     /// The variables, in order.
     fn leaves(&self) -> Vec<Var<T>>;
+    /// Their names, where they have some: directions are to have the same, in the same order.
+    fn names(&self) -> Vec<&str> {
+        Vec::new()
+    }
     /// The same structure with others in their places.
     fn rebuild(&self, leaves: Vec<Var<T>>) -> Self::Output;
 }
@@ -59,6 +63,9 @@ impl<T: Real> Tree<T> for &IndexMap<String, Var<T>> {
     type Output = IndexMap<String, Var<T>>;
     fn leaves(&self) -> Vec<Var<T>> {
         self.values().copied().collect()
+    }
+    fn names(&self) -> Vec<&str> {
+        self.keys().map(String::as_str).collect()
     }
     fn rebuild(&self, leaves: Vec<Var<T>>) -> IndexMap<String, Var<T>> {
         self.keys().cloned().zip(leaves).collect()

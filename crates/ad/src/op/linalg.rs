@@ -340,10 +340,19 @@ impl<T: Real> Var<T> {
         result.reshaped(&shape)
     }
 
-    /// The inner product of two arrays of one shape: Σ a·b.
+    /// The inner product of two arrays of one shape: Σ a·b. (It does not broadcast.)
     #[track_caller]
     #[must_use]
     pub fn dot(self, other: Self) -> Self {
+        self.check_same_tape("dot", other);
+        let (a, b) = (self.shape(), other.shape());
+        assert!(
+            a == b,
+            "dot: shapes {a:?} and {b:?} differ (an inner product is one of equal shapes; broadcast_to makes them so)\n  \
+             operand made at {}\n  operand made at {}",
+            self.location(),
+            other.location()
+        );
         (self * other).sum()
     }
 

@@ -173,6 +173,13 @@ impl<T: Real> Var<T> {
         self.check_same_tape("scan", start);
         let mut without = shape.clone();
         without.remove(axis);
+        let given = start.shape();
+        assert!(
+            given.is_empty() || given == without,
+            "scan: a start of shape {given:?} for an array of shape {shape:?} along axis {axis} (needs {without:?}, or a \
+             scalar)\n  start made at {}",
+            start.location()
+        );
         let start = start.stretched(&without).insert_axis(axis);
         let scan = Scan { axis, reverse, shifted: false };
         apply(self.tape, Op::Scan(scan), &[self.node, b.node, start.node])
