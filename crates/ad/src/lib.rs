@@ -36,7 +36,7 @@ mod real;
 mod tape;
 mod tensor;
 
-pub use check::{Modes, check_gradients};
+pub use check::{GradientCheck, Modes, check_gradients};
 pub use diff::closures::{Arguments, derivative, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp};
 pub use diff::tree::Tree;
 pub use diff::vmap::{vmap, vmap_many};

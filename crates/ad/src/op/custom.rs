@@ -46,7 +46,8 @@ pub trait CustomOperation<T: Real>: Send + Sync + 'static {
     fn forward(&self, operands: &[ArrayViewD<'_, T>], out: ArrayViewMutD<'_, T>);
 
     /// The cotangent of each operand (`None` where no derivative flows) from that of the result, in tape operations and
-    /// linear in the cotangent.
+    /// linear in the cotangent. In debug builds its first use tries out whether it is, and whether the result depends on
+    /// operands that are all `None`; [`check_gradients`](crate::check_gradients) compares it with finite differences.
     fn vjp(&self, operands: &[Var<T>], output: Var<T>, cotangent: Var<T>) -> Vec<Option<Var<T>>>;
 }
 
@@ -96,6 +97,8 @@ impl<T: Real> Rules<T> for Custom<T> {
 
     fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
         let operands: Vec<Var<T>> = (0..call.operands.len()).map(|operand| call.var(operand)).collect();
+        #[cfg(debug_assertions)]
+        crate::check::trial::try_rule(&Op::Custom(self.clone()), &operands, call.output());
         self.cotangents(&operands, call.output(), g).into()
     }
 
