@@ -73,6 +73,21 @@ pub enum Error {
         /// The axis' length.
         length: usize,
     },
+    /// An integer that the program's numbers have no equal of.
+    #[error(
+        "to_real at {location}: the integer {integer} at position {position} is no {number}; compare integers with `equal`, \
+         or compute in f64"
+    )]
+    Inexact {
+        /// Where the user's code recorded it.
+        location: &'static Location<'static>,
+        /// The integer.
+        integer: i32,
+        /// Its position in the (flattened) index array.
+        position: usize,
+        /// The type of the program's numbers.
+        number: &'static str,
+    },
     /// A linear system without a unique solution.
     #[error("solve at {location}: matrix {matrix} of the batch is singular")]
     Singular {

@@ -380,6 +380,64 @@ fn reduced(f: fn(Var) -> Var, x: &[f64]) -> f64 {
     out[0]
 }
 
+/// The log-softmax of some numbers, and its derivatives along and against a direction.
+fn log_softmax_and_deviations(x: &[f64], v: &[f64]) -> [Vec<f64>; 3] {
+    let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let total = x.iter().map(|x| (x - largest).exp()).sum::<f64>().ln();
+    let log: Vec<f64> = x.iter().map(|x| x - largest - total).collect();
+    let mean: f64 = log.iter().zip(v).map(|(log, v)| log.exp() * v).sum();
+    let sum: f64 = v.iter().sum();
+    let along = v.iter().map(|v| v - mean).collect();
+    let against = log.iter().zip(v).map(|(log, v)| v - log.exp() * sum).collect();
+    [log, along, against]
+}
+
+fn check_softmaxes<T: Real>(level: Level) {
+    let shapes = [(1, 1), (7, 5), (20, 5), (301, 3), (3, 2), (2, 70), (1, 3000), (65, 64), (130, 20), (0, 3), (3, 0)];
+    for (rows, n) in shapes {
+        let rounded = |x: ndarray::ArrayD<f64>| x.mapv(|x| T::of(f64::from(x as f32)));
+        let (x, v) = (rounded(random(&[rows, n]) * 3.0), rounded(random(&[n, rows]).reversed_axes()));
+        let (x, v) =
+            (x.into_dimensionality::<ndarray::Ix2>().unwrap(), v.into_dimensionality::<ndarray::Ix2>().unwrap());
+        let tape = Tape::<T>::new();
+        let [a, b] = [&x, &v].map(|x| tape.input("x", x));
+        let log = a.log_softmax();
+        let numbers = [log, log.jvp(a, b), log.vjp(a, b)].map(|y| y.value());
+        for row in 0..rows {
+            let doubles = |array: ndarray::ArrayView1<'_, T>| array.iter().map(|x| x.as_f64()).collect::<Vec<_>>();
+            let expected = log_softmax_and_deviations(&doubles(x.row(row)), &doubles(v.row(row)));
+            for (part, (numbers, expected)) in numbers.iter().zip(&expected).enumerate() {
+                let scale = 1.0 + v.row(row).iter().map(|v| v.as_f64().abs()).sum::<f64>();
+                for (j, expected) in expected.iter().enumerate() {
+                    let number = numbers[[row, j]].as_f64();
+                    let bound = 4.0 * (n as f64).sqrt() * T::epsilon().as_f64() * scale;
+                    let place = format!("{rows}×{n}, row {row}, part {part}, {} at {level:?}", T::NAME);
+                    assert!((number - expected).abs() <= bound, "{place}: {number} and {expected}");
+                }
+            }
+        }
+        // Along all directions, which a program moves behind the axis, with one probability for all of them.
+        if (1..=100).contains(&(rows * n)) {
+            let probabilities = log.exp().value();
+            for (at, number) in log.jacobian_forward(a).value().indexed_iter() {
+                let [row, j, other, k] = [at[0], at[1], at[2], at[3]];
+                let expected = f64::from(u8::from(j == k)) - probabilities[[row, k]].as_f64();
+                let expected = if row == other { expected } else { 0.0 };
+                let bound = 8.0 * (n as f64).sqrt() * T::epsilon().as_f64();
+                assert!((number.as_f64() - expected).abs() <= bound, "{rows}×{n} at {at:?}: {number} and {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn log_softmaxes_and_their_derivatives() {
+    for_each_level(|level| {
+        check_softmaxes::<f64>(level);
+        check_softmaxes::<f32>(level);
+    });
+}
+
 #[test]
 fn a_row_is_reduced_and_scanned_alike_among_any_number_of_rows() {
     for_each_level(|level| {

@@ -11,6 +11,8 @@
 
 use std::ops::AddAssign;
 
+use smallvec::SmallVec;
+
 use crate::real::Real;
 
 /// What the functions need to know of a number type, with a mantissa of p bits.
@@ -239,13 +241,15 @@ pub fn tanh<T: Real, const FMA: bool>(x: T) -> T {
     let (difference, sum) = (T::one() - power, T::one() + power);
     let above = mul_add::<T, FMA>(-power, near, difference);
     let below = mul_add::<T, FMA>(power, near, sum);
-    // What rounding took from the two is given back to y = tanh |x|, to first order: 1/(2 + t) = (1 + y)/2.
-    let lost_above = mul_add::<T, FMA>(-power, near, difference - above);
-    let lost_below = mul_add::<T, FMA>(power, near, sum - below);
-    let y = above / below;
-    let half = T::of(0.5);
-    let inverse = mul_add::<T, FMA>(half, y, half);
-    mul_add::<T, FMA>(inverse, mul_add::<T, FMA>(-y, lost_below, lost_above), y).copysign(x)
+    (above / below).copysign(x)
+}
+
+/// 1 − tanh² x, given y = tanh x, of which nothing is lost where the tangent is near 1: (1 + |y|)·(1 − |y|), where
+/// 1 − |y| = e^(−2|x|)·(1 + |y|).
+#[inline(always)]
+pub fn tanh_slope<T: Real, const FMA: bool>(x: T, y: T) -> T {
+    let sum = T::one() + y.abs();
+    exp_of_negative::<T, FMA>(T::of(-2.0) * x.abs()) * (sum * sum)
 }
 
 /// 1/(1 + e^−x), both parts of the fraction times a power of two, so that none of it overflows.
@@ -318,4 +322,47 @@ pub fn powi<T: Real>(x: T, n: i32) -> T {
         square *= square;
     }
     if n < 0 { T::one() / y } else { y }
+}
+
+/// ∂^m/∂a^m ∂^n/∂b^n a^b, as [`Var::pow`](crate::Var::pow) describes it: a^(b−m)·Σ_k n!/(n−k)!·c_k·(ln a)^(n−k), where c_k
+/// are the coefficients of b(b−1)⋯(b−m+1), as a polynomial around b.
+pub fn pow_derivative<T: Real>(a: T, b: T, m: usize, n: usize) -> T {
+    if m + n == 0 {
+        return a.powf(b);
+    }
+    let mut c: SmallVec<[T; 8]> = smallvec::smallvec![T::zero(); n + 1];
+    c[0] = T::one();
+    for i in 0..m {
+        for k in (0..=n).rev() {
+            let before = if k > 0 { c[k - 1] } else { T::zero() };
+            c[k] = c[k] * (b - T::of(i as f64)) + before;
+        }
+    }
+    let exponent = b - T::of(m as f64);
+    let power = a.powf(exponent);
+    // A power function that is constant by now; and one that vanishes faster than its factors grow.
+    if n == 0 && c[0] == T::zero() || power == T::zero() && b.is_infinite() {
+        return T::zero();
+    }
+    if n == 0 {
+        return c[0] * power;
+    }
+    let ln = a.ln();
+    if ln.is_infinite() {
+        // At 0 and ∞ the power decides against the logarithms, if it does not go to 1.
+        let vanishes = if a == T::zero() { exponent > T::zero() } else { exponent < T::zero() };
+        if vanishes || a == T::zero() && m == 0 && b == T::zero() {
+            return T::zero();
+        }
+        // Of the terms, the one with the highest power of the logarithm.
+        let highest = (0..=n).find(|&k| c[k] != T::zero()).unwrap_or(n);
+        return (highest..n).fold(T::infinity() * c[highest], |product, _| product * ln);
+    }
+    // By Horner's rule.
+    let (mut sum, mut factor) = (c[0], T::one());
+    for k in 1..=n {
+        factor *= T::of((n + 1 - k) as f64);
+        sum = sum * ln + c[k] * factor;
+    }
+    sum * power
 }

@@ -2,7 +2,8 @@
 //!
 //! Each is compiled for every kind of processor ([`crate::machine::simd`]). [`functions`] are the functions of one
 //! number, written once, without branches; [`map`] applies them to slices; [`reduce`] and [`scan`] are what runs along
-//! an axis, [`indexed`] what reads and writes at indices. [`linear`] is what is left to a library.
+//! an axis, [`softmax`] log-probabilities along one, [`indexed`] what reads and writes at indices. [`linear`] is what is
+//! left to a library.
 //!
 //! The same numbers give the same bits wherever they stand in a slice, however long it is and in whatever pieces it is
 //! computed, on one kind of processor. Kinds differ in the last bit, since some round a·b + c once and some twice.
@@ -13,5 +14,6 @@ mod linear;
 pub mod map;
 pub mod reduce;
 pub mod scan;
+pub mod softmax;
 
 pub use linear::{Accumulate, Matrix, Singular, factor, matmul, solve_factored};

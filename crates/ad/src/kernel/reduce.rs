@@ -204,22 +204,34 @@ struct LogSumExp;
 
 /// Against ±∞ nothing is subtracted.
 #[inline(always)]
-fn subtrahend<T: Real>(largest: T) -> T {
+pub(super) fn subtrahend<T: Real>(largest: T) -> T {
     if largest.abs() < T::infinity() { largest } else { T::zero() }
 }
 
 /// ln of a sum that is 0, ∞, NaN, or not far below 1 at least.
 #[inline(always)]
-fn ln_of_sum<T: Real, const FMA: bool>(sum: T) -> T {
+pub(super) fn ln_of_sum<T: Real, const FMA: bool>(sum: T) -> T {
     let y = if is_ln_exception(sum) { sum } else { ln::<T, FMA>(sum) };
     if sum == T::zero() { T::neg_infinity() } else { y }
 }
 
 /// e^(x − subtrahend). Where that is more than 1, some x is ∞, and so will be the result.
 #[inline(always)]
-fn term<T: Real, const FMA: bool>(x: T, subtrahend: T) -> T {
+pub(super) fn term<T: Real, const FMA: bool>(x: T, subtrahend: T) -> T {
     let x = x - subtrahend;
     exp_of_negative::<T, FMA>(if x > T::zero() { T::zero() } else { x })
+}
+
+/// The largest number of a row that is none of NaN.
+#[inline(always)]
+pub(super) fn largest_of_row<T: Real>(row: &[T]) -> T {
+    fold_row::<T, Largest>(row)
+}
+
+/// ln Σ e^x of a row.
+#[inline(always)]
+pub(super) fn logsumexp_of_row<T: Real, const FMA: bool>(row: &[T]) -> T {
+    LogSumExp::row::<FMA>(row)
 }
 
 impl<T: Real> Reduction<T> for LogSumExp {
@@ -227,7 +239,7 @@ impl<T: Real> Reduction<T> for LogSumExp {
 
     #[inline(always)]
     fn row<const FMA: bool>(row: &[T]) -> T {
-        let largest = fold_row::<T, Largest>(row);
+        let largest = largest_of_row(row);
         let subtrahend = subtrahend(largest);
         let mut total = T::zero();
         let mut terms = [T::zero(); BLOCK];

@@ -21,9 +21,16 @@ pub enum Elementwise {
     /// To a constant power, the bits of an `f64`.
     Power(u64),
     Binary(Binary),
+    /// (a, b): a^b, differentiated so often by each.
+    Pow {
+        by_base: u8,
+        by_exponent: u8,
+    },
     Compare(Compare),
     /// (condition, a, b): a where the condition is not zero, else b.
     Select,
+    /// (x, tanh x): the derivative 1 − tanh² x. It is a function of x: the tangent only saves work.
+    TanhSlope,
 }
 
 macro_rules! unary {
@@ -113,7 +120,7 @@ macro_rules! binary {
 }
 
 macro_rules! compare {
-    ($($(#[$doc:meta])* $name:ident $variant:ident: |$x:ident, $z:ident| $value:expr;)*) => {
+    ($($(#[$doc:meta])* $vis:vis $name:ident $variant:ident: |$x:ident, $z:ident| $value:expr;)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Compare { $($variant),* }
 
@@ -128,9 +135,7 @@ macro_rules! compare {
                     struct F;
                     impl<T: Real> Function<T, 2> for F {
                         #[inline(always)]
-                        fn value<const FMA: bool>(self, [$x, $z]: [T; 2]) -> T {
-                            if $value { T::one() } else { T::zero() }
-                        }
+                        fn value<const FMA: bool>(self, [$x, $z]: [T; 2]) -> T { $value }
                     }
                     map(F, [x, z], out);
                 })* }
@@ -139,7 +144,7 @@ macro_rules! compare {
 
         impl<T: Real> Var<T> {
             $($(#[$doc])* #[track_caller] #[must_use]
-            pub fn $name(self, other: impl Into<Term<T>>) -> Self {
+            $vis fn $name(self, other: impl Into<Term<T>>) -> Self {
                 self.binary(stringify!($name), Elementwise::Compare(Compare::$variant), other.into())
             })*
         }
@@ -152,10 +157,10 @@ unary! {
     pub exp Exp: |x| functions::exp::<T, FMA>(x), if functions::is_exp_exception(x) => x.exp(), |_x, y, g| g * y;
     /// The natural logarithm. Its derivative 1/x is ±∞ at ±0; below 0 the value is NaN.
     pub ln Ln: |x| functions::ln::<T, FMA>(x), if functions::is_ln_exception(x) => x.ln(), |x, _y, g| g / x;
-    /// The hyperbolic tangent; derivative 1 − tanh² x.
-    pub tanh Tanh: |x| functions::tanh::<T, FMA>(x), |_x, y, g| g * (-(y * y) + T::one());
+    /// The hyperbolic tangent.
+    pub tanh Tanh: |x| functions::tanh::<T, FMA>(x), |x, y, g| g * tanh_slope(x, y);
     /// The logistic function 1 / (1 + e^−x), without overflow on either side.
-    pub sigmoid Sigmoid: |x| functions::sigmoid::<T, FMA>(x), |_x, y, g| g * (y * (-y + T::one()));
+    pub sigmoid Sigmoid: |x| functions::sigmoid::<T, FMA>(x), |x, y, g| g * (y * (-x).sigmoid());
     /// ln(1 + e^x), without overflow; derivative sigmoid(x).
     pub softplus Softplus: |x| functions::softplus::<T, FMA>(x), |x, _y, g| g * x.sigmoid();
     /// The sine, in radians.
@@ -164,9 +169,9 @@ unary! {
     /// The cosine, in radians.
     pub cos Cos: |x| functions::cos::<T, FMA>(x), if x.abs() > T::LARGEST_ANGLE => x.cos(),
         |x, _y, g| -(g * x.sin());
-    /// The square root. Its derivative at 0 is +∞; below 0 the value is NaN.
+    /// The square root. Its derivative at ±0 is ±∞ (so that of a norm √Σx² at 0 is ∞·0, NaN); below 0 the value is NaN.
     pub sqrt Sqrt: |x| x.sqrt(), |_x, y, g| g * T::of(0.5) / y;
-    /// The absolute value. Its derivative at 0 is 0.
+    /// The absolute value. Its derivatives at 0 are 0.
     pub abs Abs: |x| x.abs(), |x, _y, g| g * x.sign();
 }
 
@@ -175,38 +180,43 @@ binary! {
     pub(crate) minus Minus: |a, b| a - b, |_a, _b, _y, g| [g, -g];
     pub(crate) times Times: |a, b| a * b, |a, b, _y, g| [g * b, g * a];
     pub(crate) over Over: |a, b| a / b, |_a, b, y, g| [g / b, -(g * y / b)];
-    /// The larger of the two, NaN if either is. Where they are equal, each gets half of the derivative.
+    /// The larger of the two, NaN if either is. Where they are equal, each gets half of the derivative (of every order).
     pub max Max: |a, b| if a > b || a.is_nan() { a } else { b },
         |a, b, _y, g| [g * first_share(a, b), g * first_share(b, a)];
-    /// The smaller of the two, NaN if either is. Where they are equal, each gets half of the derivative.
+    /// The smaller of the two, NaN if either is. Where they are equal, each gets half of the derivative (of every order).
     pub min Min: |a, b| if a < b || a.is_nan() { a } else { b },
         |a, b, _y, g| [g * first_share(b, a), g * first_share(a, b)];
-    /// a^b; NaN for a negative a and a b that is no integer. At a = 0 the derivative by b is 0 (not 0·(−∞)); at b = 0 the
-    /// derivative by a is 0 (also at a = 0). For a constant exponent, [`Var::powf`] is better.
-    pub pow Pow: |a, b| a.powf(b), |a, b, y, g| [
-        g * b * a.pow(b.equal(T::zero()).select(T::one(), b) - T::one()),
-        g * y * a.equal(T::zero()).select(T::one(), a).ln()
-    ];
 }
 
 compare! {
     /// 1 where a < b, else 0 (also where either is NaN). No derivative flows through a comparison.
-    less Less: |a, b| a < b;
+    pub less Less: |a, b| indicator(a < b);
     /// 1 where a ≤ b, else 0.
-    less_equal LessEqual: |a, b| a <= b;
+    pub less_equal LessEqual: |a, b| indicator(a <= b);
     /// 1 where a > b, else 0.
-    greater Greater: |a, b| a > b;
+    pub greater Greater: |a, b| indicator(a > b);
     /// 1 where a ≥ b, else 0.
-    greater_equal GreaterEqual: |a, b| a >= b;
+    pub greater_equal GreaterEqual: |a, b| indicator(a >= b);
     /// 1 where a = b, else 0.
-    equal Equal: |a, b| a == b;
+    pub equal Equal: |a, b| indicator(a == b);
     /// 1 where a ≠ b, else 0.
-    not_equal NotEqual: |a, b| a != b;
+    pub not_equal NotEqual: |a, b| indicator(a != b);
+    /// 1 where a > b, 0 where they are equal, −1 where a < b, and NaN where either is.
+    pub(crate) order Order: |a, b| if a.is_nan() || b.is_nan() {
+        T::nan()
+    } else {
+        indicator::<T>(a > b) - indicator(a < b)
+    };
 }
 
-/// 1 where a > b, ½ where they are equal, 0 elsewhere.
+#[inline(always)]
+fn indicator<T: Real>(holds: bool) -> T {
+    if holds { T::one() } else { T::zero() }
+}
+
+/// 1 where a > b, ½ where they are equal, 0 where a < b, and NaN where either is.
 fn first_share<T: Real>(a: Var<T>, b: Var<T>) -> Var<T> {
-    a.greater(b) + a.equal(b) * T::of(0.5)
+    a.order(b) * T::of(0.5) + T::of(0.5)
 }
 
 #[derive(Clone, Copy)]
@@ -252,6 +262,34 @@ impl Power {
 }
 
 #[derive(Clone, Copy)]
+struct Pow {
+    by_base: u8,
+    by_exponent: u8,
+}
+
+impl<T: Real> Function<T, 2> for Pow {
+    #[inline(always)]
+    fn value<const FMA: bool>(self, [a, b]: [T; 2]) -> T {
+        functions::pow_derivative(a, b, self.by_base.into(), self.by_exponent.into())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct TanhSlope;
+
+impl<T: Real> Function<T, 2> for TanhSlope {
+    #[inline(always)]
+    fn value<const FMA: bool>(self, [x, y]: [T; 2]) -> T {
+        functions::tanh_slope::<T, FMA>(x, y)
+    }
+}
+
+#[track_caller]
+fn tanh_slope<T: Real>(x: Var<T>, y: Var<T>) -> Var<T> {
+    apply(x.tape, Op::Elementwise(Elementwise::TanhSlope), &[x.node, y.node])
+}
+
+#[derive(Clone, Copy)]
 struct Choose;
 
 impl<T: Real> Function<T, 3> for Choose {
@@ -267,14 +305,19 @@ impl<T: Real> Rules<T> for Elementwise {
             Elementwise::Unary(op) => op.name(),
             Elementwise::Power(_) => "powf",
             Elementwise::Binary(op) => op.name(),
+            Elementwise::Pow { .. } => "pow",
             Elementwise::Compare(op) => op.name(),
             Elementwise::Select => "select",
+            Elementwise::TanhSlope => "tanh_slope",
         }
     }
 
     fn parameters(&self) -> String {
         match self {
             Elementwise::Power(bits) => f64::from_bits(*bits).to_string(),
+            Elementwise::Pow { by_base, by_exponent } if by_base + by_exponent > 0 => {
+                format!("differentiated {by_base} times by its base, {by_exponent} by its exponent")
+            }
             _ => String::new(),
         }
     }
@@ -288,6 +331,7 @@ impl<T: Real> Rules<T> for Elementwise {
         match self {
             Elementwise::Compare(_) => false,
             Elementwise::Select => operand > 0,
+            Elementwise::TanhSlope => operand == 0,
             _ => true,
         }
     }
@@ -295,13 +339,24 @@ impl<T: Real> Rules<T> for Elementwise {
     fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
         match *self {
             Elementwise::Unary(op) => call.one(|| op.vjp(call.var(0), call.output(), g)),
-            Elementwise::Power(bits) => call.one(|| match f64::from_bits(bits) {
-                0.0 => g * T::zero(),
-                1.0 => g,
-                p => g * (call.var(0).powf(p - 1.0) * T::of(p)),
-            }),
+            Elementwise::Power(bits) => match f64::from_bits(bits) {
+                0.0 => smallvec::smallvec![None],
+                1.0 => call.one(|| g),
+                p => call.one(|| g * (call.var(0).powf(p - 1.0) * T::of(p))),
+            },
             Elementwise::Binary(op) => op.vjp(call, g),
+            Elementwise::Pow { by_base, by_exponent } => {
+                let derivative = |by_base, by_exponent| {
+                    let op = Elementwise::Pow { by_base, by_exponent };
+                    g * apply(call.tape, Op::Elementwise(op), &call.operands)
+                };
+                call.two(|| derivative(by_base + 1, by_exponent), || derivative(by_base, by_exponent + 1))
+            }
             Elementwise::Compare(_) => Cotangents::new(),
+            // d/dx (1 − y²) = −2y·(1 − y²)
+            Elementwise::TanhSlope => {
+                smallvec::smallvec![Some(g * (call.var(1) * call.output()) * T::of(-2.0)), None]
+            }
             Elementwise::Select => {
                 let condition = call.var(0);
                 let zero = fill(call.tape, 0.0, &g.shape());
@@ -328,8 +383,12 @@ impl<T: Real> Rules<T> for Elementwise {
             Elementwise::Unary(op) => op.forward(x, out),
             Elementwise::Power(bits) => Power { exponent: f64::from_bits(bits) }.forward(x, out),
             Elementwise::Binary(op) => op.forward(x, operands[1].view(), out),
+            Elementwise::Pow { by_base, by_exponent } => {
+                map(Pow { by_base, by_exponent }, [x, operands[1].view()], out);
+            }
             Elementwise::Compare(op) => op.forward(x, operands[1].view(), out),
             Elementwise::Select => map(Choose, [x, operands[1].view(), operands[2].view()], out),
+            Elementwise::TanhSlope => map(TanhSlope, [x, operands[1].view()], out),
         }
         Ok(())
     }
@@ -416,8 +475,9 @@ impl<T: Real> Var<T> {
     }
 
     /// `a` where this is not zero, `b` elsewhere; all three broadcast. The branch not taken is never looked at, so that a
-    /// NaN there does no harm, in the value or the derivative of `select` itself. (But 0·NaN is NaN: if the branch not
-    /// taken is *computed* from a bad number, select that operation's input instead.)
+    /// NaN there does no harm, in the value or the derivative of `select` itself. But its cotangent is 0, and 0·∞
+    /// is NaN: so is the gradient of `x.greater(0.0).select(x.sqrt(), 0.0)` at 0. If the branch not taken has no finite
+    /// derivative, select its input instead: `x.greater(0.0).select(x, 1.0).sqrt()`.
     #[track_caller]
     #[must_use]
     pub fn select(self, a: impl Into<Term<T>>, b: impl Into<Term<T>>) -> Self {
@@ -428,8 +488,20 @@ impl<T: Real> Var<T> {
         apply(self.tape, Op::Elementwise(Elementwise::Select), &[condition.node, a.node, b.node])
     }
 
-    /// x to a constant power. Derivative p·x^(p−1): at x = 0 that is 0 for p > 1, 1 for p = 1, 0 for p = 0, and infinite for
-    /// other p < 1.
+    /// a^b; NaN for a negative a and a b that is no integer. For a constant exponent, [`powf`](Self::powf) is better.
+    ///
+    /// Its derivatives, of every order, are those of the mathematics: by a alone, those of the power function with that
+    /// exponent (so that of a^0 is 0, at a = 0 too). By b they have factors ln a, and are NaN for a negative a. At a = 0
+    /// they are the limits from above, as 0 for 0^b with b > 0, and −∞ for ∂²/∂a∂b at b = 1; where there is none, as for
+    /// the jump of 0^b at b = 0, the derivatives by b alone are 0.
+    #[track_caller]
+    #[must_use]
+    pub fn pow(self, exponent: impl Into<Term<T>>) -> Self {
+        self.binary("pow", Elementwise::Pow { by_base: 0, by_exponent: 0 }, exponent.into())
+    }
+
+    /// x to a constant power. The n-th derivative is p·(p−1)⋯(p−n+1)·x^(p−n), and 0 (at x = 0, too) where a factor is: at
+    /// x = 0 that is 0 for p > n, n! for p = n, 0 for an integer 0 ≤ p < n, and infinite for other p < n.
     #[track_caller]
     #[must_use]
     pub fn powf(self, exponent: f64) -> Self {
@@ -444,14 +516,14 @@ impl<T: Real> Var<T> {
         self.powf(2.0)
     }
 
-    /// −1, 0 or 1, by sign. No derivative flows through it.
+    /// −1, 0 or 1, by sign, and NaN of NaN. No derivative flows through it.
     #[track_caller]
     #[must_use]
     pub fn sign(self) -> Self {
-        self.greater(T::zero()) - self.less(T::zero())
+        self.order(T::zero())
     }
 
-    /// The nearest number in [low, high]. The derivative is 0 outside, and ½ at a bound.
+    /// The nearest number in [low, high], NaN of NaN. The derivative is 0 outside, and ½ at a bound.
     #[track_caller]
     #[must_use]
     pub fn clip(self, low: T, high: T) -> Self {

@@ -22,6 +22,8 @@ pub enum Indexing {
     ScatterAdd { axis: usize, dims: Shape },
     /// Integers as numbers.
     ToReal,
+    /// 1 where an integer is this one, else 0. Not by numbers: as `f32`, 2²⁴ + 1 would be 2²⁴.
+    Equal(i32),
     /// (indices …): for each position its number among all entries of axes of lengths `dims`, row-major. Lowering makes it
     /// where several gathers and scatters share their indices.
     Flatten { dims: Shape },
@@ -33,6 +35,7 @@ impl<T: Real> Rules<T> for Indexing {
             Indexing::Gather { .. } => "gather",
             Indexing::ScatterAdd { .. } => "scatter_add",
             Indexing::ToReal => "to_real",
+            Indexing::Equal(_) => "equal_index",
             Indexing::Flatten { .. } => "flat_index",
         }
     }
@@ -42,6 +45,7 @@ impl<T: Real> Rules<T> for Indexing {
             Indexing::Gather { axis } => format!("axis={axis}"),
             Indexing::ScatterAdd { axis, dims } => format!("axis={axis} into={:?}", dims.as_slice()),
             Indexing::ToReal => String::new(),
+            Indexing::Equal(integer) => format!("to={integer}"),
             Indexing::Flatten { dims } => format!("of={:?}", dims.as_slice()),
         }
     }
@@ -56,7 +60,7 @@ impl<T: Real> Rules<T> for Indexing {
             return Err(format!("index arrays of different shapes, {:?} and {other:?}", indices[0]));
         }
         match self {
-            Indexing::ToReal | Indexing::Flatten { .. } => Ok(source.into()),
+            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => Ok(source.into()),
             Indexing::Gather { axis } => {
                 let end = axis + indices.len();
                 if indices.is_empty() || end > source.len() {
@@ -93,7 +97,9 @@ impl<T: Real> Rules<T> for Indexing {
                 scatter_add_at(g, *axis, &indices(), dims)
             }
             Indexing::ScatterAdd { axis, .. } => gather_at(g, *axis, &indices()),
-            Indexing::ToReal | Indexing::Flatten { .. } => unreachable!("integers have no derivative"),
+            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => {
+                unreachable!("integers have no derivative")
+            }
         });
         cotangents.resize(call.operands.len(), None);
         cotangents
@@ -106,8 +112,8 @@ impl<T: Real> Rules<T> for Indexing {
     fn batch(&self, batch: &super::Batch<T>) -> NodeId {
         let indices_batched = (1..batch.operands.len()).any(|operand| batch.is_batched(operand));
         let axis = match self {
-            Indexing::ToReal => {
-                return record::<T>(batch.tape, Op::Indexing(Indexing::ToReal), &[batch.batched(0).node()]);
+            Indexing::ToReal | Indexing::Equal(_) => {
+                return record::<T>(batch.tape, Op::Indexing(self.clone()), &[batch.batched(0).node()]);
             }
             Indexing::Flatten { .. } => unreachable!("only lowering makes flat indices"),
             Indexing::Gather { axis } | Indexing::ScatterAdd { axis, .. } => *axis,
@@ -144,7 +150,7 @@ impl<T: Real> Rules<T> for Indexing {
         let indices = operands.len() - 1;
         let mut by_row: SmallVec<[bool; 3]> = smallvec::smallvec![false; operands.len()];
         match self {
-            Indexing::ToReal | Indexing::Flatten { .. } => Rows::alike(operands),
+            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => Rows::alike(operands),
             // The indices have the rows; the table is everyone's, or gathers what all rows scatter.
             Indexing::Gather { axis: 0 } => {
                 by_row[1..].fill(true);
@@ -171,7 +177,16 @@ impl<T: Real> Rules<T> for Indexing {
         match self {
             Indexing::Flatten { .. } => unreachable!("kinds are checked when an operation is recorded"),
             Indexing::ToReal => {
-                out.iter_mut().zip(operands[0].index()).for_each(|(out, &i)| *out = T::of(f64::from(i)));
+                for (position, (out, &integer)) in out.iter_mut().zip(operands[0].index()).enumerate() {
+                    *out = T::of(f64::from(integer));
+                    if out.as_f64() != f64::from(integer) {
+                        return Err(Failure::Inexact { integer, position, number: T::NAME });
+                    }
+                }
+            }
+            &Indexing::Equal(integer) => {
+                let equal = operands[0].index().iter().map(|&i| if i == integer { T::one() } else { T::zero() });
+                out.iter_mut().zip(equal).for_each(|(out, equal)| *out = equal);
             }
             Indexing::Gather { axis } => {
                 let (table, arrays) = (operands[0], arrays(&operands[1..]));
@@ -227,7 +242,7 @@ impl Indexing {
         match self {
             Indexing::Gather { .. } => Indexing::Gather { axis },
             Indexing::ScatterAdd { dims, .. } => Indexing::ScatterAdd { axis, dims: dims.clone() },
-            Indexing::ToReal | Indexing::Flatten { .. } => self.clone(),
+            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => self.clone(),
         }
     }
 }
@@ -323,7 +338,8 @@ impl<T: Real> Index<T> {
         constant_index(beside.tape, value.into_array())
     }
 
-    /// The integers as numbers. No derivative flows through it.
+    /// The integers as numbers. No derivative flows through it. An integer that is no `f32` (of those beyond 2²⁴ most are
+    /// not) is an [`Error::Inexact`](crate::Error::Inexact) when it runs in single precision.
     #[track_caller]
     #[must_use]
     pub fn to_real(self) -> Var<T> {
@@ -335,7 +351,8 @@ impl<T: Real> Index<T> {
     #[track_caller]
     #[must_use]
     pub fn equal(self, i: i32) -> Var<T> {
-        self.to_real().equal(T::of(f64::from(i)))
+        self.check_alive();
+        apply(self.tape, Op::Indexing(Indexing::Equal(i)), &[self.node])
     }
 
     /// Panics if it was recorded with values and one of them is out of range.

@@ -26,6 +26,7 @@ pub mod linalg;
 pub mod movement;
 pub mod reduce;
 pub mod scan;
+pub mod softmax;
 
 pub use leaf::{Data, Leaf};
 
@@ -43,6 +44,7 @@ pub enum Op<T: Real> {
     Solve(linalg::Solve),
     Factor(linalg::Factor),
     Scan(scan::Scan),
+    Softmax(softmax::Softmax),
     Barrier(barrier::Barrier),
     Custom(custom::Custom<T>),
 }
@@ -64,6 +66,7 @@ impl<T: Real> Hash for Op<T> {
             Op::Solve(op) => op.hash(state),
             Op::Factor(op) => op.hash(state),
             Op::Scan(op) => op.hash(state),
+            Op::Softmax(op) => op.hash(state),
             Op::Barrier(op) => op.hash(state),
             Op::Custom(op) => op.hash(state),
         }
@@ -92,6 +95,7 @@ macro_rules! rules_for {
             $crate::op::Op::Solve(op) => op,
             $crate::op::Op::Factor(op) => op,
             $crate::op::Op::Scan(op) => op,
+            $crate::op::Op::Softmax(op) => op,
             $crate::op::Op::Barrier(op) => op,
             $crate::op::Op::Custom(op) => op,
         }
@@ -366,6 +370,7 @@ impl<'a, T> Out<'a, T> {
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
     IndexOutOfRange { index: i32, position: usize, length: usize },
+    Inexact { integer: i32, position: usize, number: &'static str },
     Singular { matrix: usize },
     LeftRange,
 }

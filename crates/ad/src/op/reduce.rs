@@ -64,10 +64,10 @@ impl<T: Real> Rules<T> for Reduce {
                     spread(g / winners.sum_axes(&self.axes)) * winners
                 }
                 By::LogSumExp => {
-                    // Where every entry is −∞ so is the result, and x − y would be NaN; the derivative there is 0.
-                    let y = call.output();
-                    let y = y.equal(T::neg_infinity()).select(T::zero(), y);
-                    spread(g) * (x - spread(y)).exp()
+                    // Where every entry is −∞ so is the result, and there are no probabilities; the derivative there is 0.
+                    let impossible = call.output().equal(T::neg_infinity());
+                    let x = spread(impossible).select(T::zero(), x);
+                    spread(impossible.select(T::zero(), g)) * self.probabilities(x)
                 }
             }
         })
@@ -95,6 +95,23 @@ impl<T: Real> Rules<T> for Reduce {
 impl Reduce {
     fn kept<'a>(&'a self, shape: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
         (0..shape.len()).filter(|axis| !self.axes.contains(axis))
+    }
+
+    /// e^x / Σ e^x over the axes.
+    fn probabilities<T: Real>(&self, x: Var<T>) -> Var<T> {
+        if let &[axis] = self.axes.as_slice() {
+            return x.log_softmax_along(axis).exp();
+        }
+        // As one axis, behind the others.
+        let shape = x.shape();
+        let order: Axes = self.kept(&shape).chain(self.axes.iter().copied()).collect();
+        let mut inverse = order.clone();
+        order.iter().enumerate().for_each(|(i, &axis)| inverse[axis] = i);
+        let behind = x.transpose(&order);
+        let kept = self.kept(&shape).map(|axis| shape[axis]);
+        let entries = self.axes.iter().map(|&axis| shape[axis]).product();
+        let together: Shape = kept.chain([entries]).collect();
+        behind.reshape(&together).log_softmax().exp().reshape(&behind.shape()).transpose(&inverse)
     }
 
     /// Axes that are neighbours are reduced at once; if there are others in front, those after.
@@ -130,14 +147,6 @@ impl<T: Real> Var<T> {
         let mut axes = Axes::from_slice(axes);
         axes.sort_unstable();
         apply(self.tape, Op::Reduce(Reduce { by, axes }), &[self.node])
-    }
-
-    /// New axes of length 1 at the given places of the result.
-    #[track_caller]
-    fn insert_axes(self, axes: &[usize]) -> Self {
-        let mut shape = self.shape();
-        axes.iter().for_each(|&axis| shape.insert(axis, 1));
-        self.reshape(&shape)
     }
 
     /// The sum of all entries (0 of none).
@@ -185,25 +194,10 @@ impl<T: Real> Var<T> {
     }
 
     /// ln Σ e^x over some axes, which disappear, without overflow. Of entries that are all −∞ (or of none) it is −∞, with
-    /// derivative 0.
+    /// derivative 0. With an entry of ∞ it is ∞, and its derivatives are NaN.
     #[track_caller]
     #[must_use]
     pub fn logsumexp(self, axes: &[usize]) -> Self {
         if axes.is_empty() { self.unchanged() } else { self.reduced(By::LogSumExp, axes) }
-    }
-
-    /// x − ln Σ e^x along the last axis: log-probabilities from logits.
-    #[track_caller]
-    #[must_use]
-    pub fn log_softmax(self) -> Self {
-        let last = self.shape().len().checked_sub(1).expect("log_softmax: a scalar has no last axis");
-        self - self.logsumexp(&[last]).insert_axes(&[last])
-    }
-
-    /// e^x / Σ e^x along the last axis: probabilities from logits.
-    #[track_caller]
-    #[must_use]
-    pub fn softmax(self) -> Self {
-        self.log_softmax().exp()
     }
 }

@@ -17,6 +17,7 @@ use crate::op::linalg::MatMul;
 use crate::op::movement::Movement;
 use crate::op::reduce::{By, Reduce};
 use crate::op::scan::Scan;
+use crate::op::softmax::Softmax;
 use crate::op::{Leaf, Op};
 use crate::real::Real;
 use crate::tensor::{Axes, Shape, size};
@@ -194,6 +195,9 @@ impl<T: Real> Lanes<'_, T> {
             op @ (Op::Elementwise(_) | Op::Checked(_)) => (op.clone(), lane, operands.len()),
             &Op::Scan(Scan { axis, reverse, shifted }) if axis != lane => {
                 (Op::Scan(Scan { axis: without(lane, axis), reverse, shifted }), lane, operands.len())
+            }
+            &Op::Softmax(Softmax { part, axis }) if axis != lane => {
+                (Op::Softmax(Softmax { part, axis: without(lane, axis) }), lane, operands.len())
             }
             Op::Reduce(Reduce { by, axes }) if !axes.contains(&lane) => {
                 let result = lane - axes.iter().filter(|&&axis| axis < lane).count();

@@ -645,6 +645,9 @@ impl Stop {
                 let operation = if operation == "gather" { "gather" } else { "scatter_add" };
                 Error::IndexOutOfRange { operation, location, index, position, length }.into()
             }
+            Failure::Inexact { integer, position, number } => {
+                Error::Inexact { location, integer, position, number }.into()
+            }
             Failure::Singular { matrix } => Error::Singular { location, matrix }.into(),
             Failure::LeftRange => Stop::LeftRange,
         }

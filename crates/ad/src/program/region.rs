@@ -289,13 +289,19 @@ struct Block {
 impl<T: Real> BlockStep<T> {
     /// A failure at a position of a block, as one of the whole array.
     fn displaced(&self, failure: Failure, start: usize) -> Failure {
+        // Of the first operand that is taken by row, from one on.
+        let per_row = |first: usize| {
+            let mut operands = self.operands.iter().skip(first);
+            let rows =
+                |operand: &RowOperand| if let RowOperand::Rows(_, per_row) = operand { Some(*per_row) } else { None };
+            operands.find_map(|(operand, _)| rows(operand)).unwrap_or(0)
+        };
         match failure {
             Failure::IndexOutOfRange { index, position, length } => {
-                let per_row = self.operands.iter().skip(1).find_map(|(operand, _)| match operand {
-                    RowOperand::Rows(_, per_row) => Some(*per_row),
-                    _ => None,
-                });
-                Failure::IndexOutOfRange { index, position: position + start * per_row.unwrap_or(0), length }
+                Failure::IndexOutOfRange { index, position: position + start * per_row(1), length }
+            }
+            Failure::Inexact { integer, position, number } => {
+                Failure::Inexact { integer, position: position + start * per_row(0), number }
             }
             Failure::Singular { matrix } => {
                 let matrices = size(&self.variants[0].shape[1..self.variants[0].shape.len() - 2]);
