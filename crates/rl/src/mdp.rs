@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::rollout::{Rollout, check_shape};
-use crate::stream::stream;
+use crate::stream::{draw, stream};
 
 /// How far the sum of a distribution may be from 1.
 const SUM_TOLERANCE: f64 = 1e-9;
@@ -197,6 +197,9 @@ impl TabularMdp {
         (states, steps, ends).into_par_iter().enumerate().for_each(
             |(trajectory, (states, (actions, rewards), (length, terminated)))| {
                 let rng = &mut stream(seed, trajectory as u64);
+                let draw = |distribution: ArrayView1<'_, f64>, rng: &mut _| {
+                    draw(distribution.iter().copied(), rng).expect("distributions, as was checked")
+                };
                 let mut s = draw(self.start.view(), rng);
                 states[0] = s as i32;
                 for t in 0..horizon {
@@ -426,20 +429,6 @@ fn positive<'a>(probabilities: impl IntoIterator<Item = &'a f64>) -> impl Iterat
     probabilities.into_iter().copied().enumerate().filter(|&(_, p)| p > 0.0)
 }
 
-/// An index drawn with these probabilities; never one of probability 0, whatever the rounding.
-pub(crate) fn draw<'a>(probabilities: impl IntoIterator<Item = &'a f64>, rng: &mut impl Rng) -> usize {
-    let mut left: f64 = rng.random();
-    let mut last = 0;
-    for (i, p) in positive(probabilities) {
-        if left < p {
-            return i;
-        }
-        left -= p;
-        last = i;
-    }
-    last
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
@@ -570,26 +559,6 @@ mod tests {
             assert!(!(terminated && rollout.states()[[n, length]] == 0));
             assert!(terminated || length == 10);
         }
-    }
-
-    #[test]
-    fn draw_never_gives_an_index_of_probability_zero() {
-        /// The largest number a uniform draw can be, below 1.
-        struct Largest;
-        impl rand::rand_core::TryRng for Largest {
-            type Error = std::convert::Infallible;
-            fn try_next_u32(&mut self) -> std::result::Result<u32, Self::Error> {
-                Ok(u32::MAX)
-            }
-            fn try_next_u64(&mut self) -> std::result::Result<u64, Self::Error> {
-                Ok(u64::MAX)
-            }
-            fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> std::result::Result<(), Self::Error> {
-                bytes.fill(u8::MAX);
-                Ok(())
-            }
-        }
-        assert_eq!(draw(&[0.0, 0.5, 0.5 - 1e-10, 0.0], &mut Largest), 2);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! One random stream per trajectory, named by (seed, index).
+//! One random stream per trajectory, named by (seed, index), and how an outcome is drawn from one.
 //!
 //! Trajectory `index` draws from its own stream and from nothing else, so neither the order in which trajectories are
-//! sampled, nor the number of threads, nor the size of the batch can change it. Changing the generator here changes
+//! sampled, nor the number of threads, nor the size of the batch can change it. Changing the generator or [`draw`] changes
 //! every sampled number of the crate.
 
-use rand::SeedableRng;
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The random stream number `index` of `seed`: ChaCha with 8 rounds, its key from `seed`, its stream `index`.
@@ -24,10 +24,30 @@ pub fn stream(seed: u64, index: u64) -> ChaCha8Rng {
     rng
 }
 
+/// The number of an outcome, drawn with these probabilities from one uniform number; never one of probability 0, whatever
+/// the rounding. `None` if that meets an entry that is no probability, such as NaN, or none that is positive.
+///
+/// What follows the outcome is not looked at, and that the sum is 1 is not checked: what is left of 1 goes to the last
+/// outcome that can be.
+pub fn draw(probabilities: impl IntoIterator<Item = f64>, rng: &mut impl Rng) -> Option<usize> {
+    let mut left: f64 = rng.random();
+    let mut last = None;
+    for (outcome, p) in probabilities.into_iter().enumerate() {
+        if left < p {
+            return Some(outcome);
+        }
+        if p > 0.0 {
+            left -= p;
+            last = Some(outcome);
+        } else if p != 0.0 {
+            return None;
+        }
+    }
+    last
+}
+
 #[cfg(test)]
 mod tests {
-    use rand::Rng;
-
     use super::*;
 
     fn numbers(seed: u64, index: u64) -> Vec<u64> {
@@ -46,5 +66,42 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 1000);
+    }
+
+    /// A generator whose bits are all the same: its uniform numbers are 0, or the largest below 1.
+    struct Extreme(u64);
+    impl rand::rand_core::TryRng for Extreme {
+        type Error = std::convert::Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(self.0 as u32)
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(self.0)
+        }
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            bytes.fill(self.0 as u8);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_outcome_of_probability_zero_is_never_drawn() {
+        let drawn = |probabilities: &[f64], bits| draw(probabilities.iter().copied(), &mut Extreme(bits));
+        for probabilities in [&[0.0, 0.5, 0.5 - 1e-10, 0.0][..], &[0.0, 0.1, 0.9, 0.0, -0.0], &[0.0, 0.5, 0.5, 0.0]] {
+            assert_eq!(drawn(probabilities, 0), Some(1), "at 0");
+            assert_eq!(drawn(probabilities, u64::MAX), Some(2), "at the largest below 1");
+        }
+        // What is left by rounding: ten times 0.1 is a little less than 1.
+        let tenths = [&[0.1; 10][..], &[0.0; 3]].concat();
+        assert_eq!(drawn(&tenths, u64::MAX), Some(9));
+        assert_eq!(drawn(&[1.0], u64::MAX), Some(0));
+    }
+
+    #[test]
+    fn nothing_is_drawn_from_what_are_no_probabilities() {
+        let nan = f64::NAN;
+        for probabilities in [&[][..], &[0.0, 0.0], &[nan, nan], &[0.5, nan], &[0.0, -0.5, 0.5], &[0.0, nan, 0.5]] {
+            assert_eq!(draw(probabilities.iter().copied(), &mut Extreme(u64::MAX)), None, "{probabilities:?}");
+        }
     }
 }

@@ -11,9 +11,10 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::batch::Episodes;
 use crate::error::Result;
-use crate::mdp::{TabularMdp, draw};
+use crate::mdp::TabularMdp;
 use crate::policy::softmax;
 use crate::rollout::Rollout;
+use crate::stream::draw;
 
 /// N samples as numbers: an array of reals or integers with N in front, or trajectories.
 pub trait Data: Sized {
@@ -141,8 +142,17 @@ impl Recorded for Episodes {
 /// Normal distributions N(θ, σ²) of independent components: θ and each sample have D entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Gaussian {
-    /// σ.
+    /// σ, positive and finite.
     pub std: f64,
+}
+
+impl Gaussian {
+    #[track_caller]
+    fn std(&self) -> f64 {
+        let std = self.std;
+        assert!(std > 0.0 && std.is_finite(), "Gaussian: σ is {std}, but must be positive and finite");
+        std
+    }
 }
 
 impl Distribution for Gaussian {
@@ -150,17 +160,19 @@ impl Distribution for Gaussian {
 
     /// −½ Σ_j ((X_ij − θ_j) / σ)², `[N]`.
     fn log_prob(&self, samples: Var, theta: Var) -> Var {
-        ((samples - theta) / self.std).square().sum_axes(&[1]) * -0.5
+        let (found, size) = (samples.shape(), theta.size());
+        assert!(found.len() == 2 && found[1] == size, "Gaussian: samples need the shape [N, {size}], got {found:?}");
+        ((samples - theta) / self.std()).square().sum_axes(&[1]) * -0.5
     }
 
     fn sample(&self, theta: &ArrayD<f64>, samples: usize, rng: &mut ChaCha8Rng) -> ArrayD<f64> {
-        self.noise(theta, samples, rng) * self.std + theta
+        self.noise(theta, samples, rng) * self.std() + theta
     }
 }
 
 impl Reparameterised for Gaussian {
     fn transform(&self, noise: Var, theta: Var) -> Var {
-        theta + noise * self.std
+        theta + noise * self.std()
     }
 
     fn noise(&self, theta: &ArrayD<f64>, samples: usize, rng: &mut ChaCha8Rng) -> ArrayD<f64> {
@@ -186,9 +198,14 @@ impl Distribution for Softmax {
         assert!(theta.shape() == [self.outcomes], "sample: θ has shape {:?}, not [{}]", theta.shape(), self.outcomes);
         let theta = theta.clone().into_shape_with_order(self.outcomes).expect("one axis");
         let probabilities = softmax(&theta);
-        let sum = probabilities.sum();
-        assert!((sum - 1.0).abs() < 1e-9, "sample: the probabilities of θ = {theta} sum to {sum}, not to 1");
-        ArrayD::from_shape_simple_fn(vec![samples], || draw(&probabilities, rng) as i32)
+        let mut drawn = ArrayD::zeros(vec![samples]);
+        for outcome in &mut drawn {
+            *outcome = match draw(probabilities.iter().copied(), rng) {
+                Some(outcome) => outcome as i32,
+                None => panic!("sample: θ = {theta} is that of no distribution, its probabilities are {probabilities}"),
+            };
+        }
+        drawn
     }
 }
 
