@@ -49,4 +49,4 @@ pub use op::elementwise::Term;
 pub use program::{Cost, Lowering, Program, evaluate};
 pub use real::Real;
 pub use tape::{Handle, Index, Tape, Var};
-pub use tensor::{IntoArray, Shape, Value};
+pub use tensor::{IntoArray, Shape, Value, broadcast_shape};

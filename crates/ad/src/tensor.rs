@@ -27,7 +27,7 @@ pub(crate) fn strides(shape: &[usize]) -> Shape {
 }
 
 /// NumPy's broadcasting of two shapes: align at the last axis, stretch lengths of 1. `None` if they do not agree.
-pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Shape> {
+pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Shape> {
     let rank = a.len().max(b.len());
     let length = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis]);
     (0..rank)

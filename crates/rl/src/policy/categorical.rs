@@ -1,11 +1,16 @@
 //! The categorical distribution, by logits.
 
-use ad::{Index, Real, Var};
-use ndarray::{Array1, ArrayD};
-use rand::{Rng, RngExt};
+use ad::{Index, Real, Shape, Var, broadcast_shape};
+use ndarray::{Array1, ArrayD, Axis};
+use rand::Rng;
+
+use crate::stream::draw;
 
 /// Categorical distributions over A actions, one for each row of logits `[…, A]`. A logit of −∞ is an action that is never
 /// taken.
+///
+/// The axes in front of A are the batch. They broadcast against those of actions, features and other distributions, by
+/// NumPy's rule; the number of actions does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Categorical<T: Real = f64> {
     /// log-probabilities, `[…, A]`.
@@ -14,8 +19,15 @@ pub struct Categorical<T: Real = f64> {
 
 impl<T: Real> Categorical<T> {
     /// From logits (log-probabilities up to a constant for each row), `[…, A]`.
+    ///
+    /// Panics without an action.
     #[track_caller]
     pub fn new(logits: Var<T>) -> Self {
+        let shape = logits.shape();
+        assert!(
+            shape.last().is_some_and(|&actions| actions > 0),
+            "Categorical: logits of shape {shape:?} have no action"
+        );
         Self { log_probabilities: logits.log_softmax() }
     }
 
@@ -33,7 +45,14 @@ impl<T: Real> Categorical<T> {
     /// log π(a|·) of one action for each row, `[…]`.
     #[track_caller]
     pub fn log_prob(&self, actions: Index<T>) -> Var<T> {
-        self.log_probabilities.pick(actions)
+        let shape = self.log_probabilities.shape();
+        let (&count, rows) = shape.split_last().expect("`new` has checked it");
+        if rows.is_empty() {
+            return self.log_probabilities.gather(&[actions]);
+        }
+        let batch = batch_shape("log_prob", rows, "actions", &actions.shape());
+        let each = [&batch[..], &[count]].concat();
+        self.log_probabilities.broadcast_to(&each).pick(actions.broadcast_to(&batch))
     }
 
     /// ∇_θ log π(a|·) of one action for each row, `[…, D]`, where the logits are φ(a)ᵀθ with features φ, `[…, A, D]`:
@@ -43,13 +62,14 @@ impl<T: Real> Categorical<T> {
     #[track_caller]
     pub fn score(&self, features: Var<T>, actions: Index<T>) -> Var<T> {
         let centred = self.centred(features);
-        let (shape, rows) = (centred.shape(), actions.shape());
-        let [.., count, size] = shape[..] else { unreachable!("`centred` has checked it") };
-        assert!(rows[..] == shape[..shape.len() - 2], "score: the actions have shape {rows:?}, the features {shape:?}");
-        let number = rows.iter().product::<usize>();
+        let shape = centred.shape();
+        let [rows @ .., count, size] = &shape[..] else { unreachable!("`centred` has checked it") };
+        let batch = batch_shape("score", rows, "actions", &actions.shape());
+        let number = batch.iter().product::<usize>();
         let row = Index::constant(features, Array1::from_iter(0..number as i32));
-        let flat = centred.reshape(&[number, count, size]);
-        flat.gather(&[row, actions.reshape(&[number])]).reshape(&[&rows[..], &[size]].concat())
+        let flat = centred.broadcast_to(&[&batch[..], &[*count, *size]].concat()).reshape(&[number, *count, *size]);
+        let taken = actions.broadcast_to(&batch).reshape(&[number]);
+        flat.gather(&[row, taken]).reshape(&[&batch[..], &[*size]].concat())
     }
 
     /// The covariance Σ_a π(a|·) (φ(a) − E φ)(φ(a) − E φ)ᵀ of features `[…, A, D]`, `[…, D, D]`. Where the logits are φ(a)ᵀθ,
@@ -59,21 +79,28 @@ impl<T: Real> Categorical<T> {
     #[track_caller]
     pub fn covariance(&self, features: Var<T>) -> Var<T> {
         let centred = self.centred(features);
-        let last = centred.shape().len() - 1;
-        let mut axes: Vec<usize> = (0..=last).collect();
-        axes.swap(last - 1, last);
-        (centred * self.probabilities().insert_axis(last)).transpose(&axes).matmul(centred)
+        (centred * self.column()).t().matmul(centred)
     }
 
     /// φ − E φ, `[…, A, D]`.
     #[track_caller]
     fn centred(&self, features: Var<T>) -> Var<T> {
-        let (shape, expected) = (features.shape(), self.log_probabilities.shape());
-        let fits = shape.len() == expected.len() + 1 && shape[..expected.len()] == expected[..];
-        assert!(fits, "Categorical: features need the shape {expected:?} and one more axis, got {shape:?}");
-        let last = expected.len();
-        let mean = (features * self.probabilities().insert_axis(last)).sum_axes(&[last - 1]);
-        features - mean.insert_axis(last - 1)
+        let (shape, own) = (features.shape(), self.log_probabilities.shape());
+        let (&count, rows) = own.split_last().expect("`new` has checked it");
+        let [batch @ .., actions, _] = &shape[..] else {
+            panic!("Categorical: features need the shape […, {count}, D], got {shape:?}")
+        };
+        assert!(*actions == count, "Categorical: features need the shape […, {count}, D], got {shape:?}");
+        batch_shape("Categorical", rows, "features", batch);
+        let weighted = features * self.column();
+        let axis = weighted.shape().len() - 2;
+        features - weighted.sum_axes(&[axis]).insert_axis(axis)
+    }
+
+    /// π(a|·) beside features, `[…, A, 1]`.
+    #[track_caller]
+    fn column(&self) -> Var<T> {
+        self.probabilities().insert_axis(self.log_probabilities.shape().len())
     }
 
     /// −Σ_a π log π, `[…]`.
@@ -83,30 +110,41 @@ impl<T: Real> Categorical<T> {
     }
 
     /// KL(self ‖ other) = Σ_a π (log π − log π'), `[…]`.
+    ///
+    /// Panics if they have different numbers of actions.
     #[track_caller]
     pub fn kl(&self, other: &Self) -> Var<T> {
+        let (own, others) = (self.log_probabilities.shape(), other.log_probabilities.shape());
+        let ((&count, rows), (&other_count, other_rows)) =
+            own.split_last().zip(others.split_last()).expect("`new` has checked it");
+        assert!(count == other_count, "kl: {count} actions, and {other_count} of the other");
+        batch_shape("kl", rows, "the other", other_rows);
         // Where π is 0 the term is 0, whatever π' is.
         let taken = self.log_probabilities.greater(T::neg_infinity());
         self.mean_of(self.finite() - taken.select(other.log_probabilities, T::zero()))
     }
 
-    /// One action for each row, `[…]`.
+    /// One action for each row, `[…]`. Never one of probability 0.
     ///
     /// Evaluates the logits: to sample often, keep the probabilities as numbers.
+    ///
+    /// Panics if a row is no distribution: a logit is NaN or ∞, or all are −∞.
     #[track_caller]
     pub fn sample(&self, rng: &mut impl Rng) -> ArrayD<i32> {
         let probabilities = self.probabilities().value();
-        let actions = ndarray::Axis(probabilities.ndim() - 1);
-        probabilities.map_axis(actions, |row| {
-            let mut left: f64 = rng.random();
-            let above = row.iter().position(|p| {
-                left -= p.as_f64();
-                left < 0.0
-            });
-            // Rounding may leave a little: then it is the last action that can be taken.
-            let last = || row.iter().rposition(|&p| p > T::zero()).unwrap_or(0);
-            above.unwrap_or_else(last) as i32
-        })
+        let actions = Axis(probabilities.ndim() - 1);
+        let drawn: Vec<Option<usize>> =
+            probabilities.lanes(actions).into_iter().map(|row| draw(row.iter().map(|p| p.as_f64()), rng)).collect();
+        if let Some(number) = drawn.iter().position(Option::is_none) {
+            let row = probabilities.lanes(actions).into_iter().nth(number).expect("the row of that number");
+            panic!(
+                "sample: row {number} of the logits is no distribution (one is NaN or ∞, or all are −∞): its probabilities \
+                 are {row}"
+            );
+        }
+        let shape = &probabilities.shape()[..actions.0];
+        let drawn = drawn.into_iter().flatten().map(|action| action as i32).collect();
+        ArrayD::from_shape_vec(shape, drawn).expect("an action for each row")
     }
 
     /// The log-probabilities with 0 for −∞, which a probability of 0 multiplies: 0·(−∞) would be NaN.
@@ -116,9 +154,18 @@ impl<T: Real> Categorical<T> {
         taken.select(self.log_probabilities, T::zero())
     }
 
+    /// Σ_a π x, for x `[…, A]`.
     #[track_caller]
     fn mean_of(&self, x: Var<T>) -> Var<T> {
-        let last = self.log_probabilities.shape().len() - 1;
-        (self.probabilities() * x).sum_axes(&[last])
+        let terms = self.probabilities() * x;
+        terms.sum_axes(&[terms.shape().len() - 1])
     }
+}
+
+/// The batch of a distribution broadcast against that of `other`.
+#[track_caller]
+pub(super) fn batch_shape(operation: &str, own: &[usize], other: &str, others: &[usize]) -> Shape {
+    broadcast_shape(own, others).unwrap_or_else(|| {
+        panic!("{operation}: a batch of distributions {own:?} does not broadcast with that of {other}, {others:?}")
+    })
 }

@@ -5,7 +5,16 @@ use ndarray::ArrayD;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::categorical::batch_shape;
+
 /// Normal distributions in D dimensions, one for each row of means `[…, D]`, with independent components.
+///
+/// The axes in front of D are the batch. They broadcast against those of points, noise and other distributions, by NumPy's
+/// rule; D does not.
+///
+/// No formula holds an e^±log σ that overflows. A difference is divided by σ, and as a multiple of σ it is its own
+/// derivative by −log σ: so log-densities and divergences, and their derivatives, are right at any log σ, also where σ itself
+/// is 0 or ∞ in this type. (There σ counts as its smallest or largest number when a difference is divided by it.)
 #[derive(Clone, Copy, Debug)]
 pub struct Normal<T: Real = f64> {
     mean: Var<T>,
@@ -13,45 +22,56 @@ pub struct Normal<T: Real = f64> {
 }
 
 impl<T: Real> Normal<T> {
-    /// From means `[…, D]` and the logarithms of standard deviations, `[D]` or of the means' shape.
+    /// From means and the logarithms of standard deviations, `[…, D]` each; most often `[N, D]` and `[D]`.
+    ///
+    /// Panics if they differ in D.
     #[track_caller]
     pub fn new(mean: Var<T>, log_std: Var<T>) -> Self {
-        Self { mean, log_std: log_std.broadcast_to(&mean.shape()) }
+        let (means, deviations) = (mean.shape(), log_std.shape());
+        let Some(&size) = means.last() else {
+            panic!("Normal: the means need an axis of components, but are a scalar")
+        };
+        expect_components("log_std", log_std, size);
+        let rows = batch_shape("Normal", &means[..means.len() - 1], "log_std", &deviations[..deviations.len() - 1]);
+        let shape = [&rows[..], &[size]].concat();
+        Self { mean: mean.broadcast_to(&shape), log_std: log_std.broadcast_to(&shape) }
     }
 
     /// log π(a) = Σ_j [ −½ ((a_j − m_j) / σ_j)² − log σ_j − ½ log 2π ], `[…]`, of points `[…, D]`.
     #[track_caller]
     pub fn log_prob(&self, points: Var<T>) -> Var<T> {
-        let standardised = (points - self.mean) * (-self.log_std).exp();
-        let terms = standardised.square() * T::of(-0.5) - self.log_std - T::of(0.5 * std::f64::consts::TAU.ln());
-        self.sum(terms)
+        self.expect_to_fit("log_prob", "points", points);
+        let square = self.in_deviations(points - self.mean).square();
+        sum_components(square * T::of(-0.5) - self.log_std - T::of(0.5 * std::f64::consts::TAU.ln()))
     }
 
     /// Σ_j [ log σ_j + ½ log 2πe ], `[…]`.
     #[track_caller]
     pub fn entropy(&self) -> Var<T> {
-        self.sum(self.log_std + T::of(0.5 * (std::f64::consts::TAU * std::f64::consts::E).ln()))
+        sum_components(self.log_std + T::of(0.5 * (std::f64::consts::TAU * std::f64::consts::E).ln()))
     }
 
-    /// KL(self ‖ other) = Σ_j [ log σ'_j − log σ_j + (σ_j² + (m_j − m'_j)²) / (2 σ'_j²) − ½ ], `[…]`.
+    /// KL(self ‖ other) = Σ_j [ log σ'_j − log σ_j + ½ (σ_j / σ'_j)² + ½ ((m_j − m'_j) / σ'_j)² − ½ ], `[…]`.
     #[track_caller]
     pub fn kl(&self, other: &Self) -> Var<T> {
-        let two = T::of(2.0);
-        let spread = (self.log_std * two).exp() + (self.mean - other.mean).square();
-        let terms = other.log_std - self.log_std + spread * (other.log_std * (-two)).exp() * T::of(0.5) - T::of(0.5);
-        self.sum(terms)
+        self.expect_to_fit("kl", "the other", other.mean);
+        // The ratio of σ's is one exponential of a difference: each for itself may overflow where they are equal.
+        let wider = self.log_std - other.log_std;
+        let squares = (wider * T::of(2.0)).exp() + other.in_deviations(self.mean - other.mean).square();
+        sum_components(squares * T::of(0.5) - T::of(0.5) - wider)
     }
 
-    /// m + σ·`noise`, for standard normal noise of the means' shape: a sample as a function of the parameters.
+    /// m + σ·`noise`, for standard normal noise `[…, D]`: a sample as a function of the parameters.
     #[track_caller]
     pub fn reparameterised(&self, noise: Var<T>) -> Var<T> {
-        self.mean + self.log_std.exp() * noise
+        self.expect_to_fit("reparameterised", "noise", noise);
+        self.mean + noise * self.std() * self.log_std.magic_box()
     }
 
     /// One point for each row, `[…, D]`. Evaluates the parameters.
     #[track_caller]
     pub fn sample(&self, rng: &mut impl Rng) -> ArrayD<T> {
-        let values = ad::evaluate(&[self.mean, self.log_std.exp()]);
+        let values = ad::evaluate(&[self.mean, self.std()]);
         let mut points = values[0].clone();
         points.zip_mut_with(&values[1], |point, &std| {
             let noise: f64 = StandardNormal.sample(rng);
@@ -60,9 +80,37 @@ impl<T: Real> Normal<T> {
         points
     }
 
+    /// `difference` / σ, by whose derivative it is −(`difference` / σ) again: the σ divided by is a number (a quotient
+    /// keeps a difference of 0, which lowering could multiply by an infinite 1/σ²), the box carries the derivative.
     #[track_caller]
-    fn sum(&self, terms: Var<T>) -> Var<T> {
-        let last = self.mean.shape().len().checked_sub(1).expect("Normal: the means need an axis of components");
-        terms.sum_axes(&[last])
+    fn in_deviations(&self, difference: Var<T>) -> Var<T> {
+        difference / self.std() * (-self.log_std).magic_box()
     }
+
+    /// σ as a number, without derivative, and within the type's range.
+    #[track_caller]
+    fn std(&self) -> Var<T> {
+        let largest = T::max_value().ln().floor();
+        self.log_std.clip(-largest, largest).exp().stop_gradient()
+    }
+
+    /// Panics unless `what` has this distribution's components and a batch that broadcasts with its.
+    #[track_caller]
+    fn expect_to_fit(&self, operation: &str, what: &str, array: Var<T>) {
+        let (own, shape) = (self.mean.shape(), array.shape());
+        let (&size, rows) = own.split_last().expect("`new` has checked it");
+        expect_components(what, array, size);
+        batch_shape(operation, rows, what, &shape[..shape.len() - 1]);
+    }
+}
+
+#[track_caller]
+fn expect_components<T: Real>(what: &str, array: Var<T>, size: usize) {
+    let shape = array.shape();
+    assert!(shape.last() == Some(&size), "Normal: {what} needs the shape […, {size}], got {shape:?}");
+}
+
+#[track_caller]
+fn sum_components<T: Real>(terms: Var<T>) -> Var<T> {
+    terms.sum_axes(&[terms.shape().len() - 1])
 }
