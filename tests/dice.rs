@@ -303,6 +303,46 @@ fn n_step_advantages_look_n_steps_ahead_or_to_the_end() {
     }
 }
 
+/// A batch of trajectories with these rewards, in one state.
+fn with_rewards(rewards: Array2<f64>, gamma: f64, f: impl FnOnce(&Batch) -> Var) -> ArrayD<f64> {
+    let (count, horizon) = rewards.dim();
+    let (states, actions) = (Array2::zeros((count, horizon + 1)), Array2::zeros((count, horizon)));
+    let rollout = Rollout::new(states, actions, rewards, vec![horizon; count], vec![true; count]).unwrap();
+    let tape = Tape::new();
+    let episodes = rollout.record(&tape);
+    f(&Batch::new(episodes, episodes.log_prob(tape.constant(array![[0.0, 0.0]])), gamma)).value()
+}
+
+#[test]
+fn what_is_large_and_far_ahead_takes_nothing_from_what_is_near() {
+    let rewards = array![[1.0, 0.0, 0.0, 1e17, 2.0, 0.0, 4.0]];
+    for (n, expected) in [
+        (1, [1.0, 0.0, 0.0, 1e17, 2.0, 0.0, 4.0]),
+        (2, [1.0, 0.0, 1e17, 1e17, 2.0, 4.0, 4.0]),
+        (3, [1.0, 1e17, 1e17, 1e17, 6.0, 4.0, 4.0]),
+        (5, [1e17, 1e17, 1e17, 1e17, 6.0, 4.0, 4.0]),
+    ] {
+        let found = with_rewards(rewards.clone(), 1.0, |batch| batch.n_step_advantages(n));
+        assert_eq!(found, ndarray::arr2(&[expected]).into_dyn(), "n = {n}");
+    }
+    // γ = 0 looks at one reward, whatever n is.
+    assert_eq!(with_rewards(rewards.clone(), 0.0, |batch| batch.n_step_advantages(5)), rewards.into_dyn());
+}
+
+#[test]
+fn the_mean_of_the_others_is_not_lost_beside_ones_own() {
+    // r W + (1 − W) r̄ is r̄ where W is 0: of what the policy never does.
+    let mean_of_others = |rewards: Array2<f64>| {
+        with_rewards(rewards, 1.0, |batch| {
+            let zero = batch.log_prob() * 0.0;
+            DiceLeaveOneOut.formula(&Batch::new(batch.episodes, zero - 1e9, 1.0).off_policy(zero))
+        })
+    };
+    assert_eq!(mean_of_others(array![[1e17], [1.0], [3.0]]), array![2.0, 0.5e17, 0.5e17].into_dyn());
+    assert_eq!(mean_of_others(array![[5.0], [1e17], [3.0], [1.0]])[1], 3.0);
+    assert_eq!(mean_of_others(array![[1.0], [1e17]]), array![1e17, 1.0].into_dyn());
+}
+
 #[test]
 #[should_panic(expected = "n must be at least 1")]
 fn looking_no_step_ahead_is_no_advantage() {

@@ -6,6 +6,7 @@
 
 use ad::{Handle, Index, Tape, Value, Var, vmap_many};
 
+use crate::error::{check_discount, expect};
 use crate::rollout::Rollout;
 
 /// A [`Rollout`] on a tape: N trajectories of up to H steps. All are inputs, and can be replaced on replay.
@@ -157,14 +158,16 @@ pub struct Batch {
 impl Batch {
     /// A batch sampled on policy, without a critic. `log_prob` is log π_θ(a_t|s_t), `[N, H]`; `gamma` the discount.
     ///
-    /// Panics if a shape does not fit.
+    /// Panics if a shape does not fit, or unless 0 ≤ γ ≤ 1.
     #[track_caller]
     pub fn new(episodes: Episodes, log_prob: Var, gamma: f64) -> Self {
+        expect("Batch", check_discount(gamma));
         expect_shape("log_prob", log_prob, &[episodes.trajectories(), episodes.horizon()]);
         Self { episodes, log_prob, log_behaviour: None, critic: None, action_critic: None, gamma, limited: true }
     }
 
-    /// The same, sampled by a behaviour policy μ: `log_behaviour` is log μ(a_t|s_t), `[N, H]`.
+    /// The same, sampled by a behaviour policy μ: `log_behaviour` is log μ(a_t|s_t), `[N, H]`. Of outside data,
+    /// [`Rollout::check_log_behaviour`] says whether they can be that.
     #[track_caller]
     #[must_use]
     pub fn off_policy(self, log_behaviour: Var) -> Self {
@@ -308,8 +311,11 @@ impl Batch {
 
     /// Σ_t x_t (W_t − W′_t), `[N]`, with W_t = Π_{k≤t} ρ_k^(λ^{t−k}), the cumulative ratio that forgets what is long past, and
     /// W′_t the same product without k = t. At λ = 1 they are Π_{k≤t} ρ_k and Π_{k<t} ρ_k; at λ = 0, ρ_t and 1.
+    ///
+    /// Panics unless 0 ≤ λ ≤ 1.
     #[track_caller]
     pub fn decayed_weighted_sum(&self, x: Var, lambda: f64) -> Var {
+        expect_decay("decayed_weighted_sum", lambda);
         let log_ratio = self.log_ratio();
         let (sum, before) = if lambda == 0.0 {
             // 0·log ρ would be NaN for an action that π never takes.
@@ -379,7 +385,7 @@ impl Batch {
     /// Panics unless 0 ≤ λ ≤ 1.
     #[track_caller]
     pub fn gae(&self, lambda: f64) -> Var {
-        assert!((0.0..=1.0).contains(&lambda), "gae: λ is {lambda}, but must lie in [0, 1]");
+        expect_decay("gae", lambda);
         self.temporal_differences().scan_reverse(self.gamma * lambda, 1)
     }
 
@@ -390,12 +396,26 @@ impl Batch {
     #[track_caller]
     pub fn n_step_advantages(&self, n: usize) -> Var {
         assert!(n > 0, "n_step_advantages: n must be at least 1");
-        let (all, horizon) = (self.advantages(), self.episodes.horizon());
+        let (differences, horizon) = (self.temporal_differences(), self.episodes.horizon());
         if n >= horizon {
-            return all;
+            return self.advantages();
         }
-        // Σ_{l<n} γ^l δ_{t+l}: what lies n steps ahead and beyond is taken off again.
-        all - all.slice(1, n..horizon).pad(1, 0, n) * self.gamma.powi(n as i32)
+        // Σ_{l<n} γ^l δ_{t+l}, put together from sums over 1, 2, 4, … steps, as n is from powers of two. (The difference of
+        // two returns would be shorter, but what is large and far ahead would take away what is small and near.)
+        let ahead = |x: Var, steps: usize| x.slice(1, steps..horizon).pad(1, 0, steps) * self.gamma.powi(steps as i32);
+        let (mut window, mut length, mut sum, mut summed) = (differences, 1, None, 0);
+        loop {
+            if n & length != 0 {
+                let next = ahead(window, summed);
+                sum = Some(sum.map_or(next, |sum: Var| sum + next));
+                summed += length;
+            }
+            if summed == n {
+                return sum.expect("n is not 0");
+            }
+            window = window + ahead(window, length);
+            length *= 2;
+        }
     }
 
     /// V̂^μ = V(s_0) + A_0, `[N]`: the value estimate without any ratio. It does not depend on θ (unless the critic may).
@@ -431,6 +451,11 @@ fn sum_of_exponentials(x: Var, exponent: Var) -> Var {
     let sum = (x * (exponent - lowered).exp()).sum_axes(&[1]);
     // By a finite factor, so that a sum that is 0 stays so; what is beyond is infinite.
     sum * raised.min(709.0).exp()
+}
+
+#[track_caller]
+fn expect_decay(operation: &str, lambda: f64) {
+    assert!((0.0..=1.0).contains(&lambda), "{operation}: λ is {lambda}, but must lie in [0, 1]");
 }
 
 #[track_caller]

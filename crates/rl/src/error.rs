@@ -147,6 +147,25 @@ pub enum Error {
     #[error("the discount is {0}, but must lie in [0, 1]")]
     Discount(f64),
 
+    /// A rate that is no size of a step.
+    #[error("the rate is {0}, but must be finite and not negative")]
+    Rate(f64),
+
+    /// A constant of Adam's that makes no sense.
+    #[error("{name} of Adam is {value}, but must {range}")]
+    Adam {
+        /// `beta1`, `beta2` or `epsilon`.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// Where it must lie.
+        range: &'static str,
+    },
+
+    /// A saved optimiser that no optimiser can have been.
+    #[error("the saved optimiser is damaged: {0}")]
+    SavedOptimiser(String),
+
     /// A sum of rewards that need not exist: discount 1, no horizon, and episodes that may go on for ever.
     #[error(
         "with discount 1 and no horizon the value exists only if every episode ends with certainty, and here one may \
@@ -161,6 +180,25 @@ pub enum Error {
     /// A program that refused its values.
     #[error(transparent)]
     Program(#[from] ad::Error),
+}
+
+/// An error unless `gamma` is a discount.
+pub(crate) fn check_discount(gamma: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&gamma) { Ok(()) } else { Err(Error::Discount(gamma)) }
+}
+
+/// An error unless `rate` is the size of a step.
+pub(crate) fn check_rate(rate: f64) -> Result<()> {
+    if rate >= 0.0 && rate.is_finite() { Ok(()) } else { Err(Error::Rate(rate)) }
+}
+
+/// The result of a check of what only a caller's code can get wrong; else a panic at its line.
+#[track_caller]
+pub(crate) fn expect<T>(operation: &str, checked: Result<T>) -> T {
+    match checked {
+        Ok(value) => value,
+        Err(problem) => panic!("{operation}: {problem}"),
+    }
 }
 
 impl Error {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ad::{Handle, Program, Tape, Value, Var};
 use ndarray::ArrayD;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_rate};
 use crate::rollout::check_shape;
 
 /// An objective J(φ, θ; data), compiled once, to be run at any (φ, θ) and data.
@@ -197,8 +197,9 @@ impl<'a> Roles<'a> {
     ///
     /// # Errors
     ///
-    /// Those of the data; [`Error::Shape`] unless φ and θ_0 have the shapes recorded; [`Error::NotFinite`] if an inner step
-    /// leads to what is not finite (from what is), or the result is not; [`Error::Program`] for data that do not fit.
+    /// [`Error::Rate`]; those of the data; [`Error::Shape`] unless φ and θ_0 have the shapes recorded; [`Error::NotFinite`] if
+    /// an inner step leads to what is not finite (from what is), or the result is not; [`Error::Program`] for data that do
+    /// not fit.
     ///
     /// # Panics
     ///
@@ -211,6 +212,7 @@ impl<'a> Roles<'a> {
         steps: usize,
         rate: f64,
     ) -> Result<MetaGradient> {
+        check_rate(rate)?;
         for objective in [Some(self.inner), self.hessian, Some(self.outer)].iter().flatten().map(|role| role.objective)
         {
             check_shape("meta-parameters", meta.shape(), &objective.shapes[0])?;

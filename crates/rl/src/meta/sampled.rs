@@ -21,6 +21,7 @@ use ad::{DerivativeLimit, Var};
 
 use super::unrolled::{change, evaluates_to};
 use crate::batch::{Batch, Episodes};
+use crate::error::{check_rate, expect};
 use crate::objective::{Estimator, ImportanceSampling, ScoreFunction};
 use crate::truth::Process;
 
@@ -105,8 +106,11 @@ impl MetaBatch<'_> {
 
     /// θ^0 … θ^ζ, each as a function of θ through the gradients of `surrogate`: of [`Credit::fixed_data`] the update as it
     /// is, of others one with another derivative.
+    ///
+    /// Panics unless the rate is finite and not negative.
     #[track_caller]
     pub fn adapt(&self, surrogate: impl Fn(&Batch) -> Var) -> Vec<Var> {
+        expect("adapt", check_rate(self.rate));
         let mut points = vec![self.theta];
         for step in 0..self.inner.len() {
             let here = points[step];

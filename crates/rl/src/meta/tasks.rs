@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::sampled::{Credit, MetaBatch, Outer};
 use crate::batch::Episodes;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_discount, check_rate};
 use crate::mdp::TabularMdp;
 use crate::policy::softmax;
 use crate::rollout::{Rollout, check_shape};
@@ -62,7 +62,7 @@ impl MetaLearner {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] for a number of `sampling`, or of states or actions, that is 0; [`Error::Discount`].
+    /// [`Error::Empty`] for a number of `sampling`, or of states or actions, that is 0; [`Error::Discount`], [`Error::Rate`].
     pub fn new(
         surrogate: impl FnOnce(&MetaBatch<'_>) -> Var,
         sampling: Sampling,
@@ -82,9 +82,8 @@ impl MetaLearner {
                 return Err(Error::Empty { what });
             }
         }
-        if !(0.0..=1.0).contains(&gamma) {
-            return Err(Error::Discount(gamma));
-        }
+        check_discount(gamma)?;
+        check_rate(rate)?;
         // Any trajectories of the right shape, to record with.
         let blank = |count: usize| {
             let (actions, rewards) = (Array2::zeros((count, horizon)), Array2::zeros((count, horizon)));
@@ -135,7 +134,7 @@ impl MetaLearner {
     ///
     /// # Errors
     ///
-    /// Those of [`gradient`](Self::gradient).
+    /// [`Error::Rate`], and those of [`gradient`](Self::gradient).
     pub fn ascend(
         &self,
         mut tasks: impl FnMut(usize) -> Vec<TabularMdp>,
@@ -144,6 +143,7 @@ impl MetaLearner {
         iterations: usize,
         seed: u64,
     ) -> Result<Array2<f64>> {
+        check_rate(outer_rate)?;
         let mut seeds = stream(seed, 0);
         let mut theta = theta.clone();
         for iteration in 0..iterations {

@@ -2,8 +2,12 @@
 
 use ad::Var;
 
+use crate::error::{check_rate, expect};
+
 /// θ_K after K = `steps` steps of ascent, θ_{i+1} = θ_i + α ∇_θ J(θ_i) with α = `rate`; `objective(i, θ_i)` records J at
 /// step i. Derivatives flow through the gradients (Liu et al. 2022, Eq. 2).
+///
+/// Panics unless the rate is finite and not negative.
 ///
 /// ```
 /// let tape = ad::Tape::<f64>::new();
@@ -15,6 +19,7 @@ use ad::Var;
 /// ```
 #[track_caller]
 pub fn ascend(theta: Var, steps: usize, rate: f64, mut objective: impl FnMut(usize, Var) -> Var) -> Var {
+    expect("ascend", check_rate(rate));
     let mut theta = theta;
     for step in 0..steps {
         theta = theta + objective(step, theta).grad(theta) * rate;

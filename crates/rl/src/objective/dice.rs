@@ -124,7 +124,9 @@ impl Estimator for DiceLeaveOneOut {
         let trajectories = batch.episodes.trajectories();
         assert!(trajectories >= 2, "dice_leave_one_out: a batch of {trajectories} has no others to take the mean of");
         let rewards = batch.rewards();
-        let others = (rewards.sum_axes(&[0]) - rewards) * (1.0 / (trajectories as f64 - 1.0));
+        // The sum of those before and those behind: the sum of all without one's own would lose what is small beside that.
+        let behind = rewards.scan_reverse(1.0, 0).slice(0, 1..trajectories).pad(0, 0, 1);
+        let others = (rewards.cumsum_exclusive(0) + behind) * (1.0 / (trajectories as f64 - 1.0));
         batch.importance_weighted_sum((rewards - others) * batch.discounts()) + batch.discounted_sum(others)
     }
 }

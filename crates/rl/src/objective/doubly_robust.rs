@@ -111,6 +111,9 @@ impl Estimator for TruncatedDoublyRobust {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
+        for (name, bound) in [("ρ̄", self.difference_bound), ("c̄", self.trace_bound)] {
+            assert!(bound >= 0.0, "TruncatedDoublyRobust: the bound {name} is {bound}, but must not be negative");
+        }
         let ratio = batch.ratio();
         let difference = ratio.min(self.difference_bound) * batch.temporal_differences();
         let trace = batch.on_steps(ratio.min(self.trace_bound)) * batch.gamma();

@@ -1,15 +1,15 @@
 //! Proof by exhaustion: an estimator's expectation, over every batch of trajectories there can be, against the truth.
 
 use ad::{Tape, Var};
-use ndarray::{Array1, Array2, ArrayD, s};
+use ndarray::{Array1, Array2, ArrayD, Dimension, s};
 use rayon::prelude::*;
 
 use super::terms::{Sums, derivatives_in_a_row, weighted_sums};
 use super::tuples::{products, tuples};
-use super::value::{Horizon, check_discount, derivatives, derivatives_of};
+use super::value::{Horizon, derivatives, derivatives_of};
 use super::verdict::Report;
 use crate::batch::{Batch, Episodes};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::mdp::TabularMdp;
 use crate::objective::{Estimator, allow_biased};
 use crate::policy::softmax;
@@ -83,6 +83,32 @@ impl Setting {
         self.mdp.sample(&self.sampler(), self.horizon, trajectories, seed)
     }
 
+    /// Whether all its parts fit the process.
+    fn check(&self) -> Result<()> {
+        let of_states = |what: &'static str, critic: &ArrayD<f64>, shape: &[usize]| {
+            check_shape(what, critic.shape(), shape)?;
+            match critic.indexed_iter().find(|(_, x)| !x.is_finite()) {
+                Some((at, &value)) => Err(Error::NotFinite { what: format!("{what}{:?}", at.slice()), value }),
+                None => Ok(()),
+            }
+        };
+        error::check_discount(self.gamma)?;
+        let shape = [self.mdp.states(), self.mdp.actions()];
+        check_shape("the logits", self.logits.shape(), &shape)?;
+        self.mdp.check_policy(&softmax(&self.logits))?;
+        if let Some(behaviour) = &self.behaviour {
+            check_shape("the behaviour policy's logits", behaviour.shape(), &shape)?;
+            self.mdp.check_policy(&softmax(behaviour))?;
+        }
+        if let Some(critic) = &self.critic {
+            of_states("the critic", &critic.clone().into_dyn(), &shape[..1])?;
+        }
+        match &self.action_critic {
+            Some(critic) => of_states("the action critic", &critic.clone().into_dyn(), &shape),
+            None => Ok(()),
+        }
+    }
+
     fn sampler(&self) -> Array2<f64> {
         softmax(self.behaviour.as_ref().unwrap_or(&self.logits))
     }
@@ -106,21 +132,6 @@ impl Setting {
         }
     }
 
-    /// Whether the critics fit.
-    fn check(&self) -> Result<()> {
-        let states = self.mdp.states();
-        let v = self.critic.as_ref().map(|critic| ("critic", critic.view().into_dyn(), vec![states]));
-        let q = self.action_critic.as_ref();
-        let q = q.map(|critic| ("action critic", critic.view().into_dyn(), vec![states, self.mdp.actions()]));
-        for (what, critic, shape) in v.into_iter().chain(q) {
-            check_shape(what, critic.shape(), &shape)?;
-            if let Some(&value) = critic.iter().find(|x| !x.is_finite()) {
-                return Err(Error::NotFinite { what: format!("an entry of the {what}"), value });
-            }
-        }
-        Ok(())
-    }
-
     /// ∇^k V for k from 0 to `order`.
     pub(crate) fn truth(&self, order: usize) -> Result<Vec<ArrayD<f64>>> {
         self.check()?;
@@ -128,7 +139,6 @@ impl Setting {
         let finite = |terminal: Option<Array1<f64>>| Horizon::Finite { steps, terminal };
         match (self.bootstrap, &self.action_critic) {
             (Bootstrap::ActionCritic, Some(critic)) => {
-                check_discount(mdp, logits, self.gamma, &finite(None))?;
                 Ok(derivatives_of(mdp, logits, order, |tape, process, policy| {
                     let terminal = (policy * tape.constant(critic)).sum_axes(&[1]);
                     process.finite_value(policy, self.gamma, steps, Some(terminal))

@@ -9,7 +9,7 @@ use super::terms::{derivatives_in_a_row, weighted_sums};
 use super::tuples::{products, tuples};
 use crate::additive::{Finite, Trajectories};
 use crate::batch::{Episodes, split_leading};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_discount, check_rate};
 use crate::mdp::TabularMdp;
 use crate::meta::sampled::{Credit, MetaBatch, Outer};
 use crate::policy::softmax;
@@ -91,7 +91,7 @@ impl SampledUpdate {
     /// # Errors
     ///
     /// [`Error::TooManyTrajectories`] if there are more than 10^6 tuples; [`Error::Empty`] without trajectories or steps;
-    /// those of [`TabularMdp::enumerate`].
+    /// [`Error::Discount`], [`Error::Rate`]; those of [`TabularMdp::enumerate`].
     pub fn check(&self, estimator: impl FnOnce(&MetaBatch<'_>) -> Var, order: usize) -> Result<Report> {
         self.on_tape(|problem| {
             let theta = problem.theta;
@@ -135,9 +135,8 @@ impl SampledUpdate {
             }
         }
         self.trajectories.mdp.check_policy(&softmax(&self.logits))?;
-        if !(0.0..=1.0).contains(&self.gamma) {
-            return Err(Error::Discount(self.gamma));
-        }
+        check_discount(self.gamma)?;
+        check_rate(self.rate)?;
         let tape = Tape::new();
         let (theta, process) = (tape.input("theta", &self.logits), self.trajectories.mdp.record(&tape));
         f(&OnTape { setting: self, tape: &tape, theta, process })

@@ -3,7 +3,7 @@
 use ad::{Handle, Tape, Value, Var};
 use ndarray::{Array1, Array2, ArrayD};
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::mdp::TabularMdp;
 use crate::policy::softmax;
 
@@ -76,17 +76,21 @@ impl Process {
     /// V^π(s) for each state, `[S]`, in the infinite horizon, for π(a|s) `[S, A]`: the solution of
     /// V = r_π + γ P_π V, where P_π(s, s') = Σ_a π(a|s) P(s'|s, a) · (1 − termination(s')).
     ///
-    /// Whether it exists is not checked here; [`derivatives`] does.
+    /// Panics unless 0 ≤ γ ≤ 1. Whether it exists is not checked here; [`derivatives`] does.
     #[track_caller]
     pub fn value(&self, policy: Var, gamma: f64) -> Var {
+        error::expect("value", error::check_discount(gamma));
         let (transition, reward) = self.under(policy);
         let states = reward.shape()[0];
         (Array2::<f64>::eye(states) - transition * gamma).solve(reward)
     }
 
     /// V^π_H(s) for each state, `[S]`, of `steps` steps, by dynamic programming from `terminal`, `[S]` (0 if `None`).
+    ///
+    /// Panics unless 0 ≤ γ ≤ 1.
     #[track_caller]
     pub fn finite_value(&self, policy: Var, gamma: f64, steps: usize, terminal: Option<Var>) -> Var {
+        error::expect("finite_value", error::check_discount(gamma));
         let (transition, reward) = self.under(policy);
         let mut value = terminal.unwrap_or(reward.full_like(0.0));
         for _ in 0..steps {
@@ -153,9 +157,7 @@ pub(super) fn derivatives_of(
 pub(crate) fn check_discount(mdp: &TabularMdp, logits: &Array2<f64>, gamma: f64, horizon: &Horizon) -> Result<()> {
     let policy = softmax(logits);
     mdp.check_policy(&policy)?;
-    if !(0.0..=1.0).contains(&gamma) {
-        return Err(Error::Discount(gamma));
-    }
+    error::check_discount(gamma)?;
     match horizon {
         Horizon::Infinite if gamma == 1.0 && !mdp.terminates_surely(&policy) => {
             Err(Error::UndiscountedWithoutTermination)
