@@ -10,11 +10,12 @@ use ad::{Tree, Var};
 use ndarray::{Array, ArrayD, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_rate, expect};
 use crate::rollout::check_shape;
 
-/// How a parameter follows from its gradient g.
+/// How a parameter follows from its gradient g. Rates are finite and not negative, β₁ and β₂ lie in [0, 1), ε is positive.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Rule {
     /// θ ← θ − rate·g.
     Sgd {
@@ -44,6 +45,26 @@ impl Rule {
     /// Adam with this rate, and β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
     pub const fn adam(rate: f64) -> Self {
         Rule::Adam { rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+
+    fn check(&self) -> Result<()> {
+        match *self {
+            Rule::Sgd { rate } => check_rate(rate),
+            Rule::Adam { rate, beta1, beta2, epsilon } => {
+                check_rate(rate)?;
+                let decay = |beta| (0.0..1.0).contains(&beta);
+                let wrong = |name, value, range| Err(Error::Adam { name, value, range });
+                match () {
+                    () if !decay(beta1) => wrong("beta1", beta1, "lie in [0, 1)"),
+                    () if !decay(beta2) => wrong("beta2", beta2, "lie in [0, 1)"),
+                    // Where a gradient has always been 0, the mean 0 is divided by it.
+                    () if !(epsilon > 0.0 && epsilon.is_finite()) => {
+                        wrong("epsilon", epsilon, "be positive and finite")
+                    }
+                    () => Ok(()),
+                }
+            }
+        }
     }
 
     /// The formulas, for numbers and for Vars: the parameter after step number `step` (from 1), given its gradient and its
@@ -118,7 +139,11 @@ pub struct TapeOptimiser {
 
 impl TapeOptimiser {
     /// One that has made no step yet.
+    ///
+    /// Panics if the rule's rate, β₁, β₂ or ε is not what a [`Rule`] needs.
+    #[track_caller]
     pub fn new(rule: Rule) -> Self {
+        expect("TapeOptimiser", rule.check());
         Self { rule, steps: 0, moments: Vec::new() }
     }
 
@@ -146,7 +171,8 @@ impl TapeOptimiser {
     }
 }
 
-/// An optimiser of arrays. Its state, written with any serde format that keeps every bit of an `f64`, resumes exactly.
+/// An optimiser of arrays. Its state, written with any serde format that keeps every bit of an `f64`, resumes exactly; a
+/// state that no optimiser can have been in is an error of the format's.
 ///
 /// ```
 /// use rl::optim::{Optimiser, Rule};
@@ -165,6 +191,7 @@ impl TapeOptimiser {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Saved")]
 pub struct Optimiser {
     rule: Rule,
     steps: u64,
@@ -172,9 +199,60 @@ pub struct Optimiser {
     moments: Vec<Option<[ArrayD<f64>; 2]>>,
 }
 
+/// An [`Optimiser`] as it was saved, by whomever.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    rule: Rule,
+    steps: u64,
+    moments: Vec<Option<[ArrayD<f64>; 2]>>,
+}
+
+impl TryFrom<Saved> for Optimiser {
+    type Error = Error;
+
+    fn try_from(saved: Saved) -> Result<Self> {
+        let Saved { rule, steps, moments } = saved;
+        rule.check()?;
+        let damaged = |what: String| Err(Error::SavedOptimiser(what));
+        if steps == 0 && !moments.is_empty() {
+            return damaged(format!("moments of {} arrays before the first step", moments.len()));
+        }
+        for (i, moments) in moments.iter().enumerate() {
+            match (rule, moments) {
+                (Rule::Sgd { .. }, None) => {}
+                (Rule::Sgd { .. }, Some(_)) => return damaged(format!("array {i} has moments, which SGD has not")),
+                (Rule::Adam { .. }, None) => return damaged(format!("array {i} has no moments after {steps} steps")),
+                (Rule::Adam { .. }, Some([mean, square])) => {
+                    if mean.shape() != square.shape() {
+                        let shapes = (mean.shape(), square.shape());
+                        return damaged(format!(
+                            "the moments of array {i} have shapes {:?} and {:?}",
+                            shapes.0, shapes.1
+                        ));
+                    }
+                    if let Some(x) = mean.iter().find(|x| !x.is_finite()) {
+                        return damaged(format!("a mean of array {i} is {x}, but must be finite"));
+                    }
+                    if let Some(x) = square.iter().find(|x| !(**x >= 0.0 && x.is_finite())) {
+                        return damaged(format!(
+                            "a mean square of array {i} is {x}, but must be finite and not negative"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(Self { rule, steps, moments })
+    }
+}
+
 impl Optimiser {
     /// One that has made no step yet.
+    ///
+    /// Panics if the rule's rate, β₁, β₂ or ε is not what a [`Rule`] needs.
+    #[track_caller]
     pub fn new(rule: Rule) -> Self {
+        expect("Optimiser", rule.check());
         Self { rule, steps: 0, moments: Vec::new() }
     }
 
@@ -197,7 +275,7 @@ impl Optimiser {
     /// # Errors
     ///
     /// [`Error::Shape`] if numbers or shapes of parameters, gradients and saved moments differ; [`Error::NotFinite`] for a
-    /// gradient. Then nothing has changed.
+    /// gradient, or for what a parameter or a moment would be after the step. Then nothing has changed.
     pub fn step_all<D: Dimension>(
         &mut self,
         parameters: &mut [Array<f64, D>],
@@ -212,18 +290,34 @@ impl Optimiser {
             for moment in self.moments.get(i).and_then(Option::as_ref).into_iter().flatten() {
                 check_shape("parameter", parameter.shape(), moment.shape())?;
             }
-            if let Some((index, &value)) = gradient.iter().enumerate().find(|(_, x)| !x.is_finite()) {
-                return Err(Error::NotFinite { what: format!("entry {index} of gradient {i}"), value });
+            check_finite("gradient", i, gradient.iter())?;
+        }
+        let step = self.steps.saturating_add(1);
+        let mut after = Vec::with_capacity(parameters.len());
+        for (i, (parameter, gradient)) in parameters.iter().zip(gradients).enumerate() {
+            let (mut parameter, mut moments) = (parameter.clone(), self.moments.get(i).cloned().flatten());
+            self.rule.update(step, &mut parameter, gradient, &mut moments);
+            check_finite("parameter, after the step,", i, parameter.iter())?;
+            if let Some([mean, square]) = &moments {
+                // Divided by an infinite mean square, every later step would be 0.
+                check_finite("the mean and mean square of gradient", i, mean.iter().chain(square))?;
             }
+            after.push((parameter, moments));
         }
-        if self.steps == 0 {
-            self.moments = vec![None; parameters.len()];
-        }
-        self.steps += 1;
-        for ((parameter, gradient), moments) in parameters.iter_mut().zip(gradients).zip(&mut self.moments) {
-            self.rule.update(self.steps, parameter, gradient, moments);
+        self.steps = step;
+        self.moments.clear();
+        for (parameter, (after, moments)) in parameters.iter_mut().zip(after) {
+            *parameter = after;
+            self.moments.push(moments);
         }
         Ok(())
+    }
+}
+
+fn check_finite<'a>(what: &str, number: usize, entries: impl Iterator<Item = &'a f64>) -> Result<()> {
+    match entries.enumerate().find(|(_, x)| !x.is_finite()) {
+        Some((entry, &value)) => Err(Error::NotFinite { what: format!("entry {entry} of {what} {number}"), value }),
+        None => Ok(()),
     }
 }
 

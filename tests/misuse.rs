@@ -1,0 +1,198 @@
+//! What only a bug in the caller's code can get wrong: a panic at the caller's line, with words that say what to do.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use ad::{Tape, Var};
+use ndarray::{Array2, ArrayD, array};
+use rl::batch::Batch;
+use rl::error::Error;
+use rl::mdp::TabularMdp;
+use rl::meta::sampled::{Credit, MetaBatch, Outer};
+use rl::meta::tasks::{MetaLearner, Sampling};
+use rl::meta::{self, Objective, Role, Roles, Shapes, sampled};
+use rl::objective::{LoadedDice, ScoreFunction, TruncatedDoublyRobust};
+use rl::optim::{Optimiser, Rule, TapeOptimiser};
+use rl::report::{EstimatorReport, Plan};
+use rl::rollout::Rollout;
+use rl::truth::{Horizon, SampledUpdate, Setting, check_estimator, check_unbiased, derivatives};
+
+thread_local! {
+    /// Message, file and line of this thread's last panic.
+    static CAUGHT: RefCell<(String, String, u32)> = const { RefCell::new((String::new(), String::new(), 0)) };
+}
+
+fn caught(f: impl FnOnce()) -> (String, String, u32) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let literal = || info.payload().downcast_ref::<&str>().map(|&message| message.to_owned());
+            let message = info.payload().downcast_ref::<String>().cloned().or_else(literal).unwrap_or_default();
+            let at = info.location().expect("a location");
+            CAUGHT.set((message, at.file().to_owned(), at.line()));
+            default(info);
+        }));
+    });
+    assert!(catch_unwind(AssertUnwindSafe(f)).is_err(), "it should have panicked");
+    CAUGHT.take()
+}
+
+/// The expression panics on its own line with a message that has all the words.
+macro_rules! refused {
+    ($body:expr, $($words:expr),+) => {{
+        let line = line!();
+        let (message, file, at) = caught(|| { let _ = $body; });
+        assert!(file.ends_with("misuse.rs") && (line..line + 3).contains(&at), "blamed {file}:{at}, not {line}: {message}");
+        $(assert!(message.contains($words), "`{}` is not in: {message}", $words);)+
+    }};
+}
+
+fn mdp() -> TabularMdp {
+    TabularMdp::new(ndarray::Array3::from_elem((2, 2, 2), 0.5), array![[0.0, 1.0], [2.0, 3.0]]).unwrap()
+}
+
+/// Hands `f` a batch of two trajectories of three steps.
+fn with_batch(f: impl FnOnce(&Tape, &Batch, Var)) {
+    let tape = Tape::new();
+    let theta = tape.input("theta", Array2::zeros((2, 2)));
+    let rollout = mdp().sample(&Array2::from_elem((2, 2), 0.5), 3, 2, 0).unwrap();
+    let episodes = rollout.record(&tape);
+    f(&tape, &Batch::new(episodes, episodes.log_prob(theta), 0.9), theta);
+}
+
+#[test]
+fn a_batch_refuses_discounts_decays_and_shapes_that_do_not_fit() {
+    with_batch(|tape, batch, _| {
+        let (episodes, log_prob) = (batch.episodes, batch.log_prob());
+        for (gamma, says) in [(1.5, "is 1.5"), (-0.1, "is -0.1"), (f64::NAN, "is NaN"), (f64::INFINITY, "is inf")] {
+            refused!(Batch::new(episodes, log_prob, gamma), "Batch: the discount", says, "must lie in [0, 1]");
+            refused!(batch.gae(gamma), "gae: λ", says, "must lie in [0, 1]");
+            refused!(batch.decayed_ratios(gamma), "decayed_ratios: λ", says, "must lie in [0, 1]");
+        }
+        for gamma in [0.0, 1.0, -0.0] {
+            assert_eq!(Batch::new(episodes, log_prob, gamma).gae(gamma).value().shape(), [2, 3]);
+        }
+        let wrong = tape.constant(Array2::zeros((2, 4)));
+        refused!(Batch::new(episodes, wrong, 0.9), "Batch: log_prob has shape [2, 4]", "ask for [2, 3]");
+        refused!(batch.off_policy(wrong), "Batch: log_behaviour has shape [2, 4]", "ask for [2, 3]");
+        refused!(batch.with_critic(log_prob), "Batch: critic has shape [2, 3]", "ask for [2, 4]");
+        refused!(batch.with_action_critic(wrong, wrong), "action critic at the actions taken has shape [2, 4]");
+        refused!(batch.with_action_critic(log_prob, log_prob), "expected action critic has shape [2, 3]");
+        refused!(batch.n_step_advantages(0), "n_step_advantages: n must be at least 1");
+    });
+}
+
+#[test]
+fn rates_bounds_and_decays_that_are_none_are_refused() {
+    with_batch(|_, batch, theta| {
+        for rate in [f64::NAN, f64::INFINITY, -0.1] {
+            let says = format!("the rate is {rate}, but must be finite and not negative");
+            let objective = |_, theta: Var| theta.square().sum();
+            refused!(meta::ascend(theta, 1, rate, objective), "ascend: ", says.as_str());
+            refused!(TapeOptimiser::new(Rule::sgd(rate)), "TapeOptimiser: ", says.as_str());
+            refused!(Optimiser::new(Rule::adam(rate)), "Optimiser: ", says.as_str());
+            let inner = [batch.episodes];
+            let outer = Outer::Sampled(batch.episodes);
+            let meta = MetaBatch { theta, inner: &inner, outer, gamma: 0.9, rate, credit: Credit::ReturnToGo };
+            refused!(sampled::maml(&meta), "adapt: ", says.as_str());
+        }
+        let adam = |beta1, beta2, epsilon| Rule::Adam { rate: 0.1, beta1, beta2, epsilon };
+        refused!(Optimiser::new(adam(1.0, 0.9, 1e-8)), "beta1 of Adam is 1, but must lie in [0, 1)");
+        refused!(Optimiser::new(adam(0.9, f64::NAN, 1e-8)), "beta2 of Adam is NaN, but must lie in [0, 1)");
+        refused!(TapeOptimiser::new(adam(0.9, 0.9, 0.0)), "epsilon of Adam is 0, but must be positive and finite");
+        let _ = (Optimiser::new(adam(0.0, 0.0, 1e-300)), TapeOptimiser::new(Rule::sgd(0.0)));
+    });
+    let setting = Setting::new(&mdp(), &Array2::zeros((2, 2)), 2, 0.9);
+    for bound in [f64::NAN, -1.0] {
+        let truncated = TruncatedDoublyRobust { difference_bound: bound, trace_bound: 1.0 };
+        let (message, ..) = caught(|| drop(check_estimator(&truncated, &setting, 0)));
+        assert!(message.contains("the bound ρ̄ is") && message.contains("must not be negative"), "{message}");
+        let truncated = TruncatedDoublyRobust { difference_bound: 1.0, trace_bound: bound };
+        assert!(caught(|| drop(check_estimator(&truncated, &setting, 0))).0.contains("the bound c̄ is"));
+        let loaded = LoadedDice { lambda: bound, ..LoadedDice::UNBIASED };
+        assert!(caught(|| drop(check_estimator(&loaded, &setting, 0))).0.contains("λ is"));
+        let loaded = LoadedDice { tau: bound, ..LoadedDice::UNBIASED };
+        assert!(caught(|| drop(check_estimator(&loaded, &setting, 0))).0.contains("λ is"));
+    }
+}
+
+#[test]
+fn settings_that_do_not_fit_the_process_are_errors_and_no_tables_of_nan() {
+    let zeros = |s: usize, a: usize| Array2::<f64>::zeros((s, a));
+    let setting = |gamma| Setting::new(&mdp(), &zeros(2, 2), 2, gamma);
+    let cases: [(Setting, &str); 10] = [
+        (setting(1.5), "the discount is 1.5, but must lie in [0, 1]"),
+        (setting(f64::NAN), "the discount is NaN, but must lie in [0, 1]"),
+        (Setting::new(&mdp(), &zeros(2, 2), 0, 0.9), "no steps (the horizon is 0)"),
+        (Setting::new(&mdp(), &zeros(2, 3), 2, 0.9), "the logits has shape [2, 3], but must have shape [2, 2]"),
+        (Setting::new(&mdp(), &(zeros(2, 2) / 0.0), 2, 0.9), "NaN is not a probability"),
+        (setting(0.9).off_policy(&zeros(3, 2)), "the behaviour policy's logits has shape [3, 2]"),
+        (setting(0.9).with_critic(&array![1.0]), "the critic has shape [1], but must have shape [2]"),
+        (setting(0.9).with_critic(&array![1.0, f64::NAN]), "the critic[1] = NaN must be finite"),
+        (setting(0.9).with_action_critic(&zeros(2, 1)), "the action critic has shape [2, 1]"),
+        (
+            setting(0.9).with_action_critic(&array![[0.0, 0.0], [f64::INFINITY, 0.0]]),
+            "critic[1, 0] = inf must be finite",
+        ),
+    ];
+    for (setting, words) in cases {
+        let surrogate = |batch: &Batch| batch.discounted_sum(batch.rewards() * batch.cumulative_ratio()).mean();
+        let proof = check_unbiased(surrogate, &setting, 1, 1).unwrap_err().to_string();
+        assert!(proof.contains(words), "{proof}");
+        let plan = Plan { samples: vec![4], repeats: 2, ..Plan::default() };
+        let report = EstimatorReport::new(&setting, &[ScoreFunction], &plan).unwrap_err().to_string();
+        assert!(report.contains(words), "{report}");
+        let expectation = setting.expectation(|batch, _| batch.rewards().sum()).unwrap_err().to_string();
+        assert!(expectation.contains(words), "{expectation}");
+    }
+}
+
+#[test]
+fn a_process_of_one_state_and_one_action_and_one_step_is_as_good_as_any() {
+    let one = TabularMdp::new(array![[[1.0]]], array![[2.0]]).unwrap();
+    let setting = Setting::new(&one, &array![[0.7]], 1, 0.9);
+    for estimator in rl::objective::all() {
+        let report = check_estimator(&*estimator, &setting, 2).unwrap();
+        for order in &report.orders {
+            // There is nothing to choose: every derivative is 0.
+            assert!(order.expectation.iter().all(|x| x.is_finite()), "{}: {report}", estimator.name());
+            assert!(order.order == 0 || order.max_abs_bias() == 0.0, "{}: {report}", estimator.name());
+        }
+    }
+    let rollout = one.sample(&array![[1.0]], 1, 3, 0).unwrap();
+    assert_eq!(rollout.rewards(), array![[2.0], [2.0], [2.0]]);
+    assert!(matches!(Rollout::zeros(3, 0), Err(Error::Empty { .. })));
+}
+
+#[test]
+fn rates_and_discounts_of_what_returns_a_result_are_errors() {
+    let zeros = Array2::<f64>::zeros((2, 2));
+    for gamma in [1.5, -0.1, f64::NAN] {
+        let error = derivatives(&mdp(), &zeros, gamma, &Horizon::Infinite, 1).unwrap_err();
+        assert!(matches!(error, Error::Discount(_)), "{error}");
+        let error = SampledUpdate::new(&mdp(), &zeros, 2, gamma).check(sampled::maml, 1).unwrap_err();
+        assert!(matches!(error, Error::Discount(_)), "{error}");
+    }
+    let sampling =
+        Sampling { horizon: 2, gamma: 0.9, rate: 0.5, credit: Credit::ReturnToGo, steps: 1, inner: 2, outer: 2 };
+    let learner = |sampling| MetaLearner::new(sampled::maml, sampling, 2, 2);
+    let sound = learner(sampling).unwrap();
+    let objective = Objective::once(Shapes::of_theta(&[2]), |_, _, theta| (theta.square().sum(), Vec::new()));
+    let none = |_: usize, _: &ArrayD<f64>| Ok(Vec::new());
+    let roles = Roles { hessian: None, ..Roles::all(Role { objective: &objective, data: &none }) };
+    for rate in [f64::NAN, f64::NEG_INFINITY, -1.0] {
+        for error in [
+            SampledUpdate::new(&mdp(), &zeros, 2, 0.9).rate(rate).check(sampled::maml, 1).unwrap_err(),
+            learner(Sampling { rate, ..sampling }).unwrap_err(),
+            sound.ascend(|_| vec![mdp()], &zeros, rate, 1, 0).unwrap_err(),
+            roles.meta_gradient(&ArrayD::zeros(vec![0]), &ArrayD::zeros(vec![2]), 1, rate).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Rate(_)), "{error}");
+            assert!(error.to_string().ends_with("but must be finite and not negative"), "{error}");
+        }
+    }
+    let error = learner(Sampling { gamma: 2.0, ..sampling }).unwrap_err();
+    assert_eq!(error.to_string(), "the discount is 2, but must lie in [0, 1]");
+}
