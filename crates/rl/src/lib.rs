@@ -25,7 +25,7 @@
 //! # Ok::<(), rl::error::Error>(())
 //! ```
 //!
-//! - [`rollout`], [`mdp`], [`stream`]: data, where it comes from, and its random streams.
+//! - [`rollout`], [`npy`], [`mdp`], [`stream`]: data, where it comes from, and its random streams.
 //! - [`policy`]: distributions on the tape.
 //! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
@@ -42,6 +42,7 @@ pub mod error;
 pub mod files;
 pub mod mdp;
 pub mod meta;
+pub mod npy;
 pub mod objective;
 pub mod optim;
 pub mod policy;

@@ -8,10 +8,11 @@ use std::fs;
 use std::path::Path;
 
 use ndarray::{Array, Array1, Array2, Axis, Dimension, concatenate};
-use ndarray_npy::{ReadNpyError, ReadableElement, WritableElement, WriteNpyExt, read_npy};
+use ndarray_npy::{WritableElement, WriteNpyExt};
 
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::npy;
 
 /// N trajectories s_0, a_0, r_0, s_1, …, s_L of at most H steps, 1 ≤ L ≤ H, with states and actions numbered from 0.
 ///
@@ -65,30 +66,12 @@ impl Rollout {
         lengths: Vec<usize>,
         terminated: Vec<bool>,
     ) -> Result<Self> {
-        let (trajectories, horizon) = actions.dim();
-        check_shape("states", states.shape(), &[trajectories, horizon + 1])?;
-        check_shape("rewards", rewards.shape(), &[trajectories, horizon])?;
-        check_shape("lengths", &[lengths.len()], &[trajectories])?;
-        check_shape("terminated", &[terminated.len()], &[trajectories])?;
-        if trajectories == 0 {
-            return Err(Error::Empty { what: "trajectories" });
-        }
-        if horizon == 0 {
-            return Err(Error::Empty { what: "steps (the horizon is 0)" });
-        }
-        for (trajectory, &length) in lengths.iter().enumerate() {
-            if length == 0 || length > horizon {
-                let length = i64::try_from(length).unwrap_or(i64::MAX);
-                return Err(Error::Length { trajectory, length, horizon });
-            }
-        }
-        let natural = |what: &str, &i: &i32| (i < 0).then(|| format!("{what} is {i}, but must not be negative"));
+        check_steps(states.shape(), actions.dim(), rewards.shape())?;
+        check_ends(actions.dim(), &lengths, &terminated)?;
         Ok(Self {
-            states: canonical(states, &lengths, 1, |s| natural("the state", s))?,
-            actions: canonical(actions, &lengths, 0, |a| natural("the action", a))?,
-            rewards: canonical(rewards, &lengths, 0, |r| {
-                (!r.is_finite()).then(|| format!("the reward is {r}, but must be finite"))
-            })?,
+            states: canonical(states, &lengths, 1, |&s| not_a_number_of("state", s.into()))?,
+            actions: canonical(actions, &lengths, 0, |&a| not_a_number_of("action", a.into()))?,
+            rewards: canonical(rewards, &lengths, 0, |&r| not_a_reward(r))?,
             lengths,
             terminated,
         })
@@ -208,6 +191,24 @@ impl Rollout {
         Ok(())
     }
 
+    /// Whether `log_behaviour`, `[N, H]`, can be the log-probabilities log μ(a_t|s_t) of what was done: on every step taken
+    /// a number that is not positive, and not −∞ either, because what was done can be done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`], or [`Error::Step`] for the first that cannot.
+    pub fn check_log_behaviour(&self, log_behaviour: &Array2<f64>) -> Result<()> {
+        check_shape("log_behaviour", log_behaviour.shape(), self.actions.shape())?;
+        let taken = |&((trajectory, step), _): &((usize, usize), &f64)| step < self.lengths[trajectory];
+        let wrong = log_behaviour.indexed_iter().filter(taken).find(|(_, x)| !(x.is_finite() && **x <= 0.0));
+        let Some(((trajectory, step), x)) = wrong else { return Ok(()) };
+        let why = match x {
+            _ if *x == f64::NEG_INFINITY => "but the action was taken, and so has a positive probability",
+            _ => "but the logarithm of a probability is finite and not positive",
+        };
+        Err(Error::Step { trajectory, step, what: format!("log μ is {x}, {why}") })
+    }
+
     /// Reads a rollout from a folder of NumPy files.
     ///
     /// | file | type | shape | if missing |
@@ -218,38 +219,55 @@ impl Rollout {
     /// | `lengths.npy` | int32 or int64 | `[N]` | every length is H |
     /// | `terminated.npy` | bool | `[N]` | every trajectory was truncated |
     ///
-    /// Behind an end anything may stand. A 64-bit state or action that does not fit into 32 bits is read as -1, which
-    /// is an error inside an episode.
+    /// Behind an end anything may stand. Inside an episode states and actions are at least 0 and less than 2³¹, and rewards
+    /// are finite.
     ///
     /// # Errors
     ///
-    /// [`Error::File`] with the path and the cause, which may be one of the errors of [`Rollout::new`].
+    /// [`Error::File`] with the path and the cause: a [`Fault`](npy::Fault) of the file, or one of the errors of
+    /// [`Rollout::new`].
     pub fn from_npy(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let narrow = |i: i64| i32::try_from(i).unwrap_or(-1);
-        let states = read_either(&dir.join("states.npy"), narrow)?;
-        let actions: Array2<i32> = read_either(&dir.join("actions.npy"), narrow)?;
-        let rewards = read_either(&dir.join("rewards.npy"), |r: f32| f64::from(r))?;
-        let (trajectories, horizon) = actions.dim();
+        let [states_path, actions_path, rewards_path, lengths_path, terminated_path] =
+            ["states", "actions", "rewards", "lengths", "terminated"].map(|name| dir.join(format!("{name}.npy")));
+        let states: Array2<i64> = npy::read(&states_path, "[N, H + 1]")?;
+        let actions: Array2<i64> = npy::read(&actions_path, "[N, H]")?;
+        let rewards: Array2<f64> = npy::read(&rewards_path, "[N, H]")?;
+        let in_folder = |cause| Error::file(dir, cause);
+        check_steps(states.shape(), actions.dim(), rewards.shape()).map_err(in_folder)?;
 
-        let path = dir.join("lengths.npy");
-        let lengths = if exists(&path)? {
-            let lengths: Array1<i64> = read_either(&path, |length: i32| i64::from(length))?;
-            let natural = |(trajectory, &length)| {
-                usize::try_from(length).map_err(|_| Error::file(&path, Error::Length { trajectory, length, horizon }))
+        let (trajectories, horizon) = actions.dim();
+        let lengths = if exists(&lengths_path)? {
+            let lengths: Array1<i64> = npy::read(&lengths_path, "[N]")?;
+            let natural = |(trajectory, &length): (usize, &i64)| {
+                let wrong = Error::Length { trajectory, length, horizon };
+                let inside = usize::try_from(length).ok().filter(|length| (1..=horizon).contains(length));
+                inside.ok_or_else(|| Error::file(&lengths_path, wrong))
             };
             lengths.iter().enumerate().map(natural).collect::<Result<_>>()?
         } else {
             vec![horizon; trajectories]
         };
-
-        let path = dir.join("terminated.npy");
-        let terminated = if exists(&path)? {
-            read_npy::<_, Array1<bool>>(&path).map_err(|cause| Error::file(&path, cause))?.to_vec()
+        let terminated = if exists(&terminated_path)? {
+            npy::read::<bool, _>(&terminated_path, "[N]").map(|terminated: Array1<bool>| terminated.to_vec())?
         } else {
             vec![false; trajectories]
         };
-        Self::new(states, actions, rewards, lengths, terminated).map_err(|cause| Error::file(dir, cause))
+        check_ends(actions.dim(), &lengths, &terminated).map_err(in_folder)?;
+
+        // Checked as they were written: in 32 bits a state may be another one.
+        let numbers = |what: &'static str, path: &Path, numbers: Array2<i64>, extra: usize| {
+            let numbers = canonical(numbers, &lengths, extra, |&i| not_a_number_of(what, i));
+            numbers.map(|numbers| numbers.mapv(|i| i as i32)).map_err(|cause| Error::file(path, cause))
+        };
+        Ok(Self {
+            states: numbers("state", &states_path, states, 1)?,
+            actions: numbers("action", &actions_path, actions, 0)?,
+            rewards: canonical(rewards, &lengths, 0, |&r| not_a_reward(r))
+                .map_err(|cause| Error::file(&rewards_path, cause))?,
+            lengths,
+            terminated,
+        })
     }
 
     /// Writes the rollout as [`Rollout::from_npy`] reads it: all five files, int32, float64 and bool, or none of
@@ -274,6 +292,44 @@ impl Rollout {
             (dir.join("terminated.npy"), bytes_of(&Array1::from(self.terminated.clone()))),
         ])
     }
+}
+
+/// What a rollout asks of what there is for each step, of N trajectories and H steps.
+fn check_steps(states: &[usize], (trajectories, horizon): (usize, usize), rewards: &[usize]) -> Result<()> {
+    check_shape("states", states, &[trajectories, horizon + 1])?;
+    check_shape("rewards", rewards, &[trajectories, horizon])?;
+    match (trajectories, horizon) {
+        (0, _) => Err(Error::Empty { what: "trajectories" }),
+        (_, 0) => Err(Error::Empty { what: "steps (the horizon is 0)" }),
+        _ => Ok(()),
+    }
+}
+
+/// And of what there is for each trajectory.
+fn check_ends((trajectories, horizon): (usize, usize), lengths: &[usize], terminated: &[bool]) -> Result<()> {
+    check_shape("lengths", &[lengths.len()], &[trajectories])?;
+    check_shape("terminated", &[terminated.len()], &[trajectories])?;
+    match lengths.iter().position(|&length| length == 0 || length > horizon) {
+        Some(trajectory) => {
+            let length = i64::try_from(lengths[trajectory]).unwrap_or(i64::MAX);
+            Err(Error::Length { trajectory, length, horizon })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Why a state or an action cannot have this number, if so.
+fn not_a_number_of(what: &str, i: i64) -> Option<String> {
+    match i32::try_from(i) {
+        Ok(0..) => None,
+        _ if i < 0 => Some(format!("the {what} is {i}, but must not be negative")),
+        _ => Some(format!("the {what} is {i}, but must be less than 2^31")),
+    }
+}
+
+/// Why a number cannot be a reward, if so.
+fn not_a_reward(r: f64) -> Option<String> {
+    (!r.is_finite()).then(|| format!("the reward is {r}, but must be finite"))
 }
 
 /// An error unless the array called `what` has the expected shape.
@@ -305,18 +361,6 @@ fn canonical<A: Copy + Default>(
     Ok(array.as_standard_layout().into_owned())
 }
 
-/// Reads an array of elements `A`, or of elements `B` that are then converted.
-fn read_either<A: ReadableElement, B: ReadableElement + Clone, D: Dimension>(
-    path: &Path,
-    convert: impl Fn(B) -> A,
-) -> Result<Array<A, D>> {
-    match read_npy::<_, Array<A, D>>(path) {
-        Err(ReadNpyError::WrongDescriptor(_)) => read_npy::<_, Array<B, D>>(path).map(|array| array.mapv(convert)),
-        read => read,
-    }
-    .map_err(|cause| Error::file(path, cause))
-}
-
 /// An array as the contents of a file.
 fn bytes_of<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -324,8 +368,13 @@ fn bytes_of<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
     bytes
 }
 
+/// Whether anything is there, if only a link to nothing.
 fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().map_err(|cause| Error::file(path, cause))
+    match fs::symlink_metadata(path) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(Error::file(path, cause)),
+        Ok(_) => Ok(true),
+    }
 }
 
 #[cfg(test)]
@@ -513,7 +562,8 @@ mod tests {
         fs::remove_file(file("lengths.npy")).unwrap();
         write_npy(file("rewards.npy"), &array![[0.5, 0.5]]).unwrap();
         let message = Rollout::from_npy(&folder.0).unwrap_err().to_string();
-        assert!(message.ends_with("trajectory 0, step 2: the state is -1, but must not be negative"), "{message}");
+        let expected = "states.npy: trajectory 0, step 2: the state is 1099511627776, but must be less than 2^31";
+        assert!(message.ends_with(expected), "{message}");
     }
 
     #[test]

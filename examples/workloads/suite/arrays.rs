@@ -1,9 +1,10 @@
 //! Where arrays come from, and how far apart two are.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
-use ndarray_npy::ReadableElement;
+use rl::npy::{self, Element};
 
 use super::{Error, Result};
 
@@ -28,12 +29,12 @@ impl Folder {
         self.0.join(format!("{name}.npy")).symlink_metadata().is_ok()
     }
 
-    fn read<T: ReadableElement>(&self, name: &str) -> Result<ArrayD<T>> {
+    fn read<T: Element>(&self, name: &str) -> Result<ArrayD<T>> {
         let path = self.0.join(format!("{name}.npy"));
-        if !path.exists() {
+        if path.symlink_metadata().is_err_and(|problem| problem.kind() == ErrorKind::NotFound) {
             return Err(Error::Absent(path));
         }
-        ndarray_npy::read_npy(&path).map_err(|problem| Error::Unusable(format!("{}: {problem}", path.display())))
+        npy::read(&path, "any shape").map_err(|problem| Error::Unusable(problem.to_string()))
     }
 }
 
