@@ -154,3 +154,52 @@ fn a_gradient_of_another_shape_panics_on_the_tape() {
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     let _ = TapeOptimiser::new(Rule::sgd(0.1)).step(x, x.sum());
 }
+
+#[test]
+fn no_step_leaves_a_number_that_is_not_finite() {
+    // The square of the gradient, and the step itself, are beyond the range of numbers.
+    for (rule, gradient, words) in [
+        (Rule::adam(0.1), 1e200, "entry 0 of the mean square of gradient 0 = inf must be finite"),
+        (Rule::sgd(1e308), 2.0, "entry 0 of parameter 0 after the step = -inf must be finite"),
+    ] {
+        let (mut x, mut optimiser) = (arr1(&[1.0]), Optimiser::new(rule));
+        let before = (x.clone(), optimiser.clone());
+        let error = optimiser.step(&mut x, &arr1(&[gradient])).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!((x, optimiser), before);
+    }
+    let error = Optimiser::new(Rule::sgd(0.1)).step(&mut arr1(&[f64::NAN]), &arr1(&[1.0])).unwrap_err();
+    assert!(error.to_string().contains("entry 0 of parameter 0 after the step = NaN must be finite"), "{error}");
+}
+
+#[test]
+fn a_state_that_no_optimiser_was_in_is_an_error_that_says_why() {
+    let mut x = arr1(&[0.5, -1.0]);
+    let mut adam = Optimiser::new(Rule::adam(0.1));
+    adam.step(&mut x, &arr1(&[2.0, 0.0])).unwrap();
+    let saved = serde_json::to_string(&adam).unwrap();
+    let message = |from: &str, to: &str| {
+        assert!(saved.contains(from), "{saved}");
+        serde_json::from_str::<Optimiser>(&saved.replacen(from, to, 1)).unwrap_err().to_string()
+    };
+    for (from, to, words) in [
+        ("\"rate\":0.1", "\"rate\":-0.1", "the rate is -0.1, but must be finite and not negative"),
+        ("\"beta2\":0.999", "\"beta2\":1.0", "beta2 of Adam is 1, but must lie in [0, 1)"),
+        ("\"epsilon\":1e-8", "\"epsilon\":0.0", "epsilon of Adam is 0, but must be positive and finite"),
+        ("\"rate\":0.1,", "", "missing field `rate`"),
+        ("\"rate\":0.1", "\"rate\":null", "invalid type: null, expected f64"),
+        ("\"steps\":1", "\"steps\":0", "damaged: moments of 1 arrays before the first step"),
+        ("\"steps\":1", "\"steps\":-1", "invalid value"),
+        ("\"steps\":1", "\"more\":1,\"steps\":1", "unknown field `more`"),
+        ("\"dim\":[2]", "\"dim\":[3]", "data and dimension must match in size"),
+        ("\"dim\":[2]", "\"dim\":[9223372036854775807,9223372036854775807]", "data and dimension must match in size"),
+        ("\"dim\":[2]", "\"dim\":[2,1]", "damaged: the moments of array 0 have shapes [2, 1] and [2]"),
+        ("0.004", "-0.004", "damaged: a mean square of array 0 is -0.004"),
+    ] {
+        let message = message(from, to);
+        assert!(message.contains(words), "`{words}` is not in: {message}");
+    }
+    let sgd = saved.replacen(saved.split("\"steps\"").next().unwrap(), "{\"rule\":{\"Sgd\":{\"rate\":0.1}},", 1);
+    let message = serde_json::from_str::<Optimiser>(&sgd).unwrap_err().to_string();
+    assert!(message.contains("damaged: array 0 has moments, which SGD has not"), "{message}");
+}

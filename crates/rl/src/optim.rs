@@ -4,6 +4,7 @@
 //! ([`Optimiser`]) arrays are updated in place, and the state can be saved and resumed to the bit. All descend: to climb an
 //! objective, hand in the gradient of its negative.
 
+use std::fmt;
 use std::ops::{Add, Div, Mul, Sub};
 
 use ad::{Tree, Var};
@@ -290,17 +291,18 @@ impl Optimiser {
             for moment in self.moments.get(i).and_then(Option::as_ref).into_iter().flatten() {
                 check_shape("parameter", parameter.shape(), moment.shape())?;
             }
-            check_finite("gradient", i, gradient.iter())?;
+            check_finite(format_args!("gradient {i}"), gradient)?;
         }
         let step = self.steps.saturating_add(1);
         let mut after = Vec::with_capacity(parameters.len());
         for (i, (parameter, gradient)) in parameters.iter().zip(gradients).enumerate() {
             let (mut parameter, mut moments) = (parameter.clone(), self.moments.get(i).cloned().flatten());
             self.rule.update(step, &mut parameter, gradient, &mut moments);
-            check_finite("parameter, after the step,", i, parameter.iter())?;
+            check_finite(format_args!("parameter {i} after the step"), &parameter)?;
             if let Some([mean, square]) = &moments {
                 // Divided by an infinite mean square, every later step would be 0.
-                check_finite("the mean and mean square of gradient", i, mean.iter().chain(square))?;
+                check_finite(format_args!("the mean of gradient {i}"), mean)?;
+                check_finite(format_args!("the mean square of gradient {i}"), square)?;
             }
             after.push((parameter, moments));
         }
@@ -314,9 +316,9 @@ impl Optimiser {
     }
 }
 
-fn check_finite<'a>(what: &str, number: usize, entries: impl Iterator<Item = &'a f64>) -> Result<()> {
-    match entries.enumerate().find(|(_, x)| !x.is_finite()) {
-        Some((entry, &value)) => Err(Error::NotFinite { what: format!("entry {entry} of {what} {number}"), value }),
+fn check_finite<'a>(what: fmt::Arguments<'_>, entries: impl IntoIterator<Item = &'a f64>) -> Result<()> {
+    match entries.into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
+        Some((entry, &value)) => Err(Error::NotFinite { what: format!("entry {entry} of {what}"), value }),
         None => Ok(()),
     }
 }
