@@ -426,8 +426,11 @@ fn what_does_not_fit_is_an_error_and_so_is_a_step_to_infinity() {
     let found = error(&ArrayD::zeros(vec![2, 2]), 0.1);
     assert!(matches!(found, Error::Shape { what: "parameters", .. }), "{found}");
     let found = error(&problem.start, f64::INFINITY);
+    assert!(matches!(found, Error::Rate(_)), "{found}");
+    // The first step leads far away, where the policy is all but certain, and the second beyond.
+    let found = error(&problem.start, f64::MAX);
     assert!(matches!(found, Error::NotFinite { .. }), "{found}");
-    assert!(found.to_string().contains("inner step 0"), "{found}");
+    assert!(found.to_string().contains("inner step 1"), "{found}");
     let nothing = |_: usize, _: &ArrayD<f64>| Ok(Vec::new());
     let roles = Roles::all(Role { objective: &objective, data: &nothing });
     let found = roles.meta_gradient(&none(), &problem.start, 2, 0.1).unwrap_err();

@@ -126,15 +126,15 @@ fn settings_that_do_not_fit_the_process_are_errors_and_no_tables_of_nan() {
         (setting(1.5), "the discount is 1.5, but must lie in [0, 1]"),
         (setting(f64::NAN), "the discount is NaN, but must lie in [0, 1]"),
         (Setting::new(&mdp(), &zeros(2, 2), 0, 0.9), "no steps (the horizon is 0)"),
-        (Setting::new(&mdp(), &zeros(2, 3), 2, 0.9), "the logits has shape [2, 3], but must have shape [2, 2]"),
+        (Setting::new(&mdp(), &zeros(2, 3), 2, 0.9), "logits has shape [2, 3], but must have shape [2, 2]"),
         (Setting::new(&mdp(), &(zeros(2, 2) / 0.0), 2, 0.9), "NaN is not a probability"),
         (setting(0.9).off_policy(&zeros(3, 2)), "the behaviour policy's logits has shape [3, 2]"),
-        (setting(0.9).with_critic(&array![1.0]), "the critic has shape [1], but must have shape [2]"),
-        (setting(0.9).with_critic(&array![1.0, f64::NAN]), "the critic[1] = NaN must be finite"),
-        (setting(0.9).with_action_critic(&zeros(2, 1)), "the action critic has shape [2, 1]"),
+        (setting(0.9).with_critic(&array![1.0]), "critic has shape [1], but must have shape [2]"),
+        (setting(0.9).with_critic(&array![1.0, f64::NAN]), "critic [1] = NaN must be finite"),
+        (setting(0.9).with_action_critic(&zeros(2, 1)), "action critic has shape [2, 1]"),
         (
             setting(0.9).with_action_critic(&array![[0.0, 0.0], [f64::INFINITY, 0.0]]),
-            "critic[1, 0] = inf must be finite",
+            "action critic [1, 0] = inf must be finite",
         ),
     ];
     for (setting, words) in cases {
@@ -164,6 +164,12 @@ fn a_process_of_one_state_and_one_action_and_one_step_is_as_good_as_any() {
     let rollout = one.sample(&array![[1.0]], 1, 3, 0).unwrap();
     assert_eq!(rollout.rewards(), array![[2.0], [2.0], [2.0]]);
     assert!(matches!(Rollout::zeros(3, 0), Err(Error::Empty { .. })));
+    for (trajectories, horizon) in [(1, usize::MAX), (usize::MAX, 1), (1 << 40, 1 << 40), (1 << 62, 1)] {
+        let error = one.sample(&array![[1.0]], horizon, trajectories, 0).unwrap_err();
+        let words = format!("there is no memory for {trajectories} trajectories of up to {horizon} steps");
+        assert_eq!(error.to_string(), words);
+        assert!(matches!(Rollout::zeros(trajectories, horizon), Err(Error::TooLarge { .. })));
+    }
 }
 
 #[test]

@@ -30,6 +30,15 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// More than there is memory for.
+    #[error("there is no memory for {trajectories} trajectories of up to {horizon} steps")]
+    TooLarge {
+        /// N.
+        trajectories: usize,
+        /// H.
+        horizon: usize,
+    },
+
     /// A number that is not a probability.
     #[error("{what} = {value} is not a probability; it must lie in [0, 1]")]
     Probability {

@@ -9,7 +9,7 @@ use rand_distr::{Distribution, Gamma};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::rollout::{Rollout, check_shape};
+use crate::rollout::{Rollout, check_count, check_shape};
 use crate::stream::{draw, stream};
 
 /// How far the sum of a distribution may be from 1.
@@ -186,10 +186,11 @@ impl TabularMdp {
     ///
     /// # Errors
     ///
-    /// Those of [`check_policy`](Self::check_policy); [`Error::Empty`] if `horizon` or `trajectories` is 0.
+    /// Those of [`check_policy`](Self::check_policy); [`Error::Empty`] if `horizon` or `trajectories` is 0;
+    /// [`Error::TooLarge`].
     pub fn sample(&self, policy: &Array2<f64>, horizon: usize, trajectories: usize, seed: u64) -> Result<Rollout> {
         self.check_policy(policy)?;
-        check_batch(horizon, trajectories)?;
+        check_count(trajectories, horizon)?;
         let mut rows = Rows::new(horizon, trajectories);
         let states = rows.states.par_chunks_mut(horizon + 1);
         let steps = rows.actions.par_chunks_mut(horizon).zip(rows.rewards.par_chunks_mut(horizon));
@@ -228,7 +229,7 @@ impl TabularMdp {
     /// [`Error::TooManyTrajectories`] if there are more than 10^6.
     pub fn enumerate(&self, policy: &Array2<f64>, horizon: usize) -> Result<Enumeration> {
         self.check_policy(policy)?;
-        check_batch(horizon, 1)?;
+        check_count(1, horizon)?;
         let count = self.count_trajectories(policy, horizon);
         if count > ENUMERATION_LIMIT as f64 {
             return Err(Error::TooManyTrajectories { count, limit: ENUMERATION_LIMIT });
@@ -401,14 +402,6 @@ fn check_size(states: usize, actions: usize) -> Result<()> {
     match (states, actions) {
         (0, _) => Err(Error::Empty { what: "states" }),
         (_, 0) => Err(Error::Empty { what: "actions" }),
-        _ => Ok(()),
-    }
-}
-
-fn check_batch(horizon: usize, trajectories: usize) -> Result<()> {
-    match (horizon, trajectories) {
-        (0, _) => Err(Error::Empty { what: "steps (the horizon is 0)" }),
-        (_, 0) => Err(Error::Empty { what: "trajectories" }),
         _ => Ok(()),
     }
 }

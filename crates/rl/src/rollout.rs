@@ -38,8 +38,9 @@ impl Rollout {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] if `trajectories` or `horizon` is 0.
+    /// [`Error::Empty`] if `trajectories` or `horizon` is 0; [`Error::TooLarge`].
     pub fn zeros(trajectories: usize, horizon: usize) -> Result<Self> {
+        check_count(trajectories, horizon)?;
         Self::new(
             Array2::zeros((trajectories, horizon + 1)),
             Array2::zeros((trajectories, horizon)),
@@ -298,10 +299,20 @@ impl Rollout {
 fn check_steps(states: &[usize], (trajectories, horizon): (usize, usize), rewards: &[usize]) -> Result<()> {
     check_shape("states", states, &[trajectories, horizon + 1])?;
     check_shape("rewards", rewards, &[trajectories, horizon])?;
+    check_count(trajectories, horizon)
+}
+
+/// An error unless there is something to hold, and memory for it.
+pub(crate) fn check_count(trajectories: usize, horizon: usize) -> Result<()> {
     match (trajectories, horizon) {
-        (0, _) => Err(Error::Empty { what: "trajectories" }),
         (_, 0) => Err(Error::Empty { what: "steps (the horizon is 0)" }),
-        _ => Ok(()),
+        (0, _) => Err(Error::Empty { what: "trajectories" }),
+        _ => {
+            // A state, an action and a reward; asked for in vain, they would end the process.
+            let steps = horizon.checked_add(1).and_then(|states| states.checked_mul(trajectories));
+            let room = steps.map(|steps| Vec::<[f64; 2]>::new().try_reserve_exact(steps));
+            room.is_some_and(|room| room.is_ok()).then_some(()).ok_or(Error::TooLarge { trajectories, horizon })
+        }
     }
 }
 

@@ -62,7 +62,8 @@ impl MetaLearner {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] for a number of `sampling`, or of states or actions, that is 0; [`Error::Discount`], [`Error::Rate`].
+    /// [`Error::Empty`] for a number of `sampling`, or of states or actions, that is 0; [`Error::Discount`], [`Error::Rate`],
+    /// [`Error::TooLarge`].
     pub fn new(
         surrogate: impl FnOnce(&MetaBatch<'_>) -> Var,
         sampling: Sampling,
@@ -85,17 +86,7 @@ impl MetaLearner {
         check_discount(gamma)?;
         check_rate(rate)?;
         // Any trajectories of the right shape, to record with.
-        let blank = |count: usize| {
-            let (actions, rewards) = (Array2::zeros((count, horizon)), Array2::zeros((count, horizon)));
-            Rollout::new(
-                Array2::zeros((count, horizon + 1)),
-                actions,
-                rewards,
-                vec![horizon; count],
-                vec![false; count],
-            )
-        };
-        let (inner, outer) = (blank(inner)?, blank(outer)?);
+        let (inner, outer) = (Rollout::zeros(inner, horizon)?, Rollout::zeros(outer, horizon)?);
 
         let tape = Tape::new();
         let theta = tape.input("theta", Array2::zeros((states, actions)));

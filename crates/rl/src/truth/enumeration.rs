@@ -1,7 +1,7 @@
 //! Proof by exhaustion: an estimator's expectation, over every batch of trajectories there can be, against the truth.
 
 use ad::{Tape, Var};
-use ndarray::{Array1, Array2, ArrayD, Dimension, s};
+use ndarray::{Array1, Array2, ArrayD, ArrayViewD, Dimension, s};
 use rayon::prelude::*;
 
 use super::terms::{Sums, derivatives_in_a_row, weighted_sums};
@@ -85,26 +85,26 @@ impl Setting {
 
     /// Whether all its parts fit the process.
     fn check(&self) -> Result<()> {
-        let of_states = |what: &'static str, critic: &ArrayD<f64>, shape: &[usize]| {
+        let check_critic = |what: &'static str, critic: ArrayViewD<'_, f64>, shape: &[usize]| {
             check_shape(what, critic.shape(), shape)?;
             match critic.indexed_iter().find(|(_, x)| !x.is_finite()) {
-                Some((at, &value)) => Err(Error::NotFinite { what: format!("{what}{:?}", at.slice()), value }),
+                Some((at, &value)) => Err(Error::NotFinite { what: format!("{what} {:?}", at.slice()), value }),
                 None => Ok(()),
             }
         };
         error::check_discount(self.gamma)?;
         let shape = [self.mdp.states(), self.mdp.actions()];
-        check_shape("the logits", self.logits.shape(), &shape)?;
+        check_shape("logits", self.logits.shape(), &shape)?;
         self.mdp.check_policy(&softmax(&self.logits))?;
         if let Some(behaviour) = &self.behaviour {
             check_shape("the behaviour policy's logits", behaviour.shape(), &shape)?;
             self.mdp.check_policy(&softmax(behaviour))?;
         }
         if let Some(critic) = &self.critic {
-            of_states("the critic", &critic.clone().into_dyn(), &shape[..1])?;
+            check_critic("critic", critic.view().into_dyn(), &shape[..1])?;
         }
         match &self.action_critic {
-            Some(critic) => of_states("the action critic", &critic.clone().into_dyn(), &shape),
+            Some(critic) => check_critic("action critic", critic.view().into_dyn(), &shape),
             None => Ok(()),
         }
     }
