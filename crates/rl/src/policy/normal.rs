@@ -80,8 +80,8 @@ impl<T: Real> Normal<T> {
         points
     }
 
-    /// `difference` / σ, by whose derivative it is −(`difference` / σ) again: the σ divided by is a number (a quotient
-    /// keeps a difference of 0, which lowering could multiply by an infinite 1/σ²), the box carries the derivative.
+    /// `difference` / σ, whose derivative by log σ is minus itself: σ is a number here, and the box carries the derivative.
+    /// It is divided by, because 1/σ² may be infinite where the difference is 0.
     #[track_caller]
     fn in_deviations(&self, difference: Var<T>) -> Var<T> {
         difference / self.std() * (-self.log_std).magic_box()
