@@ -1,8 +1,9 @@
 //! What comes before the first number: the time to record, to differentiate and to compile, per node of the tape; and all
 //! of it for one objective, the DiCE of 1000 episodes of 20 steps (W1 of `--example workloads`), its gradient and its
-//! Hessian-vector product.
+//! Hessian-vector product. `cargo bench --bench recording -- large` records, differentiates and compiles one long chain, once,
+//! and tells how long that takes and the most memory that the process had until then.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ad::{Handle, Tape, Var};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -11,10 +12,10 @@ use ndarray::{Array1, Array2};
 const STEPS: usize = 1000;
 
 /// A long chain of operations on small arrays.
-fn chain() -> (Tape, Var, Var) {
+fn chain(steps: usize) -> (Tape, Var, Var) {
     let tape = Tape::new();
     let x = tape.input("x", Array1::from_elem(4, 0.5));
-    let y = (0..STEPS).fold(x, |y, _| y.sin() * x + y);
+    let y = (0..steps).fold(x, |y, _| y.sin() * x + y);
     let loss = y.sum();
     (tape, x, loss)
 }
@@ -23,6 +24,7 @@ fn recording(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recording");
     group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
 
+    let chain = || chain(STEPS);
     let (tape, x, loss) = chain();
     let recorded = tape.len();
     group.throughput(Throughput::Elements(recorded as u64));
@@ -83,5 +85,30 @@ fn from_data_to_programs(criterion: &mut Criterion) {
     group.bench_function("W1 gradient and HVP", |bencher| bencher.iter_with_large_drop(programs));
 }
 
-criterion_group!(benches, recording, from_data_to_programs);
+/// A chain of a million operations.
+fn large(_: &mut Criterion) {
+    if !std::env::args().any(|argument| argument == "large") {
+        return;
+    }
+    let start = Instant::now();
+    let report = |what: &str, start: Instant| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or(" unknown").trim();
+        println!("{what:<30} {:>6.2} s, {peak} of memory at most", start.elapsed().as_secs_f64());
+    };
+    let (tape, x, loss) = chain(333_333);
+    report(&format!("{} nodes recorded", tape.len()), start);
+    let start = Instant::now();
+    let gradient = loss.grad(x);
+    report(&format!("{} with the gradient", tape.len()), start);
+    let start = Instant::now();
+    let program = tape.compile([x], [loss, gradient]);
+    report("compiled", start);
+    let start = Instant::now();
+    let results = program.run(&ad::values![Array1::from_elem(4, 0.5)]);
+    report("run", start);
+    assert!(results.is_ok_and(|results| results.len() == 2));
+}
+
+criterion_group!(benches, large, recording, from_data_to_programs);
 criterion_main!(benches);

@@ -27,6 +27,7 @@
 
 mod check;
 mod diff;
+mod equal;
 mod error;
 mod kernel;
 mod machine;

@@ -1,8 +1,9 @@
 //! The two number types, and the little that the rest of the crate needs to know about them.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt::{Debug, Display, LowerExp};
+
+use rustc_hash::FxHashMap;
 
 use crate::error::Error;
 use crate::kernel::functions::Number;
@@ -70,7 +71,7 @@ pub trait Sealed: Sized {
 }
 
 /// The tapes of one thread, by number.
-pub type Registry<T> = HashMap<u32, Graph<T>>;
+pub type Registry<T> = FxHashMap<u32, Graph<T>>;
 
 macro_rules! real {
     ($type:ident, $variant:ident) => {

@@ -4,15 +4,16 @@
 //! a registry per thread finds the tape. This file knows nothing of derivatives and nothing of running.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ndarray::ArrayD;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use crate::equal::Equal;
 use crate::op::barrier::{self, Line};
 use crate::op::{Data, Leaf, Op};
 use crate::real::{Real, Registry};
@@ -45,7 +46,7 @@ pub struct Node<T: Real> {
     /// The derivative pass that recorded it; 0 for what no pass recorded.
     pub pass: u32,
     /// Of which limited surrogates' derivatives it is a part (see [`DerivativeLimit`](crate::DerivativeLimit)).
-    pub lines: Vec<Line>,
+    pub lines: Box<[Line]>,
 }
 
 /// A tape's contents.
@@ -55,9 +56,9 @@ pub struct Graph<T: Real> {
     scope: Scope,
     /// Nodes made by derivative passes, so that a pass makes none twice. Users hold no handle to them (what they get
     /// is an alias), so that merging them cannot change what a derivative is taken with respect to.
-    derived: HashMap<(Op<T>, Operands), NodeId>,
+    derived: Equal,
     /// What the placeholder of a mapped function's argument stands for.
-    substitutes: HashMap<NodeId, NodeId>,
+    substitutes: FxHashMap<NodeId, NodeId>,
     /// The number of derivative passes so far.
     passes: u32,
 }
@@ -70,6 +71,37 @@ impl<T: Real> Graph<T> {
     pub(crate) fn new_pass(&mut self) -> u32 {
         self.passes += 1;
         self.passes
+    }
+
+    /// The outputs and all they depend on, in the order of the tape: what was recorded from `first` on, and is reached
+    /// through operands that are to be `followed`.
+    pub(crate) fn ancestors(
+        &self,
+        outputs: impl Iterator<Item = NodeId>,
+        first: NodeId,
+        followed: impl Fn(&Node<T>, usize) -> bool,
+    ) -> Vec<NodeId> {
+        let outputs: Vec<NodeId> = outputs.filter(|&output| output >= first).collect();
+        let Some(&last) = outputs.iter().max() else { return Vec::new() };
+        let mut found = vec![false; (last - first) as usize + 1];
+        outputs.iter().for_each(|&output| found[(output - first) as usize] = true);
+        // Operands have smaller numbers: when the walk comes to a node, all that use it have been.
+        for id in (first..=last).rev() {
+            if found[(id - first) as usize] {
+                let node = &self.nodes[id as usize];
+                for (i, &operand) in node.operands.iter().enumerate() {
+                    if operand >= first && followed(node, i) {
+                        found[(operand - first) as usize] = true;
+                    }
+                }
+            }
+        }
+        (first..=last).zip(found).filter_map(|(id, found)| found.then_some(id)).collect()
+    }
+
+    /// The shapes of some nodes.
+    fn shapes(&self, nodes: &[NodeId]) -> SmallVec<[&[usize]; 3]> {
+        nodes.iter().map(|&node| self.nodes[node as usize].shape.as_slice()).collect()
     }
 
     pub(crate) fn stands_for(&self, placeholder: NodeId) -> &[NodeId] {
@@ -155,8 +187,8 @@ impl<T: Real> Tape<T> {
         let graph = Graph {
             nodes: Vec::new(),
             scope: Scope::default(),
-            derived: HashMap::new(),
-            substitutes: HashMap::new(),
+            derived: Equal::default(),
+            substitutes: FxHashMap::default(),
             passes: 0,
         };
         with_registry::<T, _>(|registry| registry.borrow_mut().insert(id, graph));
@@ -377,12 +409,16 @@ pub(crate) fn with_graph<T: Real, R>(tape: u32, f: impl FnOnce(&mut Graph<T>) ->
 #[track_caller]
 pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> NodeId {
     let caller = Location::caller();
-    // A shape rule may be a user's: it runs outside the borrow.
-    let shapes: SmallVec<[Shape; 3]> = with_graph::<T, _>(tape, |graph| {
-        operands.iter().map(|&operand| graph.nodes[operand as usize].shape.clone()).collect()
-    });
-    let shapes: SmallVec<[&[usize]; 3]> = shapes.iter().map(|shape| shape.as_slice()).collect();
-    let shape = match op.rules().shape(&shapes) {
+    let shape = match &op {
+        // The rule is the user's: it runs outside the borrow.
+        Op::Custom(_) => {
+            let shapes: SmallVec<[Shape; 3]> =
+                with_graph::<T, _>(tape, |graph| graph.shapes(operands).into_iter().map(Shape::from_slice).collect());
+            op.rules().shape(&shapes.iter().map(Shape::as_slice).collect::<SmallVec<[&[usize]; 3]>>())
+        }
+        op => with_graph::<T, _>(tape, |graph| op.rules().shape(&graph.shapes(operands))),
+    };
+    let shape = match shape {
         Ok(shape) => shape,
         Err(problem) => {
             let origins: String = with_graph::<T, _>(tape, |graph| {
@@ -394,19 +430,19 @@ pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> Node
     };
     with_graph::<T, _>(tape, |graph| {
         let location = graph.scope.location.unwrap_or(caller);
-        let key = graph.scope.reuse.then(|| (op.clone(), Operands::from_slice(operands)));
-        if let Some(&node) = key.as_ref().and_then(|key| graph.derived.get(key)) {
-            return node;
+        if graph.scope.reuse {
+            let nodes = &graph.nodes;
+            let is_equal = |id: usize| nodes[id].op == op && nodes[id].operands.as_slice() == operands;
+            if let Some(equal) = graph.derived.find_or_insert((&op, operands), nodes.len(), is_equal) {
+                return equal as NodeId;
+            }
         }
         let first = operands.first().map_or(Kind::Real, |&operand| graph.nodes[operand as usize].kind);
         let kind = op.rules().kind(first);
-        let lines = barrier::lines(&op, operands.iter().map(|&operand| graph.nodes[operand as usize].lines.as_slice()));
+        let lines = barrier::lines(&op, operands.iter().map(|&operand| graph.nodes[operand as usize].lines.as_ref()));
         let pass = graph.scope.pass;
         let node = NodeId::try_from(graph.nodes.len()).expect("a tape has at most 2^32 nodes");
         graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, kind, location, pass, lines });
-        if let Some(key) = key {
-            graph.derived.insert(key, node);
-        }
         node
     })
 }

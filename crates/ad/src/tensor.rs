@@ -7,10 +7,10 @@ use ndarray::{Array, ArrayBase, ArrayD, CowArray, Data, Dimension, IxDyn};
 use smallvec::SmallVec;
 
 /// The lengths of an array's axes, outermost first. A scalar has none.
-pub type Shape = SmallVec<[usize; 4]>;
+pub type Shape = SmallVec<[usize; 2]>;
 
 /// A list of axes, in increasing order unless its user says otherwise.
-pub(crate) type Axes = SmallVec<[usize; 4]>;
+pub(crate) type Axes = SmallVec<[usize; 2]>;
 
 /// The number of entries of an array of this shape.
 pub(crate) fn size(shape: &[usize]) -> usize {

@@ -4,9 +4,10 @@
 //! This file is the whole mechanism: reverse mode, and forward mode as reverse mode applied twice. It knows no operation.
 //! What users call stands in [`mod@derivatives`] (on Vars), `closures` (on functions) and [`vmap`](mod@vmap).
 
-use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use crate::op::barrier::{self, Barrier, Line};
@@ -24,25 +25,25 @@ pub mod vmap;
 /// The error says which surrogate was differentiated beyond its limit.
 pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) -> Result<Vec<Option<Var<T>>>, String> {
     let Some(tape) = wrt.first().map(|var| var.tape) else { return Ok(Vec::new()) };
-    let (order, pass) = with_graph::<T, _>(tape, |graph| {
-        (active(graph, outputs.iter().map(|(output, _)| output.node), wrt), graph.new_pass())
+    let (active, pass) = with_graph::<T, _>(tape, |graph| {
+        (Active::new(graph, outputs.iter().map(|(output, _)| output.node), wrt), graph.new_pass())
     });
-    let active: HashSet<NodeId> = order.iter().copied().collect();
 
-    let mut cotangents: HashMap<NodeId, Var<T>> = HashMap::with_capacity(order.len());
-    let accumulate = |cotangents: &mut HashMap<NodeId, Var<T>>, node: NodeId, cotangent: Var<T>| {
-        cotangents.entry(node).and_modify(|sum| *sum = *sum + cotangent).or_insert(cotangent);
+    let mut cotangents: Vec<Option<Var<T>>> = vec![None; active.nodes.len()];
+    let accumulate = |sum: &mut Option<Var<T>>, cotangent: Var<T>| {
+        *sum = Some(sum.map_or(cotangent, |sum| sum + cotangent));
     };
-    for &(output, cotangent) in outputs.iter().filter(|(output, _)| active.contains(&output.node)) {
+    for &(output, cotangent) in outputs {
+        let Some(place) = active.place(output.node) else { continue };
         let _recording = Recording::<T>::derivative(tape, output.location(), pass, true);
-        accumulate(&mut cotangents, output.node, cotangent);
+        accumulate(&mut cotangents[place], cotangent);
     }
-    for &id in order.iter().rev() {
-        let Some(&cotangent) = cotangents.get(&id) else { continue };
+    for (place, &id) in active.nodes.iter().enumerate().rev() {
+        let Some(cotangent) = cotangents[place] else { continue };
         let node = with_graph::<T, _>(tape, |graph| graph.nodes[id as usize].clone());
         let rules = node.op.rules();
         let mut needed: SmallVec<[bool; 3]> = (node.operands.iter().enumerate())
-            .map(|(i, operand)| active.contains(operand) && rules.differentiable(i))
+            .map(|(i, &operand)| active.place(operand).is_some() && rules.differentiable(i))
             .collect();
         if !needed.contains(&true) {
             continue;
@@ -62,14 +63,14 @@ pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) ->
                 rules.vjp(&call, flowing[first])
             };
             for (i, cotangent) in given.into_iter().enumerate().filter(|&(i, _)| call.needed[i]) {
-                if let Some(cotangent) = cotangent {
-                    accumulate(&mut cotangents, node.operands[i], cotangent);
+                if let (Some(cotangent), Some(place)) = (cotangent, active.place(node.operands[i])) {
+                    accumulate(&mut cotangents[place], cotangent);
                 }
                 needed[i] = false;
             }
         }
     }
-    Ok(wrt.iter().map(|var| cotangents.get(&var.node).copied()).collect())
+    Ok(wrt.iter().map(|var| active.place(var.node).and_then(|place| cotangents[place])).collect())
 }
 
 /// The cotangent that arrives at a node, as it is for each operand.
@@ -78,10 +79,10 @@ fn arriving<T: Real>(node: &Node<T>, needed: &[bool], cotangent: Var<T>, pass: u
     if !limited {
         return Ok(smallvec::smallvec![cotangent; needed.len()]);
     }
-    let lines: Vec<Vec<Line>> = with_graph::<T, _>(cotangent.tape, |graph| {
+    let lines: Vec<Box<[Line]>> = with_graph::<T, _>(cotangent.tape, |graph| {
         node.operands.iter().map(|&operand| graph.nodes[operand as usize].lines.clone()).collect()
     });
-    let lines: Vec<&[Line]> = lines.iter().map(Vec::as_slice).collect();
+    let lines: Vec<&[Line]> = lines.iter().map(|lines| &**lines).collect();
     barrier::follow(node, &lines, needed, cotangent, pass)
         .map_err(|violation| format!("{violation}\n  surrogate recorded at {}", node.location))
 }
@@ -132,7 +133,7 @@ fn placeholder<T: Real>(like: Var<T>) -> Var<T> {
 /// All that depends on some Vars, among the nodes before `end`.
 fn dependents<T: Real>(vars: &[Var<T>], end: usize) -> Vec<Var<T>> {
     let Some(first) = vars.first() else { return Vec::new() };
-    let mut depends: HashSet<NodeId> = vars.iter().map(|var| var.node).collect();
+    let mut depends: FxHashSet<NodeId> = vars.iter().map(|var| var.node).collect();
     with_graph::<T, _>(first.tape, |graph| {
         for (id, node) in graph.nodes[..end].iter().enumerate() {
             if node.operands.iter().any(|operand| depends.contains(operand)) {
@@ -143,37 +144,40 @@ fn dependents<T: Real>(vars: &[Var<T>], end: usize) -> Vec<Var<T>> {
     depends.into_iter().map(|node| Var::recorded(first.tape, node)).collect()
 }
 
-/// The nodes through which a derivative flows from the outputs to `wrt`, in the order of the tape.
-fn active<T: Real>(graph: &Graph<T>, outputs: impl Iterator<Item = NodeId>, wrt: &[Var<T>]) -> Vec<NodeId> {
-    let targets: HashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
-    let first = targets.iter().copied().min().unwrap_or(0);
-    let mut stack: Vec<NodeId> = outputs.filter(|&output| output >= first).collect();
-    let mut ancestors: HashSet<NodeId> = stack.iter().copied().collect();
-    while let Some(node) = stack.pop() {
-        let node = &graph.nodes[node as usize];
-        for (i, &operand) in node.operands.iter().enumerate() {
-            if operand >= first && node.op.rules().differentiable(i) && ancestors.insert(operand) {
-                stack.push(operand);
+/// The nodes through which a derivative flows from some outputs to some variables.
+struct Active {
+    /// In the order of the tape.
+    nodes: Vec<NodeId>,
+    first: NodeId,
+    /// For each node of the tape from `first` on, its place in the list.
+    places: Vec<Option<NonZeroU32>>,
+}
+
+impl Active {
+    fn new<T: Real>(graph: &Graph<T>, outputs: impl Iterator<Item = NodeId>, wrt: &[Var<T>]) -> Self {
+        let targets: FxHashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
+        let first = targets.iter().copied().min().unwrap_or(0);
+        let ancestors = graph.ancestors(outputs, first, |node, i| node.op.rules().differentiable(i));
+        let range = ancestors.last().map_or(0, |&last| (last - first) as usize + 1);
+        let mut active = Self { nodes: Vec::new(), first, places: vec![None; range] };
+        for id in ancestors {
+            let node = &graph.nodes[id as usize];
+            let mut operands = node.operands.iter().enumerate();
+            if targets.contains(&id)
+                || operands.any(|(i, &operand)| active.place(operand).is_some() && node.op.rules().differentiable(i))
+            {
+                active.nodes.push(id);
+                active.places[(id - first) as usize] = NonZeroU32::new(active.nodes.len() as u32);
             }
         }
+        active
     }
-    let mut order: Vec<NodeId> = ancestors.into_iter().collect();
-    order.sort_unstable();
-    let mut reaching = HashSet::with_capacity(order.len());
-    order.retain(|&id| {
-        let node = &graph.nodes[id as usize];
-        let reaches = targets.contains(&id)
-            || node
-                .operands
-                .iter()
-                .enumerate()
-                .any(|(i, operand)| reaching.contains(operand) && node.op.rules().differentiable(i));
-        if reaches {
-            reaching.insert(id);
-        }
-        reaches
-    });
-    order
+
+    /// A node's place among the active ones, if it is one.
+    fn place(&self, node: NodeId) -> Option<usize> {
+        let place = *self.places.get(node.checked_sub(self.first)? as usize)?;
+        place.map(|place| place.get() as usize - 1)
+    }
 }
 
 /// What a search for a path may pass.
@@ -198,11 +202,11 @@ enum Path {
 
 /// How `output` depends on any of `wrt`.
 fn path<T: Real>(output: Var<T>, wrt: &[Var<T>], through: Through) -> Path {
-    let targets: HashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
+    let targets: FxHashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
     with_graph::<T, _>(output.tape, |graph| {
         // Twice: first where derivatives flow, then anywhere, remembering the last barrier passed.
         let first = targets.iter().copied().min().unwrap_or(0);
-        let mut seen = HashSet::from([output.node]);
+        let mut seen = FxHashSet::from_iter([output.node]);
         let mut stack = vec![(output.node, output.node)];
         let mut barriers = Vec::new();
         while let Some((id, user)) = stack.pop() {

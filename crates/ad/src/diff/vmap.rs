@@ -1,8 +1,7 @@
 //! `vmap`: a function of one example becomes a function of a batch, by rewriting what it recorded, operation by operation,
 //! for arrays with a new leading axis.
 
-use std::collections::{HashMap, HashSet};
-
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::op::{Batch, Leaf, Op};
@@ -80,7 +79,7 @@ impl<T: Real> Mapping<T> {
             self.batch[0].check_same_tape("vmap", *result);
         }
         let Self { tape, size, batch, arguments } = self;
-        let mut batched: HashMap<NodeId, NodeId> =
+        let mut batched: FxHashMap<NodeId, NodeId> =
             arguments.iter().zip(&batch).map(|(argument, batch)| (argument.node(), batch.node())).collect();
         for node in dependent::<T>(tape, &arguments, results) {
             let recorded = with_graph::<T, _>(tape, |graph| graph.nodes[node as usize].clone());
@@ -115,24 +114,13 @@ impl<T: Real> Mapping<T> {
 /// The nodes between the arguments (exclusive) and the results, in the order of the tape.
 fn dependent<T: Real>(tape: u32, arguments: &[Handle<T>], results: &[Handle<T>]) -> Vec<NodeId> {
     with_graph::<T, _>(tape, |graph| {
-        let mut depends: HashSet<NodeId> = arguments.iter().map(|argument| argument.node()).collect();
+        let mut depends: FxHashSet<NodeId> = arguments.iter().map(|argument| argument.node()).collect();
         let first = depends.iter().copied().min().unwrap_or(0);
-        let mut ancestors: HashSet<NodeId> = HashSet::new();
-        let mut stack: Vec<NodeId> = results.iter().map(|result| result.node()).collect();
-        while let Some(node) = stack.pop() {
-            if node > first && ancestors.insert(node) {
-                stack.extend(graph.nodes[node as usize].operands.iter().copied());
-            }
-        }
-        let mut order: Vec<NodeId> = ancestors.into_iter().filter(|node| !depends.contains(node)).collect();
-        order.sort_unstable();
+        let mut order = graph.ancestors(results.iter().map(|result| result.node()), first, |_, _| true);
         order.retain(|&node| {
             let operands: &Operands = &graph.nodes[node as usize].operands;
             let follows = operands.iter().any(|operand| depends.contains(operand));
-            if follows {
-                depends.insert(node);
-            }
-            follows
+            follows && depends.insert(node)
         });
         order
     })

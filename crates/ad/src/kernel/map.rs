@@ -25,7 +25,7 @@ pub trait Function<T, const N: usize>: Copy {
 /// all of it again and again until the result is full.
 ///
 /// That is a broadcast with new axes in front and between axes that are kept. (Behind them, `run` is 1.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Repeat {
     pub run: usize,
     pub times: usize,

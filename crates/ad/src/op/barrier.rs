@@ -2,7 +2,6 @@
 //! removes them once the derivatives stand.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -40,8 +39,8 @@ impl<T: Real> Rules<T> for Barrier {
 
     fn parameters(&self) -> String {
         match self {
-            Barrier::Limit(limit) => format!("{} to order {}", limit.name, limit.order),
-            Barrier::Line(line) => format!("{} at order {}", line.limit.name, line.order),
+            Barrier::Limit(limit) => format!("{} to order {}", limit.0.name, limit.0.order),
+            Barrier::Line(line) => format!("{} at order {}", line.limit.0.name, line.order),
             _ => String::new(),
         }
     }
@@ -104,16 +103,18 @@ impl Barrier {
 /// adapted.exp().sum().grad(theta);                  // panics: this differentiates the surrogate twice
 /// ```
 #[derive(Clone, Debug)]
-pub struct DerivativeLimit {
-    id: u64,
-    name: Arc<str>,
+pub struct DerivativeLimit(Arc<Promise>);
+
+#[derive(Debug)]
+struct Promise {
+    name: String,
     order: usize,
-    advice: Arc<str>,
+    advice: String,
 }
 
 impl PartialEq for DerivativeLimit {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -121,15 +122,14 @@ impl Eq for DerivativeLimit {}
 
 impl std::hash::Hash for DerivativeLimit {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.id.hash(state);
+        Arc::as_ptr(&self.0).hash(state);
     }
 }
 
 impl DerivativeLimit {
     /// A new limit: derivatives up to `order` are right. `advice` ends the message of the panic beyond.
     pub fn new(name: &str, order: usize, advice: &str) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), name: name.into(), order, advice: advice.into() }
+        Self(Arc::new(Promise { name: name.into(), order, advice: advice.into() }))
     }
 
     /// The surrogate, differentiated under this limit.
@@ -141,10 +141,10 @@ impl DerivativeLimit {
     }
 
     fn check(&self, order: usize) -> Result<(), String> {
-        if order <= self.order {
+        let Promise { name, order: last, advice } = &*self.0;
+        if order <= *last {
             return Ok(());
         }
-        let Self { name, order: last, advice, .. } = self;
         Err(format!(
             "{name}: a derivative of order {order} was asked for, but its derivatives are right only up to order {last}; \
              {advice}"
@@ -178,10 +178,10 @@ impl Line {
 }
 
 /// The lines a new node is in: those of its operands, unless it is where one begins or ends.
-pub(crate) fn lines<'a, T: Real>(op: &Op<T>, operands: impl Iterator<Item = &'a [Line]>) -> Vec<Line> {
+pub(crate) fn lines<'a, T: Real>(op: &Op<T>, operands: impl Iterator<Item = &'a [Line]>) -> Box<[Line]> {
     let mut lines: Vec<Line> = Vec::new();
     if matches!(op, Op::Barrier(Barrier::StopGradient)) {
-        return lines;
+        return lines.into();
     }
     for line in operands.flatten() {
         match lines.iter_mut().find(|other| other.limit == line.limit && other.pass == line.pass) {
@@ -195,7 +195,7 @@ pub(crate) fn lines<'a, T: Real>(op: &Op<T>, operands: impl Iterator<Item = &'a 
             lines.push(line.clone());
         }
     }
-    lines
+    lines.into()
 }
 
 /// A cotangent that arrives at a node, as it flows on to each operand: marked with the order of the derivative that it is

@@ -463,6 +463,9 @@ impl<T: Real> Var<T> {
     #[track_caller]
     fn broadcast_with(self, operation: &str, other: Self) -> (Self, Self) {
         let (a, b) = (self.shape(), other.shape());
+        if a == b {
+            return (self, other);
+        }
         let Some(shape) = broadcast_shape(&a, &b) else {
             panic!(
                 "{operation}: shapes {a:?} and {b:?} do not broadcast (aligned at the last axis, lengths must be equal or \

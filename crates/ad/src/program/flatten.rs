@@ -3,7 +3,7 @@
 //! of a table that is looked up anyway, as γρ beside ρ, is made of what was looked up: arithmetic goes through entries in
 //! order, a gather does not.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::ir::{Id, Ids, Ir, Node};
 use crate::op::elementwise::{Binary, Elementwise};
@@ -14,12 +14,15 @@ use crate::real::Real;
 use crate::tensor::{Shape, size};
 
 /// The same program.
-pub(super) fn flatten<T: Real>(plain: &Ir<T>) -> Ir<T> {
+pub(super) fn flatten<T: Real>(plain: Ir<T>) -> Ir<T> {
+    if !plain.nodes.iter().any(|node| matches!(node.op, Op::Indexing(_))) {
+        return plain;
+    }
     // What has become of the gathers so far, by table and indices.
-    let mut looked_up: HashMap<Ids, Id> = HashMap::new();
+    let mut looked_up: FxHashMap<Ids, Id> = FxHashMap::default();
     plain.rebuilt(|ir, node, operands| match &node.op {
         Op::Indexing(Indexing::Gather { axis: 0 }) => {
-            let made = made_of_looked_up(plain, ir, node, &looked_up);
+            let made = made_of_looked_up(&plain, ir, node, &looked_up);
             let gathered = made.unwrap_or_else(|| indexed(ir, node, operands));
             looked_up.insert(node.operands.clone(), gathered);
             gathered
@@ -34,7 +37,7 @@ fn made_of_looked_up<T: Real>(
     plain: &Ir<T>,
     ir: &mut Ir<T>,
     node: &Node<T>,
-    looked_up: &HashMap<Ids, Id>,
+    looked_up: &FxHashMap<Ids, Id>,
 ) -> Option<Id> {
     let table = &plain.nodes[node.operands[0]];
     let Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus | Binary::Times)) = table.op else {

@@ -8,15 +8,14 @@ use crate::real::Real;
 
 /// The same program in fewer passes. Only operations of which `together` says that they run side by side are put in one:
 /// else what the first one reads would have to be kept, and not what it makes.
-pub(super) fn fuse<T: Real>(ir: &Ir<T>, together: impl Fn(Id, Id) -> bool) -> Ir<T> {
+pub(super) fn fuse<T: Real>(mut ir: Ir<T>, together: impl Fn(Id, Id) -> bool) -> Ir<T> {
     let mut uses = vec![0; ir.nodes.len()];
     let read = ir.nodes.iter().flat_map(|node| &node.operands);
     read.chain(&ir.outputs).chain(&ir.inputs).for_each(|&id| uses[id] += 1);
 
-    let mut fused = ir.clone();
     for user in 0..ir.nodes.len() {
-        let Some((outer, [x, y])) = arithmetic(&fused, user) else { continue };
-        let part = |id: Id| arithmetic(&fused, id).filter(|_| uses[id] == 1 && together(id, user));
+        let Some((outer, [x, y])) = arithmetic(&ir, user) else { continue };
+        let part = |id: Id| arithmetic(&ir, id).filter(|_| uses[id] == 1 && together(id, user));
         use Arithmetic::{Over, Plus, Times};
         let (op, operands) = match (part(x), part(y)) {
             (Some((f, [a, b])), Some((h, [c, d]))) if ![f, outer, h].contains(&Over) => {
@@ -29,9 +28,9 @@ pub(super) fn fuse<T: Real>(ir: &Ir<T>, together: impl Fn(Id, Id) -> bool) -> Ir
             (None, Some((f, [a, b]))) => (Fused::Last(outer, f), Ids::from_slice(&[x, a, b])),
             (None, None) => continue,
         };
-        (fused.nodes[user].op, fused.nodes[user].operands) = (Op::Fused(op), operands);
+        (ir.nodes[user].op, ir.nodes[user].operands) = (Op::Fused(op), operands);
     }
-    fused.without_dead()
+    ir.without_dead()
 }
 
 /// The operation and its operands, if it is one of arithmetic on two arrays (or of one with itself).

@@ -46,7 +46,8 @@ impl<T: Real> Program<T> {
         for unit in &self.units {
             match unit {
                 Unit::Step(step) => {
-                    let shapes: Vec<&[usize]> = step.operands.iter().map(|operand| operand.shape.as_slice()).collect();
+                    let shapes: Vec<&[usize]> =
+                        step.operands.iter().map(|operand| self.forms[operand.form].shape.as_slice()).collect();
                     count(&step.op, &shapes, step.kind, &step.shape, 1);
                 }
                 Unit::Region(region) => {

@@ -1,11 +1,11 @@
-//! A program before it has places in memory: operations in order, equal ones merged. Lowering rewrites one into another.
+//! A program before it has places in memory: operations in order. Lowering rewrites one into another, in which equal
+//! operations are one.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use crate::equal::Equal;
 use crate::error::Error;
 use crate::op::{Leaf, Op};
 use crate::real::Real;
@@ -34,53 +34,61 @@ pub(super) struct Ir<T: Real> {
     /// The nodes whose values a run is given.
     pub inputs: Vec<Id>,
     pub outputs: Vec<Id>,
-    /// The node of each operation and operands, by their hash, or the next number that is free.
-    equal: HashMap<u64, Id>,
-    hasher: RandomState,
+    /// By operation and operands.
+    equal: Equal,
 }
 
 impl<T: Real> Ir<T> {
-    pub fn new() -> Self {
+    /// Nothing yet, with room for so many nodes.
+    pub fn with_capacity(nodes: usize) -> Self {
         Self {
-            nodes: Vec::new(),
+            nodes: Vec::with_capacity(nodes),
             inputs: Vec::new(),
             outputs: Vec::new(),
-            equal: HashMap::new(),
-            hasher: RandomState::new(),
+            equal: Equal::with_capacity(nodes),
         }
     }
 
-    /// What the outputs of a tape need, without identities. Inputs that are not listed keep their recorded values.
+    /// What the outputs of a tape need, without identities. Inputs that are not listed keep their recorded values. Equal
+    /// nodes are still several: whoever rebuilds it makes them one.
     pub fn of(graph: &Graph<T>, inputs: &[NodeId], outputs: &[NodeId]) -> Result<Self, Error> {
-        let mut ir = Self::new();
-        let mut ids: HashMap<NodeId, Id> = HashMap::new();
+        let needed = graph.ancestors(inputs.iter().chain(outputs).copied(), 0, |_, _| true);
+        let mut ir = Self::with_capacity(0);
+        ir.nodes.reserve_exact(needed.len());
+        // What has become of the tape's nodes.
+        let mut made: Vec<Option<NodeId>> = vec![None; needed.last().map_or(0, |&last| last as usize + 1)];
+        let made_of = |made: &[Option<NodeId>], node: NodeId| made[node as usize].expect("operands come first") as Id;
         for &input in inputs {
             let node = &graph.nodes[input as usize];
             let id = ir.push(node.op.clone(), Ids::new(), node.shape.clone(), node.kind, node.location);
             ir.inputs.push(id);
-            ids.insert(input, id);
+            made[input as usize] = Some(id as NodeId);
         }
-        for id in needed(graph, outputs) {
-            if ids.contains_key(&id) {
+        for id in needed {
+            if made[id as usize].is_some() {
                 continue;
             }
             let node = &graph.nodes[id as usize];
-            let operands: Ids = node.operands.iter().map(|operand| ids[operand]).collect();
-            let new = match &node.op {
-                Op::Barrier(barrier) if barrier.is_identity() => operands[0],
-                Op::Leaf(Leaf::Placeholder { .. }) => return Err(Error::Placeholder { location: node.location }),
-                Op::Leaf(Leaf::Input { value, .. }) => {
-                    let constant = Op::Leaf(Leaf::constant(value.clone()));
-                    ir.merged(constant, operands, node.shape.clone(), node.kind, node.location)
+            let operands: Ids = node.operands.iter().map(|&operand| made_of(&made, operand)).collect();
+            let op = match &node.op {
+                Op::Barrier(barrier) if barrier.is_identity() => {
+                    made[id as usize] = Some(operands[0] as NodeId);
+                    continue;
                 }
-                op => ir.merged(op.clone(), operands, node.shape.clone(), node.kind, node.location),
+                Op::Leaf(Leaf::Placeholder { .. }) => return Err(Error::Placeholder { location: node.location }),
+                Op::Leaf(Leaf::Input { value, .. }) => Op::Leaf(Leaf::constant(value.clone())),
+                op => op.clone(),
             };
-            ids.insert(id, new);
+            let new = ir.push(op, operands, node.shape.clone(), node.kind, node.location);
+            made[id as usize] = Some(new as NodeId);
         }
-        ir.outputs = outputs.iter().map(|output| ids[output]).collect();
-        // It is complete, and may be kept for long.
-        ir.equal = HashMap::new();
+        ir.outputs = outputs.iter().map(|&output| made_of(&made, output)).collect();
         Ok(ir)
+    }
+
+    /// The same without two nodes that are equal.
+    pub fn merged(&self) -> Self {
+        self.rebuilt(|ir, node, operands| ir.node(node.op.clone(), operands, node.location))
     }
 
     fn push(&mut self, op: Op<T>, operands: Ids, shape: Shape, kind: Kind, location: &'static Location<'static>) -> Id {
@@ -88,40 +96,24 @@ impl<T: Real> Ir<T> {
         self.nodes.len() - 1
     }
 
-    /// The node of this operation on these operands, a new one if there is none yet.
-    fn merged(
-        &mut self,
-        op: Op<T>,
-        operands: Ids,
-        shape: Shape,
-        kind: Kind,
-        location: &'static Location<'static>,
-    ) -> Id {
-        let mut hash = self.hasher.hash_one((&op, &operands));
-        while let Some(&id) = self.equal.get(&hash) {
-            let node = &self.nodes[id];
-            if node.op == op && node.operands == operands {
-                return id;
-            }
-            hash = hash.wrapping_add(1);
-        }
-        let id = self.push(op, operands, shape, kind, location);
-        self.equal.insert(hash, id);
-        id
-    }
-
-    /// The same, with its shape found by the operation's rule.
+    /// The node of this operation on these operands, a new one if there is none yet. Its shape is found by the operation's
+    /// rule.
     pub fn node(&mut self, op: Op<T>, operands: &[Id], location: &'static Location<'static>) -> Id {
+        let nodes = &self.nodes;
+        let is_equal = |id: Id| nodes[id].op == op && nodes[id].operands.as_slice() == operands;
+        if let Some(equal) = self.equal.find_or_insert((&op, operands), nodes.len(), is_equal) {
+            return equal;
+        }
         let shape = {
-            let shapes: SmallVec<[&[usize]; 3]> = operands.iter().map(|&id| self.nodes[id].shape.as_slice()).collect();
+            let shapes: SmallVec<[&[usize]; 3]> = operands.iter().map(|&id| nodes[id].shape.as_slice()).collect();
             op.rules().shape(&shapes)
         };
         let shape = shape.unwrap_or_else(|problem| {
             unreachable!("lowering made a {} that does not fit its operands: {problem}", op.rules().name())
         });
-        let first = operands.first().map_or(Kind::Real, |&id| self.nodes[id].kind);
+        let first = operands.first().map_or(Kind::Real, |&id| nodes[id].kind);
         let kind = op.rules().kind(first);
-        self.merged(op, operands.into(), shape, kind, location)
+        self.push(op, operands.into(), shape, kind, location)
     }
 
     /// An input, which is like no other node.
@@ -133,7 +125,7 @@ impl<T: Real> Ir<T> {
 
     /// The same inputs and outputs, of other operations: `emit` makes each anew, from its operands as they are now.
     pub fn rebuilt(&self, mut emit: impl FnMut(&mut Self, &Node<T>, &[Id]) -> Id) -> Self {
-        let mut ir = Self::new();
+        let mut ir = Self::with_capacity(self.nodes.len());
         let mut new: Vec<Id> = Vec::with_capacity(self.nodes.len());
         let mut inputs = self.inputs.iter().peekable();
         for (id, node) in self.nodes.iter().enumerate() {
@@ -149,7 +141,7 @@ impl<T: Real> Ir<T> {
     }
 
     /// Without what no output needs.
-    pub fn without_dead(self) -> Self {
+    pub fn without_dead(mut self) -> Self {
         let mut live = vec![false; self.nodes.len()];
         self.inputs.iter().chain(&self.outputs).for_each(|&id| live[id] = true);
         for id in (0..self.nodes.len()).rev() {
@@ -157,35 +149,19 @@ impl<T: Real> Ir<T> {
                 self.nodes[id].operands.iter().for_each(|&operand| live[operand] = true);
             }
         }
-        let mut new = vec![0; self.nodes.len()];
-        let mut nodes = Vec::new();
-        for (id, mut node) in self.nodes.into_iter().enumerate().filter(|(id, _)| live[*id]) {
-            node.operands.iter_mut().for_each(|operand| *operand = new[*operand]);
-            new[id] = nodes.len();
-            nodes.push(node);
-        }
-        let renumber = |ids: Vec<Id>| ids.into_iter().map(|id| new[id]).collect();
-        Self {
-            nodes,
-            inputs: renumber(self.inputs),
-            outputs: renumber(self.outputs),
-            equal: HashMap::new(),
-            hasher: self.hasher,
-        }
+        // The new number of each node that has been seen.
+        let mut new = Vec::with_capacity(self.nodes.len());
+        let mut kept = 0;
+        self.nodes.retain_mut(|node| {
+            let live = live[new.len()];
+            node.operands.iter_mut().for_each(|operand| *operand = if live { new[*operand] } else { 0 });
+            new.push(kept);
+            kept += usize::from(live);
+            live
+        });
+        self.nodes.shrink_to_fit();
+        self.inputs.iter_mut().chain(&mut self.outputs).for_each(|id| *id = new[*id]);
+        self.equal = Equal::default();
+        self
     }
-}
-
-/// The outputs and all they depend on, in the order of the tape.
-fn needed<T: Real>(graph: &Graph<T>, outputs: &[NodeId]) -> Vec<NodeId> {
-    let mut seen = vec![false; outputs.iter().max().map_or(0, |&last| last as usize + 1)];
-    let mut stack: Vec<NodeId> = outputs.to_vec();
-    let mut order = Vec::new();
-    while let Some(node) = stack.pop() {
-        if !std::mem::replace(&mut seen[node as usize], true) {
-            order.push(node);
-            stack.extend(&graph.nodes[node as usize].operands);
-        }
-    }
-    order.sort_unstable();
-    order
 }

@@ -24,7 +24,8 @@ use crate::tensor::{Axes, Shape, size};
 
 /// The same outputs from the same inputs.
 pub(super) fn lanes_last<T: Real>(plain: &Ir<T>) -> Ir<T> {
-    let mut to = Lanes { from: plain, ir: Ir::new(), forms: Vec::with_capacity(plain.nodes.len()) };
+    let mut to =
+        Lanes { from: plain, ir: Ir::with_capacity(plain.nodes.len()), forms: Vec::with_capacity(plain.nodes.len()) };
     let mut inputs = plain.inputs.iter().peekable();
     for (id, node) in plain.nodes.iter().enumerate() {
         let form = if inputs.next_if_eq(&&id).is_some() {

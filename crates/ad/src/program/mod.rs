@@ -47,6 +47,8 @@ use region::{Region, RowOperand, Space};
 pub struct Program<T: Real = f64> {
     inputs: Vec<Input>,
     constants: Vec<Constant<T>>,
+    /// As what single steps read arrays; many do so alike.
+    forms: Vec<Form>,
     units: Vec<Unit<T>>,
     outputs: Vec<(Place, Shape)>,
     slots: Vec<Slot>,
@@ -121,9 +123,16 @@ struct Step<T: Real> {
 }
 
 /// What a kernel call reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct StepOperand {
     place: Place,
+    /// As what: one of the program's forms.
+    form: usize,
+}
+
+/// How entries are read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Form {
     /// How many entries there are.
     size: usize,
     /// The shape that they stand for.
@@ -243,10 +252,10 @@ pub(crate) fn compile<T: Real>(
     let ir = with_graph::<T, _>(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
     Ok(match lowering.unless_turned_off() {
         Lowering::On => {
-            let program = plan::plan(&lower::lower(&ir), lowering);
+            let program = plan::plan(&plan::fused(lower::lower(&ir)), lowering);
             Program { recorded: Some(Recorded { ir, program: OnceLock::new() }), ..program }
         }
-        Lowering::Off => plan::plan(&ir, lowering),
+        Lowering::Off => plan::plan(&ir.merged(), lowering),
     })
 }
 
@@ -281,7 +290,7 @@ impl<T: Real> Var<T> {
 
 impl<T: Real> Recorded<T> {
     fn program(&self) -> &Program<T> {
-        self.program.get_or_init(|| Box::new(plan::plan(&self.ir, Lowering::Off)))
+        self.program.get_or_init(|| Box::new(plan::plan(&self.ir.merged(), Lowering::Off)))
     }
 }
 
@@ -442,10 +451,10 @@ impl<T: Real> Program<T> {
                 Unit::Step(step) => {
                     let mut out = std::mem::take(&mut slots[step.slot]);
                     let operands: SmallVec<[Operand<'_, T>; 8]> = (step.operands.iter())
-                        .map(|operand| Operand {
-                            data: self.read(operand.place, given, slots).range(0..operand.size),
-                            shape: &operand.shape,
-                            repeat: operand.repeat,
+                        .map(|operand| {
+                            let Form { size, shape, repeat } = &self.forms[operand.form];
+                            let data = self.read(operand.place, given, slots).range(0..*size);
+                            Operand { data, shape, repeat: *repeat }
                         })
                         .collect();
                     let outcome = (step.op.rules())

@@ -6,18 +6,20 @@
 //! in cache, then on the next block. What is summed over rows is complete only after the last block, so what needs it runs
 //! in a later *phase*; a phase is some single steps, and then a region for each number of rows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
+use indexmap::IndexSet;
 use ndarray::ArrayD;
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::fuse::fuse;
-use super::ir::{Id, Ir, Node};
+use super::ir::{Id, Ir};
 use super::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
-use super::{Constant, ConstantData, Input, Lowering, Place, Program, Slot, Step, StepOperand, Unit};
+use super::{Constant, ConstantData, Form, Input, Lowering, Place, Program, Slot, Step, StepOperand, Unit};
 use crate::kernel::map::Repeat;
 use crate::op::movement::Movement;
 use crate::op::{Data, Leaf, Op, Rows};
@@ -44,17 +46,18 @@ const PRODUCT_ROWS: usize = 128;
 const PARALLEL: usize = 1 << 15;
 pub(super) const CHUNKS: usize = 8;
 
+/// These operations, with arithmetic that runs side by side in one pass.
+pub(super) fn fused<T: Real>(ir: Ir<T>) -> Ir<T> {
+    let turns = Turns::new(&Flow::new(&ir, Lowering::On), Lowering::On);
+    fuse(ir, |a, b| turns.of(a) == turns.of(b))
+}
+
 /// The program of these operations.
 pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
-    let fused = (lowering == Lowering::On).then(|| {
-        let flow = Flow::new(ir, lowering);
-        let turns = Turns::new(&flow, lowering);
-        fuse(ir, |a, b| turns.of(a) == turns.of(b))
-    });
-    let ir = fused.as_ref().unwrap_or(ir);
     let mut program = Program {
         inputs: Vec::new(),
         constants: Vec::new(),
+        forms: Vec::new(),
         units: Vec::new(),
         outputs: Vec::new(),
         slots: Vec::new(),
@@ -69,6 +72,7 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
         places: vec![None; ir.nodes.len()],
         numbers: vec![None; ir.nodes.len()],
         values: Vec::new(),
+        forms: IndexSet::default(),
     };
     planner.leaves(&mut program);
     for group in &schedule {
@@ -78,6 +82,7 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
         };
         program.units.push(unit);
     }
+    program.forms = std::mem::take(&mut planner.forms).into_iter().collect();
     program.outputs = flow
         .outputs
         .iter()
@@ -91,13 +96,13 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
 /// Operations, and what each of them reads.
 struct Flow<'a, T: Real> {
     ir: &'a Ir<T>,
-    reads: Vec<SmallVec<[Read; 3]>>,
+    lowering: Lowering,
     /// The nodes that have the outputs' numbers.
     outputs: Vec<Id>,
     /// Which results somebody reads as they are.
     live: Vec<bool>,
     /// The numbers of rows of which there are large arrays.
-    large: HashSet<usize>,
+    large: FxHashSet<usize>,
 }
 
 /// An operand as it is read: a broadcast that its user can do by itself is never written out, and a reshape is the same
@@ -127,34 +132,40 @@ impl Read {
 
 impl<'a, T: Real> Flow<'a, T> {
     fn new(ir: &'a Ir<T>, lowering: Lowering) -> Self {
-        let read = |node: &Node<T>, i: usize| {
-            let plain = Read::plain(ir, node.operands[i], lowering);
-            let (whole, part) = (&ir.nodes[plain.seen], &ir.nodes[plain.id]);
-            // A reshape of what is repeated is repeated alike, but may have other rows.
-            let repeated = repeated(ir, plain.id).filter(|_| whole.shape.first() == part.shape.first());
-            match repeated.filter(|_| lowering == Lowering::On) {
-                Some((inner, repeat)) if node.op.rules().takes_repeated(i, repeat, &node.shape) => {
-                    let keeps_rows =
-                        matches!(&part.op, Op::Movement(Movement::Broadcast { axes, .. }) if axes.first() == Some(&0));
-                    Read { repeat: Some(repeat), keeps_rows, ..Read::plain(ir, inner, lowering) }
-                }
-                _ => plain,
-            }
-        };
-        let reads: Vec<SmallVec<[Read; 3]>> =
-            ir.nodes.iter().map(|node| (0..node.operands.len()).map(|i| read(node, i)).collect()).collect();
         let outputs: Vec<Id> = ir.outputs.iter().map(|&output| Read::plain(ir, output, lowering).id).collect();
-        let mut live = vec![false; ir.nodes.len()];
-        outputs.iter().for_each(|&output| live[output] = true);
+        let mut flow = Self { ir, lowering, outputs, live: vec![false; ir.nodes.len()], large: FxHashSet::default() };
+        flow.outputs.iter().for_each(|&output| flow.live[output] = true);
         for id in (0..ir.nodes.len()).rev().filter(|&id| !is_leaf(ir, id)) {
-            if live[id] {
-                reads[id].iter().for_each(|read| live[read.id] = true);
+            for i in 0..ir.nodes[id].operands.len() {
+                let read = flow.read(id, i).id;
+                flow.live[read] |= flow.live[id];
             }
         }
-        let mut flow = Self { ir, reads, outputs, live, large: HashSet::new() };
         let rows = |id: Id| flow.row_form(id).filter(|_| flow.runs(id)).map(|(rows, _)| rows);
         flow.large = (0..ir.nodes.len()).filter_map(rows).collect();
         flow
+    }
+
+    /// What a node reads as its i-th operand.
+    fn read(&self, id: Id, i: usize) -> Read {
+        let (ir, node) = (self.ir, &self.ir.nodes[id]);
+        let plain = Read::plain(ir, node.operands[i], self.lowering);
+        let (whole, part) = (&ir.nodes[plain.seen], &ir.nodes[plain.id]);
+        // A reshape of what is repeated is repeated alike, but may have other rows.
+        let is_repeated = self.lowering == Lowering::On && whole.shape.first() == part.shape.first();
+        match is_repeated.then(|| repeated(ir, plain.id)).flatten() {
+            Some((inner, repeat)) if node.op.rules().takes_repeated(i, repeat, &node.shape) => {
+                let keeps_rows =
+                    matches!(&part.op, Op::Movement(Movement::Broadcast { axes, .. }) if axes.first() == Some(&0));
+                Read { repeat: Some(repeat), keeps_rows, ..Read::plain(ir, inner, self.lowering) }
+            }
+            _ => plain,
+        }
+    }
+
+    /// What a node reads.
+    fn reads(&self, id: Id) -> impl Iterator<Item = Read> {
+        (0..self.ir.nodes[id].operands.len()).map(move |i| self.read(id, i))
     }
 
     /// Whether it is an operation that somebody needs.
@@ -167,6 +178,9 @@ impl<'a, T: Real> Flow<'a, T> {
         let node = &self.ir.nodes[id];
         let shapes: SmallVec<[&[usize]; 3]> =
             node.operands.iter().map(|&operand| self.ir.nodes[operand].shape.as_slice()).collect();
+        if self.large.is_empty() && shapes.iter().chain([&node.shape.as_slice()]).all(|shape| size(shape) < LARGE) {
+            return None;
+        }
         let mut rows = node.op.rules().rows(&shapes)?;
         let count = match rows.by_row.iter().position(|&by_row| by_row) {
             Some(operand) => shapes[operand][0],
@@ -175,7 +189,7 @@ impl<'a, T: Real> Flow<'a, T> {
         let by_row = || rows.by_row.iter().zip(&shapes).filter(|(by_row, _)| **by_row).map(|(_, shape)| size(shape));
         let largest = by_row().max().unwrap_or(0).max(size(&node.shape));
         // What is repeated for every row has no rows.
-        for (by_row, read) in rows.by_row.iter_mut().zip(&self.reads[id]) {
+        for (by_row, read) in rows.by_row.iter_mut().zip(self.reads(id)) {
             *by_row &= read.keeps_rows;
         }
         let joins = count >= MANY_ROWS && self.large.contains(&count);
@@ -233,7 +247,7 @@ enum Group {
 struct Turns {
     phases: Vec<usize>,
     /// How it treats rows, if it is in a region of its phase. Single steps run before regions.
-    forms: Vec<Option<(usize, Rows)>>,
+    forms: Vec<Option<Box<(usize, Rows)>>>,
 }
 
 impl Turns {
@@ -244,13 +258,13 @@ impl Turns {
             let form = if flow.runs(id) && lowering == Lowering::On { flow.row_form(id) } else { None };
             let after = |i: usize, operand: Id| match (&turns.forms[operand], &form) {
                 (None, _) => turns.phases[operand],
-                (Some((rows, made)), Some((count, form))) if rows == count && !made.summed && form.by_row[i] => {
+                (Some(made), Some(form)) if made.0 == form.0 && !made.1.summed && form.1.by_row[i] => {
                     turns.phases[operand]
                 }
                 (Some(_), _) => turns.phases[operand] + 1,
             };
-            let phase = flow.reads[id].iter().enumerate().map(|(i, read)| after(i, read.id)).max().unwrap_or(0);
-            turns.forms.push(form);
+            let phase = flow.reads(id).enumerate().map(|(i, read)| after(i, read.id)).max().unwrap_or(0);
+            turns.forms.push(form.map(Box::new));
             turns.phases.push(phase);
         }
         turns
@@ -258,7 +272,7 @@ impl Turns {
 
     /// A node's phase, and the rows of its region; 0 of a single step.
     fn of(&self, id: Id) -> (usize, usize) {
-        (self.phases[id], self.forms[id].as_ref().map_or(0, |(rows, _)| *rows))
+        (self.phases[id], self.forms[id].as_ref().map_or(0, |form| form.0))
     }
 }
 
@@ -282,17 +296,17 @@ fn schedule<T: Real>(flow: &Flow<'_, T>, lowering: Lowering) -> Vec<Group> {
 
 /// Whether the whole result of a node is needed outside of the group that it runs in.
 fn escapes<T: Real>(flow: &Flow<'_, T>, schedule: &[Group]) -> Vec<bool> {
-    let mut group_of = vec![usize::MAX; flow.reads.len()];
+    let mut group_of = vec![usize::MAX; flow.ir.nodes.len()];
     for (g, group) in schedule.iter().enumerate() {
         match group {
             Group::Step(id) => group_of[*id] = g,
             Group::Region { members, .. } => members.iter().for_each(|&id| group_of[id] = g),
         }
     }
-    let mut escapes = vec![false; flow.reads.len()];
+    let mut escapes = vec![false; flow.ir.nodes.len()];
     flow.outputs.iter().for_each(|&output| escapes[output] = true);
-    for (user, reads) in flow.reads.iter().enumerate().filter(|(user, _)| flow.live[*user]) {
-        for read in reads.iter().filter(|read| group_of[read.id] != group_of[user]) {
+    for user in (0..flow.ir.nodes.len()).filter(|&user| flow.live[user]) {
+        for read in flow.reads(user).filter(|read| group_of[read.id] != group_of[user]) {
             escapes[read.id] = true;
         }
     }
@@ -312,6 +326,7 @@ struct Planner<'a, T: Real> {
     /// Of what is one number everywhere, where that number lies.
     numbers: Vec<Option<Place>>,
     values: Vec<Value>,
+    forms: IndexSet<Form, FxBuildHasher>,
 }
 
 impl<T: Real> Planner<'_, T> {
@@ -339,11 +354,11 @@ impl<T: Real> Planner<'_, T> {
     fn leaves(&mut self, program: &mut Program<T>) {
         let ir = self.flow.ir;
         let mut used_whole = vec![false; ir.nodes.len()];
-        let reads = self.flow.reads.iter().zip(&self.flow.live).filter(|(_, live)| **live).flat_map(|(reads, _)| reads);
+        let reads = (0..ir.nodes.len()).filter(|&id| self.flow.live[id]).flat_map(|id| self.flow.reads(id));
         reads.filter(|read| read.repeat.is_none()).for_each(|read| used_whole[read.id] = true);
         self.flow.outputs.iter().for_each(|&output| used_whole[output] = true);
         let mut inputs = ir.inputs.iter().peekable();
-        let mut numbers: HashMap<u64, Place> = HashMap::new();
+        let mut numbers: FxHashMap<u64, Place> = FxHashMap::default();
         for (id, node) in ir.nodes.iter().enumerate() {
             let Op::Leaf(leaf) = &node.op else { continue };
             self.places[id] = match leaf {
@@ -364,12 +379,14 @@ impl<T: Real> Planner<'_, T> {
     }
 
     fn step(&mut self, id: Id) -> Step<T> {
-        let node = &self.flow.ir.nodes[id];
-        let operand = |(&read, &operand): (&Read, &Id)| {
+        let flow = self.flow;
+        let node = &flow.ir.nodes[id];
+        let operand = |(read, &operand): (Read, &Id)| {
             let (place, size) = self.source(read);
-            StepOperand { place, size, shape: self.flow.ir.nodes[operand].shape.clone(), repeat: read.repeat }
+            let form = Form { size, shape: flow.ir.nodes[operand].shape.clone(), repeat: read.repeat };
+            StepOperand { place, form: self.forms.insert_full(form).0 }
         };
-        let operands = self.flow.reads[id].iter().zip(&node.operands).map(operand).collect();
+        let operands = flow.reads(id).zip(&node.operands).map(operand).collect();
         let (op, kind, shape, location) = (node.op.clone(), node.kind, node.shape.clone(), node.location);
         Step { op, operands, slot: self.keep(id), kind, shape, location }
     }
@@ -403,7 +420,7 @@ impl<T: Real> Planner<'_, T> {
     fn block_step(&self, layout: &Layout, member: &Member, destination: Destination) -> BlockStep<T> {
         let nodes = &self.flow.ir.nodes;
         let node = &nodes[member.id];
-        let reads = &self.flow.reads[member.id];
+        let reads: SmallVec<[Read; 4]> = self.flow.reads(member.id).collect();
         let operand = |(&read, &by_row): (&Read, &bool)| match layout.temporary_of(read.id) {
             Some(temporary) => (RowOperand::Temporary(temporary), read.repeat),
             None if by_row => (RowOperand::Rows(self.place(read.id), size(&nodes[read.seen].shape[1..])), read.repeat),
@@ -471,7 +488,7 @@ impl Layout {
         // Who uses a member's rows here, last.
         let mut last_use: Vec<Option<usize>> = vec![None; ids.len()];
         for (user, &id) in ids.iter().enumerate() {
-            flow.reads[id].iter().filter_map(|read| position(read.id)).for_each(|made| last_use[made] = Some(user));
+            flow.reads(id).filter_map(|read| position(read.id)).for_each(|made| last_use[made] = Some(user));
         }
 
         let mut temporaries: Vec<(Kind, usize)> = Vec::new();
@@ -577,10 +594,10 @@ fn assign_slots<T: Real>(program: &mut Program<T>, values: &[Value]) {
             last_use[*value] = usize::MAX;
         }
     }
-    let mut ends: Vec<Vec<usize>> = vec![Vec::new(); program.units.len()];
-    for (value, &last) in last_use.iter().enumerate().filter(|(_, last)| **last != usize::MAX) {
-        ends[last].push(value);
-    }
+    // The values in the order in which they are used for the last time.
+    let mut ending: Vec<usize> = (0..values.len()).filter(|&value| last_use[value] != usize::MAX).collect();
+    ending.sort_by_key(|&value| last_use[value]);
+    let mut ending = ending.into_iter().peekable();
     let mut slot_of = vec![usize::MAX; values.len()];
     let mut free: BTreeMap<(bool, usize, usize), ()> = BTreeMap::new();
     let key = |slots: &[Slot], slot: usize| (slots[slot].kind == Kind::Index, slots[slot].size, slot);
@@ -604,7 +621,7 @@ fn assign_slots<T: Real>(program: &mut Program<T>, values: &[Value]) {
                 }
             };
         });
-        for &value in &ends[i] {
+        while let Some(value) = ending.next_if(|&value| last_use[value] == i) {
             free.insert(key(&program.slots, slot_of[value]), ());
         }
     }
