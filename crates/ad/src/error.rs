@@ -60,9 +60,11 @@ pub enum Error {
         given: &'static str,
     },
     /// An integer index that points outside the array it indexes.
-    #[error("{operation} at {location}: index {index} at position {position} is outside an axis of length {length}")]
+    #[error(
+        "{operation} at {location}: index {index} at position {position} is outside axis {axis}, which has length {length}"
+    )]
     IndexOutOfRange {
-        /// `gather` or `scatter_add`.
+        /// What the user's code called: `gather`, `pick` or `scatter_add`.
         operation: &'static str,
         /// Where the user's code recorded it.
         location: &'static Location<'static>,
@@ -70,6 +72,8 @@ pub enum Error {
         index: i32,
         /// Its position in the (flattened) index array.
         position: usize,
+        /// The axis of the table that it indexes.
+        axis: usize,
         /// The axis' length.
         length: usize,
     },

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt::{Debug, Display, LowerExp};
+use std::mem::ManuallyDrop;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::error::Error;
 use crate::kernel::functions::Number;
@@ -39,9 +40,9 @@ pub trait Real:
 
 /// What only this crate may implement: the registry of this thread's tapes, one for each number type.
 pub trait Sealed: Sized {
-    /// Runs `f` on the registry of this thread; `None` where the thread is ending and has dropped it.
+    /// Runs `f` on the registry of this thread.
     #[doc(hidden)]
-    fn try_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> Option<R>
+    fn with_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> R
     where
         Self: Real;
     /// The answers of an operation on numbers of this type.
@@ -51,6 +52,7 @@ pub trait Sealed: Sized {
         Self: Real;
     /// The program of outputs of a tape of this type.
     #[doc(hidden)]
+    #[track_caller]
     fn compile(
         tape: u32,
         inputs: &[Handle<Self>],
@@ -85,9 +87,13 @@ macro_rules! real {
             }
         }
         impl Sealed for $type {
-            fn try_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> Option<R> {
-                thread_local!(static REGISTRY: RefCell<Registry<$type>> = RefCell::default());
-                REGISTRY.try_with(f).ok()
+            fn with_registry<R>(f: impl FnOnce(&RefCell<Registry<Self>>) -> R) -> R {
+                // Never dropped: a tape in another thread-local may be used, and drops, when the thread is ending.
+                thread_local! {
+                    static REGISTRY: ManuallyDrop<RefCell<Registry<$type>>> =
+                        const { ManuallyDrop::new(RefCell::new(Registry::with_hasher(FxBuildHasher))) };
+                }
+                REGISTRY.with(|registry| f(registry))
             }
             // These two are no generic functions: what they need is compiled with this crate, and not again with each that
             // uses it. Inlined there, they would bring it along.
@@ -96,6 +102,7 @@ macro_rules! real {
                 rules_for!($type, op)
             }
             #[inline(never)]
+            #[track_caller]
             fn compile(
                 tape: u32,
                 inputs: &[Handle<Self>],
@@ -106,9 +113,10 @@ macro_rules! real {
             }
             fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R {
                 thread_local!(static SCRATCH: RefCell<Vec<$type>> = const { RefCell::new(Vec::new()) });
-                let mut room = SCRATCH.with(RefCell::take);
+                // Where the thread is ending, there may be none left.
+                let mut room = SCRATCH.try_with(RefCell::take).unwrap_or_default();
                 let result = f(&mut room);
-                SCRATCH.set(room);
+                let _ = SCRATCH.try_with(|scratch| scratch.replace(room));
                 result
             }
             fn matmul(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>, accumulate: Accumulate) {

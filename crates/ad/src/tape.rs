@@ -3,7 +3,6 @@
 //! Handles ([`Var`], [`Index`]) are a tape's number and a node's number, so that they are `Copy` and have no lifetime;
 //! a registry per thread finds the tape. This file knows nothing of derivatives and nothing of running.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::equal::Equal;
 use crate::op::barrier::{self, Line};
 use crate::op::{Data, Leaf, Op};
 use crate::real::{Real, Registry};
-use crate::tensor::{IntoArray, Shape};
+use crate::tensor::{IntoArray, Shape, size_if_fits};
 
 /// A node's number on its tape. Operands always have smaller numbers than the node that uses them.
 pub type NodeId = u32;
@@ -134,18 +133,30 @@ struct Scope {
 #[derive(Debug)]
 pub struct Tape<T: Real = f64> {
     id: u32,
-    /// Handles look their tape up in the registry of the thread that made it.
-    not_send: PhantomData<*const T>,
+    thread: OfItsThread<T>,
 }
+
+/// Why a [`Tape`], a [`Var`] or an [`Index`] is not `Send`: a handle's tape is looked up among those of its thread. What may go
+/// to any thread is a [`Program`](crate::Program). (The type is only a name for the compiler to say.)
+#[derive(Debug)]
+pub enum TapesAndHandlesStayOnTheirThread {}
+
+type OfItsThread<T> = PhantomData<(T, *const TapesAndHandlesStayOnTheirThread)>;
 
 /// An array on a tape: a number, vector, matrix … that has been recorded, not computed.
 ///
 /// `Copy`, without a lifetime, and bound to the thread of its tape. Arithmetic broadcasts as in NumPy.
+///
+/// ```compile_fail,E0277
+/// let tape = ad::Tape::<f64>::new();
+/// let x = tape.input("x", 1.0);
+/// std::thread::spawn(move || x.sin());        // a Var stays on its thread; compile a Program, and send that
+/// ```
 pub struct Var<T: Real = f64> {
     pub(crate) tape: u32,
     pub(crate) node: NodeId,
     made: &'static Location<'static>,
-    not_send: PhantomData<*const T>,
+    thread: OfItsThread<T>,
 }
 
 /// An array of integers on a tape: states, actions, masks. It has no derivative; [`Var::gather`] and friends use it.
@@ -153,7 +164,7 @@ pub struct Index<T: Real = f64> {
     pub(crate) tape: u32,
     pub(crate) node: NodeId,
     made: &'static Location<'static>,
-    not_send: PhantomData<*const T>,
+    thread: OfItsThread<T>,
 }
 
 /// Either kind of handle: what [`Tape::compile`] takes as inputs and [`vmap`](crate::vmap) maps over.
@@ -174,7 +185,15 @@ impl<T: Real> Default for Tape<T> {
 impl<T: Real> Drop for Tape<T> {
     fn drop(&mut self) {
         // The graph is dropped outside the borrow: it may own a user's custom operations.
-        let graph = T::try_registry(|registry| registry.borrow_mut().remove(&self.id));
+        let graph = T::with_registry(|registry| {
+            let mut registry = registry.borrow_mut();
+            let graph = registry.remove(&self.id);
+            if registry.is_empty() {
+                // It is not dropped with its thread, but has no memory then.
+                *registry = Registry::<T>::default();
+            }
+            graph
+        });
         drop(graph);
     }
 }
@@ -183,7 +202,12 @@ impl<T: Real> Tape<T> {
     /// An empty tape.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let next = || NEXT.fetch_add(1, Ordering::Relaxed);
+        // After 2^32 tapes numbers begin again, and a tape of this thread may have lived as long.
+        let id = T::with_registry(|registry| {
+            let registry = registry.borrow();
+            std::iter::repeat_with(next).find(|id| !registry.contains_key(id)).expect("numbers do not end")
+        });
         let graph = Graph {
             nodes: Vec::new(),
             scope: Scope::default(),
@@ -191,8 +215,8 @@ impl<T: Real> Tape<T> {
             substitutes: FxHashMap::default(),
             passes: 0,
         };
-        with_registry::<T, _>(|registry| registry.borrow_mut().insert(id, graph));
-        Self { id, not_send: PhantomData }
+        T::with_registry(|registry| registry.borrow_mut().insert(id, graph));
+        Self { id, thread: PhantomData }
     }
 
     /// An array that a [`Program`](crate::Program) can be run with other values of (of the same shape).
@@ -251,7 +275,7 @@ macro_rules! handle {
         impl<T: Real> $name<T> {
             #[track_caller]
             pub(crate) fn recorded(tape: u32, node: NodeId) -> Self {
-                Self { tape, node, made: Location::caller(), not_send: PhantomData }
+                Self { tape, node, made: Location::caller(), thread: PhantomData }
             }
 
             /// The lengths of its axes.
@@ -280,10 +304,10 @@ macro_rules! handle {
 
             #[track_caller]
             pub(crate) fn check_alive(self) {
-                if !with_registry::<T, _>(|registry| registry.borrow().contains_key(&self.tape)) {
+                if !T::with_registry(|registry| registry.borrow().contains_key(&self.tape)) {
                     panic!(
-                        "this {}, made at {}, belongs to a tape that has been dropped; keep the Tape alive for as long \
-                         as its handles are used",
+                        "this {}, made at {}, belongs to a tape that has been dropped, or is another thread's; keep the Tape \
+                         alive for as long as its handles are used, on their thread",
                         stringify!($name),
                         self.made
                     );
@@ -393,13 +417,9 @@ impl<T: Real> Handle<T> {
     }
 }
 
-fn with_registry<T: Real, R>(f: impl FnOnce(&RefCell<Registry<T>>) -> R) -> R {
-    T::try_registry(f).expect("no tape can be used while its thread is ending")
-}
-
 /// Runs `f` on a tape's contents. Nothing of the user's runs inside `f`.
 pub(crate) fn with_graph<T: Real, R>(tape: u32, f: impl FnOnce(&mut Graph<T>) -> R) -> R {
-    with_registry::<T, _>(|registry| {
+    T::with_registry(|registry| {
         let mut registry = registry.borrow_mut();
         f(registry.get_mut(&tape).expect("the caller has checked that the tape is alive"))
     })
@@ -420,14 +440,15 @@ pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> Node
     };
     let shape = match shape {
         Ok(shape) => shape,
-        Err(problem) => {
-            let origins: String = with_graph::<T, _>(tape, |graph| {
-                let locations = operands.iter().map(|&operand| graph.nodes[operand as usize].location);
-                locations.map(|at| format!("\n  operand made at {at}")).collect()
-            });
-            panic!("{}: {problem}{origins}", op.rules().name())
-        }
+        Err(problem) => panic!("{}: {problem}{}", op.rules().name(), origins::<T>(tape, operands)),
     };
+    if size_if_fits(&shape, size_of::<T>()).is_none() {
+        panic!(
+            "{}: a result of shape {shape:?} is larger than any memory{}",
+            op.rules().name(),
+            origins::<T>(tape, operands)
+        );
+    }
     with_graph::<T, _>(tape, |graph| {
         let location = graph.scope.location.unwrap_or(caller);
         if graph.scope.reuse {
@@ -445,6 +466,21 @@ pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> Node
         graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, kind, location, pass, lines });
         node
     })
+}
+
+/// Where operands come from, a line each.
+fn origins<T: Real>(tape: u32, operands: &[NodeId]) -> String {
+    with_graph::<T, _>(tape, |graph| {
+        let locations = operands.iter().map(|&operand| graph.nodes[operand as usize].location);
+        locations.map(|at| format!("\n  operand made at {at}")).collect()
+    })
+}
+
+/// The place that an operation recorded now comes from.
+#[track_caller]
+pub(crate) fn here<T: Real>(tape: u32) -> &'static Location<'static> {
+    let caller = Location::caller();
+    with_graph::<T, _>(tape, |graph| graph.scope.location.unwrap_or(caller))
 }
 
 /// Whether equal nodes are one at the moment: in a derivative pass, which hands out none of them.
@@ -485,8 +521,7 @@ impl<T: Real> Recording<T> {
     /// As if the caller recorded it, a user or a derivative rule: for placeholders, which must be nodes of their own.
     #[track_caller]
     pub(crate) fn fresh(tape: u32) -> Self {
-        let location = with_graph::<T, _>(tape, |graph| graph.scope.location).unwrap_or(Location::caller());
-        Self::in_place_of(tape, location, 0)
+        Self::in_place_of(tape, here::<T>(tape), 0)
     }
 
     fn start(tape: u32, scope: Scope) -> Self {
@@ -498,7 +533,7 @@ impl<T: Real> Recording<T> {
 impl<T: Real> Drop for Recording<T> {
     fn drop(&mut self) {
         let before = self.before;
-        with_registry::<T, _>(|registry| {
+        T::with_registry(|registry| {
             if let Some(graph) = registry.borrow_mut().get_mut(&self.tape) {
                 graph.scope = before;
             }

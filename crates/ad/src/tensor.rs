@@ -17,6 +17,14 @@ pub(crate) fn size(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
+/// The number of entries of such a shape, if an array of them, each of so many bytes, can be had at all. The lengths of an
+/// empty array count, too, but for the zeros: parts of its shape are multiplied.
+pub(crate) fn size_if_fits(shape: &[usize], bytes: usize) -> Option<usize> {
+    let long = shape.iter().filter(|&&length| length > 0);
+    let most = long.copied().try_fold(bytes, usize::checked_mul)?;
+    isize::try_from(most).is_ok().then(|| size(shape))
+}
+
 /// Row-major strides in entries.
 pub(crate) fn strides(shape: &[usize]) -> Shape {
     let mut strides: Shape = smallvec::smallvec![1; shape.len()];

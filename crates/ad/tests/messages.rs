@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use ad::{Error, Handle, Index, Program, Tape, Var, values, vmap, vmap_many};
-use ndarray::{Array1, Array2, ArrayD, arr1, arr2};
+use indexmap::IndexMap;
+use ndarray::{Array1, Array2, ArrayD, arr0, arr1, arr2};
 
 thread_local! {
     /// Message, file and line of this thread's last panic, while one is awaited.
@@ -112,14 +113,15 @@ fn movements_and_reductions_that_do_not_suit_the_shape_are_named() {
     refused!(a.transpose(&[0, 0]), "transpose", "[0, 0]", "no permutation", "[2, 3]");
     refused!(a.slice(0, 1..3), "slice", "1..3", "axis 0", "[2, 3]");
     refused!(a.slice(2, 0..1), "slice", "axis 2", "[2, 3]");
-    refused!(a.at(1, 3), "slice", "3..4", "axis 1", "[2, 3]");
+    refused!(a.at(1, 3), "at: entry 3", "axis 1", "[2, 3]", origin);
     refused!(a.pad(5, 1, 1), "pad", "axis 5", "[2, 3]");
-    refused!(a.insert_axis(3), "insert_axis", "axis 3", "[2, 3]");
+    refused!(a.insert_axis(3), "insert_axis", "axis 3", "[2, 3]", origin);
     refused!(a.sum().t(), "t: ", "[]");
     refused!(Var::concat(&[a, matrix(&tape, 3, 3)], 1), "concat", "[2, 3]", "[3, 3]", "axis 1");
-    refused!(Var::stack(&[a, matrix(&tape, 3, 3)], 0), "concat", "[1, 2, 3]", "[1, 3, 3]");
+    refused!(Var::stack(&[a, matrix(&tape, 3, 3)], 0), "stack", "[2, 3]", "[3, 3]", origin);
     refused!(Var::<f64>::concat(&[], 0), "concat: no arrays");
-    refused!(Var::stack(&[a], 4), "insert_axis", "axis 4");
+    refused!(Var::stack(&[a], 4), "stack", "axis 4", "[2, 3]");
+    refused!(Var::<f64>::stack(&[], 0), "stack: no arrays");
     refused!(a.sum_axes(&[2]), "sum", "axis 2", "[2, 3]", origin);
     refused!(a.mean_axes(&[2]), "sum", "axis 2", "[2, 3]");
     refused!(a.sum_axes(&[1, 1]), "sum", "[1, 1]", "not distinct");
@@ -150,12 +152,12 @@ fn only_a_scalar_has_a_gradient() {
     let y = x.sin();
     let origin = format!("messages.rs:{}", line!() - 1);
     refused!(y.grad(x), "grad", "shape [3]", "only a scalar", "jacobian", &origin);
-    refused!(y.grad_or_zeros(x), "only a scalar");
-    refused!(y.hvp(x, x), "only a scalar");
-    refused!(y.hessian(x), "only a scalar");
+    refused!(y.grad_or_zeros(x), "grad_or_zeros", "only a scalar");
+    refused!(y.hvp(x, x), "hvp", "only a scalar", "derivative of order 2");
+    refused!(y.hessian(x), "hessian", "only a scalar", "derivative of order 2");
     refused!(ad::grad(|x: Var| x.sin(), &arr1(&[1.0, 2.0])), "grad", "shape [2]");
-    refused!(ad::value_and_grad(|x: Var| x.sin(), &arr1(&[1.0, 2.0])), "grad", "shape [2]");
-    refused!(ad::hvp(|x: Var| x.sin(), &arr1(&[1.0, 2.0]), &arr1(&[1.0, 2.0])), "grad", "shape [2]");
+    refused!(ad::value_and_grad(|x: Var| x.sin(), &arr1(&[1.0, 2.0])), "value_and_grad: ", "shape [2]");
+    refused!(ad::hvp(|x: Var| x.sin(), &arr1(&[1.0, 2.0]), &arr1(&[1.0, 2.0])), "hvp", "shape [2]");
     refused!(ad::hessian(|x: Var| (x * 0.0).stop_gradient(), &arr1(&[1.0, 2.0])), "only through `stop_gradient`");
 }
 
@@ -169,14 +171,34 @@ fn a_gradient_by_something_without_a_path_to_the_loss_is_refused_and_names_it() 
     let of_loss = format!("messages.rs:{}", line!() - 1);
     refused!(loss.grad(y), "grad", "does not depend on", "\"phi\"", "[3]", "grad_or_zeros", &of_phi, &of_loss);
     refused!(loss.grad([x, y]), "variable 1", "\"phi\"");
-    refused!(loss.hvp(y, y), "does not depend on", "\"phi\"");
-    refused!(loss.hessian(y), "does not depend on", "\"phi\"");
-    refused!(x.jacobian(y), "jacobian", "does not depend on", "\"phi\"");
-    refused!(y.jacobian(x), "jacobian", "does not depend on", "\"theta\"");
-    refused!(x.jacobian_reverse(y), "jacobian", "does not depend on");
-    refused!(x.derivative(y, 2), "jacobian", "does not depend on");
-    refused!(x.jvp(y, y), "jvp", "does not depend on", "\"phi\"");
-    refused!(x.vjp(y, x), "vjp", "does not depend on", "\"phi\"");
+    // Each by its own name, and with an advice that exists for it.
+    let told = |message: String, operation: &str, advice: &str| {
+        assert!(message.starts_with(&format!("{operation}: ")), "{message}");
+        assert!(message.ends_with(&format!("if a zero is meant, {advice}")), "{message}");
+    };
+    let (without, zero) = ("leave that variable out", "write it");
+    told(refused!(loss.grad(y), "\"phi\""), "grad", "use grad_or_zeros");
+    told(refused!(loss.hvp(y, y), "does not depend on", "\"phi\""), "hvp", without);
+    told(refused!(loss.hvp([x, y], [x, y]), "variable 1", "\"phi\""), "hvp", without);
+    told(refused!(x.vjp(y, x), "does not depend on", "\"phi\""), "vjp", without);
+    told(refused!(x.jvp(y, y), "does not depend on", "\"phi\""), "jvp", zero);
+    told(refused!(loss.hessian(y), "does not depend on", "\"phi\""), "hessian", zero);
+    told(refused!(x.jacobian(y), "does not depend on", "\"phi\""), "jacobian", zero);
+    told(refused!(y.jacobian(x), "does not depend on", "\"theta\""), "jacobian", zero);
+    told(refused!(x.jacobian_forward(y), "does not depend on"), "jacobian_forward", zero);
+    told(refused!(x.jacobian_reverse(y), "does not depend on"), "jacobian_reverse", zero);
+    told(refused!(x.derivative(y, 1), "does not depend on"), "derivative", zero);
+    told(refused!(x.derivative(y, 2), "does not depend on"), "derivative", zero);
+    let (at, unused) = (arr1(&[1.0, 2.0]), arr1(&[1.0]));
+    let pair = |(x, _): (Var, Var)| x.square().sum();
+    told(refused!(ad::grad(pair, (&at, &unused)), "variable 1"), "grad", "use grad_or_zeros");
+    told(refused!(ad::value_and_grad(pair, (&at, &unused)), "variable 1"), "value_and_grad", "use Var::grad_or_zeros");
+    told(refused!(ad::hvp(pair, (&at, &unused), (&at, &unused)), "variable 1"), "hvp", without);
+    told(refused!(ad::vjp(pair, (&at, &unused), |u| u), "variable 1"), "vjp", without);
+    told(refused!(ad::jvp(|_: Var| loss, y, y), "does not depend on"), "jvp", zero);
+    told(refused!(ad::jacobian(|_: Var| x, y), "does not depend on"), "jacobian", zero);
+    told(refused!(ad::hessian(|_: Var| loss, y), "does not depend on"), "hessian", zero);
+    told(refused!(ad::derivative(|_: Var| loss, y, 3), "does not depend on"), "derivative", zero);
     refused!(loss.grad(x.sin()), "does not depend on", "sin", "[2]");
     refused!(x.at(0, 0).grad(loss), "does not depend on");
     refused!(ad::grad(|(x, _): (Var, Var)| x * x, (1.0, 2.0)), "variable 1", "messages.rs");
@@ -242,7 +264,7 @@ fn two_tapes_in_one_operation_are_refused_with_both_places() {
     refused!(x.matmul(y), "matmul", "two tapes", of_x, of_y);
     refused!(x.dot(y), "two tapes", of_x, of_y);
     refused!(Var::concat(&[x, y], 0), "concat", "two tapes", of_x, of_y);
-    refused!(Var::stack(&[x, y], 0), "concat", "two tapes");
+    refused!(Var::stack(&[x, y], 0), "stack", "two tapes", of_x, of_y);
     refused!(x.gather(&[index]), "gather", "two tapes", of_x);
     refused!(x.scatter_add(&[index], &[2]), "scatter_add", "two tapes", of_x);
     refused!(x.reshape(&[1, 2]).pick(other.index("i", arr1(&[0]))), "pick", "two tapes");
@@ -312,12 +334,12 @@ fn an_index_out_of_range_is_refused_where_it_is_recorded() {
     let table = matrix(&tape, 3, 2);
     let (high, low) = (tape.index("states", arr1(&[0, 3])), tape.index("states", arr1(&[1, 0, -1])));
     let place = format!("messages.rs:{}", line!() - 1);
-    refused!(table.gather(&[high]), "gather", "index 3 at position 1", "axis of length 3", &place);
+    refused!(table.gather(&[high]), "gather", "index 3 at position 1", "axis 0, which has length 3", &place);
     refused!(table.gather(&[low]), "gather", "index -1 at position 2");
     let fine = tape.index("states", arr1(&[0, 1]));
-    refused!(table.gather(&[fine, high]), "gather", "index 3 at position 1", "length 2");
+    refused!(table.gather(&[fine, high]), "gather", "index 3 at position 1", "axis 1", "length 2");
     refused!(table.slice(0, 0..2).scatter_add(&[high], &[3]), "scatter_add", "index 3 at position 1", "length 3");
-    refused!(table.slice(0, 0..2).pick(high), "pick", "index 3 at position 1", "length 2");
+    refused!(table.slice(0, 0..2).pick(high), "pick", "index 3 at position 1", "axis 1", "length 2");
     refused!(table.gather(&[Index::constant(table, arr2(&[[0, 1], [2, 7]]))]), "index 7 at position 3");
 }
 
@@ -343,8 +365,10 @@ fn an_index_out_of_range_at_replay_is_an_error_with_its_position() {
     let line = line!() - 1;
     let program = tape.compile([states], [gathered]);
     let error = program.run(&values![arr2(&[[0, 1], [3, 0]])]).unwrap_err();
-    let Error::IndexOutOfRange { operation, location, index, position, length } = error else { panic!("{error:?}") };
-    assert_eq!((operation, index, position, length, location.line()), ("gather", 3, 2, 3, line));
+    let Error::IndexOutOfRange { operation, location, index, position, axis, length } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((operation, index, position, axis, length, location.line()), ("gather", 3, 2, 0, 3, line));
     assert_said(&error.to_string(), &["gather at", "messages.rs", "index 3 at position 2", "length 3"]);
     let negative = program.run(&values![arr2(&[[0, -1], [0, 0]])]).unwrap_err();
     assert_said(&negative.to_string(), &["index -1 at position 1"]);
@@ -438,7 +462,20 @@ fn directions_and_cotangents_of_the_wrong_shape_or_number_are_refused() {
     refused!(x.sin().jvp(x, y), "jvp", "direction", "[3]", "[2]");
     refused!(x.sin().sum().hvp(x, y), "hvp", "direction", "[3]", "[2]");
     refused!(x.sin().vjp(x, y), "vjp", "cotangent", "[3]", "[2]");
-    refused!(x.sin().jvp([x, x].as_slice(), [x].as_slice()), "jvp", "as many directions as variables");
+    refused!(
+        x.sin().jvp([x, x].as_slice(), [x].as_slice()),
+        "jvp: as many directions as variables",
+        "1 were given for 2"
+    );
+    // Directions in a tree are each for the variable of the same name.
+    let tree =
+        |names: [&str; 2]| -> IndexMap<String, Var> { names.map(|name| (name.to_owned(), x)).into_iter().collect() };
+    let (right, exchanged) = (tree(["a", "b"]), tree(["b", "a"]));
+    refused!(x.sin().sum().hvp(&right, &exchanged), "hvp", "`b`, `a`", "`a`, `b`");
+    refused!(x.sin().jvp(&right, &exchanged), "jvp", "by the same names");
+    let f = |x: IndexMap<String, Var>| (x["a"] * x["b"]).sum();
+    refused!(ad::hvp(f, &right, &exchanged), "hvp", "by the same names");
+    refused!(ad::jvp(|(x, _)| f(x), (&right, x), (&exchanged, x)), "jvp", "by the same names");
 }
 
 #[test]
@@ -694,4 +731,289 @@ fn an_input_that_is_listed_twice_is_refused() {
     let tape = Tape::<f64>::new();
     let (x, y) = (vector(&tape, 3), vector(&tape, 3));
     refused!(tape.compile([x, y, x], [x + y]), "listed twice", "inputs 0 and 2", "made at");
+}
+
+/// What was said is the user's look-up, whichever operation met the index.
+#[test]
+fn an_index_out_of_range_is_reported_for_what_the_user_wrote_and_where() {
+    // Of few rows and of many, which are a region of several blocks.
+    for n in [4, 5000] {
+        let tape = Tape::<f64>::new();
+        let table = tape.input("table", Array2::from_shape_fn((3, 2), |(s, a)| 0.1 + (s * 2 + a) as f64));
+        let right: Array1<i32> = Array1::zeros(n);
+        let (states, actions) = (tape.index("states", &right), tape.index("actions", &right));
+        let both = tape.index("both", Array2::<i32>::zeros((n, 3)));
+        let entries = tape.input("entries", Array1::<f64>::zeros(n));
+        let data = [Handle::from(states), actions.into(), both.into(), entries.into()];
+        let mut wrong = right.clone();
+        wrong[n - 2] = 7;
+        let position = n - 2;
+        #[track_caller]
+        fn told(program: &Program, values: &[ad::Value<'_>], expected: (&str, u32, usize, usize, usize)) {
+            let error = program.run(values).unwrap_err();
+            let Error::IndexOutOfRange { operation, location, index, position, axis, length } = error else {
+                panic!("{error}")
+            };
+            assert_eq!(
+                (operation, location.line(), position, axis, length, index),
+                (expected.0, expected.1, expected.2, expected.3, expected.4, 7),
+                "{error}\n{program}"
+            );
+        }
+        let zeros = Array2::<f64>::zeros((n, 3)).mapv(|_| 0_i32);
+        let x = Array1::<f64>::ones(n);
+        // A gather; its derivatives, which scatter; what lowering makes of functions of it.
+        let gathered = table.gather(&[states, actions]);
+        let line = line!() - 1;
+        let loss = gathered.exp().sum();
+        let of_linear = (gathered * entries).sum().grad(table);
+        for outputs in
+            [gathered, loss, gathered.exp(), loss.grad(table), loss.hvp(table, table), of_linear, loss.hessian(table)]
+        {
+            let program = tape.compile(data, [outputs]);
+            told(&program, &values![wrong, right, zeros, x], ("gather", line, position, 0, 3));
+            told(&program, &values![right, wrong, zeros, x], ("gather", line, position, 1, 2));
+        }
+        // A pick from rows, along the last axis.
+        let rows = table.gather(&[states]).sin();
+        let picked = rows.pick(actions);
+        let line = line!() - 1;
+        for outputs in [picked, picked.square().sum().grad(table), picked.exp().sum().hvp(table, table)] {
+            told(&tape.compile(data, [outputs]), &values![right, wrong, zeros, x], ("pick", line, position, 1, 2));
+        }
+        // A scatter, and its derivative, which gathers.
+        let scattered = entries.scatter_add(&[states], &[3]);
+        let line = line!() - 1;
+        for outputs in [scattered, scattered.square().sum().grad(entries), scattered.exp().sum().hvp(entries, entries)]
+        {
+            told(
+                &tape.compile(data, [outputs]),
+                &values![wrong, right, zeros, x],
+                ("scatter_add", line, position, 0, 3),
+            );
+        }
+        // Mapped over examples: with tables of their own, and with one for all.
+        let tables = tape.input("tables", ArrayD::from_elem(vec![n, 3, 2], 0.5));
+        let of_one = |x: &[Handle]| x[0].var().gather(&[x[1].index(), x[2].index()]);
+        let line = line!() - 1;
+        let own = vmap_many(of_one, &[tables.into(), states.into(), actions.into()]);
+        for outputs in [own, own.square().sum().grad(tables)] {
+            told(&tape.compile(data, [outputs]), &values![right, wrong, zeros, x], ("gather", line, position, 1, 2));
+        }
+        // Indices that a movement made: the position is that of the array that is looked up at.
+        let moved = table.gather(&[both.slice(1, 1..3)]);
+        let line = line!() - 1;
+        let mut at = zeros.clone();
+        at[[n - 2, 1]] = 7;
+        for outputs in [moved, moved.exp(), moved.square().sum().grad(table)] {
+            told(&tape.compile(data, [outputs]), &values![right, right, at, x], ("gather", line, 2 * (n - 2), 0, 3));
+        }
+    }
+}
+
+#[test]
+fn a_singular_matrix_of_many_is_named_by_its_number() {
+    let n = 5000;
+    let tape = Tape::<f64>::new();
+    let eyes = ArrayD::from_shape_fn(vec![n, 2, 2], |i| if i[1] == i[2] { 1.0 } else { 0.0 });
+    let (a, b) = (tape.input("a", &eyes), tape.input("b", Array2::<f64>::ones((n, 2))));
+    let matrices = tape.input("c", ArrayD::<f64>::ones(vec![n, 2, 3]));
+    let mut singular = eyes.clone();
+    singular[[n - 3, 1, 1]] = 0.0;
+    for x in [a.solve(b.insert_axis(2)), a.solve(matrices), a.solve(matrices).square().sum().grad(a)] {
+        let error = tape.compile([a], [x]).run(&values![singular]).unwrap_err();
+        let Error::Singular { matrix, .. } = error else { panic!("{error}") };
+        assert_eq!(matrix, n - 3);
+    }
+}
+
+#[test]
+fn sizes_that_no_memory_holds_are_refused_where_they_are_recorded() {
+    let tape = Tape::<f64>::new();
+    let x = vector(&tape, 3);
+    let origin = format!("messages.rs:{}", line!() - 1);
+    let origin = origin.as_str();
+    let huge = 1 << 32;
+    let one = tape.input("one", 1.0);
+    let index = tape.index("i", arr1(&[0, 1, 2]));
+    refused!(one.broadcast_to(&[huge, huge]), "broadcast_to", "[4294967296, 4294967296]", "larger than any memory");
+    refused!(one.broadcast_to(&[huge, huge]).sum(), "broadcast_to");
+    refused!(index.broadcast_to(&[usize::MAX, 3]), "broadcast_to", "larger than any memory");
+    refused!(x.broadcast_to(&[usize::MAX / 8, 3]), "broadcast_to", "[3] repeated to", origin);
+    // 2^61 numbers of 8 bytes; an array without entries, of which a part would be too long.
+    refused!(one.broadcast_to(&[1 << 31, 1 << 30]), "broadcast_to");
+    refused!(one.broadcast_to(&[0, huge, huge]), "broadcast_to");
+    let long = one.broadcast_to(&[huge]);
+    refused!(long.insert_axis(1) + long, "broadcast_to", "[4294967296, 4294967296]");
+    refused!(
+        long.insert_axis(1).matmul(long.insert_axis(0)),
+        "matmul",
+        "[4294967296, 4294967296]",
+        "larger than any memory"
+    );
+    refused!(x.pad(0, usize::MAX, 0), "pad", "axis 0", "[3]", "too many", origin);
+    refused!(x.pad(0, 1, usize::MAX), "pad", "too many");
+    refused!(x.pad(0, usize::MAX / 2, usize::MAX / 2), "pad");
+    refused!(x.pad(0, 1 << 60, 0), "pad", "larger than any memory", origin);
+    refused!(index.pad(0, usize::MAX, 1), "pad", "too many");
+    refused!(x.reshape(&[huge, huge]), "reshape", "[3] has 3", "too many", origin);
+    refused!(matrix(&tape, 0, 3).reshape(&[huge, huge]), "reshape", "too many");
+    let most = one.broadcast_to(&[(1 << 60) - 1]);
+    refused!(Var::concat(&[most, most], 0), "concat", "larger than any memory");
+    refused!(
+        Var::concat(&[matrix(&tape, 0, 1).broadcast_to(&[0, 1 << 59]); 32], 1),
+        "concat",
+        "larger than any memory"
+    );
+    refused!(x.scatter_add(&[index], &[usize::MAX]), "scatter_add", "18446744073709551615");
+    refused!(x.scatter_add(&[index, index], &[huge, huge]), "scatter_add", "[4294967296, 4294967296]", "2^32");
+    refused!(one.broadcast_to(&[huge, 3]).gather(&[index, index]), "gather", "[4294967296, 3]", "2^32");
+    refused!(long.square().sum().hessian(long), "hessian", "[4294967296, 4294967296]", "larger than any memory");
+    refused!(long.sin().jacobian(long), "jacobian", "larger than any memory");
+    refused!(long.sin().jacobian_reverse(long), "jacobian_reverse", "larger than any memory");
+    refused!(long.sin().derivative(long, 2), "derivative", "larger than any memory");
+    refused!(
+        one.broadcast_to(&[huge, 2]).pick(tape.index("j", arr0(0)).broadcast_to(&[huge])),
+        "pick",
+        "4294967296 rows"
+    );
+    refused!(vmap(|x| x.broadcast_to(&[1 << 40]), one.broadcast_to(&[1 << 40])), "larger than any memory");
+    // What is large and never computed is no error.
+    assert_eq!(long.sum().shape().len(), 0);
+    assert_eq!(matrix(&tape, 0, 3).broadcast_to(&[0, 3]).sum().item(), 0.0);
+}
+
+/// The message and place of every function that takes axes, shapes, ranges or other arrays, at bad ones.
+#[test]
+fn misuse_of_every_function_is_blamed_on_the_callers_line_and_names_the_function() {
+    let (tape, others) = (Tape::<f64>::new(), Tape::<f64>::new());
+    let a = matrix(&tape, 2, 3);
+    let (v, s) = (vector(&tape, 3), tape.input("s", 1.0));
+    let i = tape.index("i", arr1(&[0, 1]));
+    let other = others.index("k", arr1(&[0, 1]));
+    macro_rules! misuse {
+        ($($words:literal: $body:expr;)*) => {
+            $({
+                let (message, file, at) = caught(|| { let _ = $body; });
+                let call = stringify!($body);
+                assert!(file.ends_with("tests/messages.rs"), "{call}: `{message}` is blamed on {file}:{at}");
+                assert!(message.contains($words), "{call}: `{}` is not in: {message}", $words);
+            })*
+        };
+    }
+    for axis in [2, 3, 1 << 40, usize::MAX] {
+        misuse! {
+            "sum: axis": a.sum_axes(&[axis]);
+            "sum": a.mean_axes(&[axis]);
+            "max_axes": a.max_axes(&[axis]);
+            "logsumexp": a.logsumexp(&[0, axis]);
+            "slice: axis": a.slice(axis, 0..1);
+            "slice: axis": i.slice(axis, 0..0);
+            "at: entry 0 along axis": a.at(axis, 0);
+            "at: entry": a.at(0, axis);
+            "at: entry": i.at(0, axis);
+            "pad: axis": a.pad(axis, 0, 0);
+            "scan: axis": a.scan(0.9, axis);
+            "scan: axis": a.scan_reverse(a, axis);
+            "scan: axis": a.scan_from(a, a, axis);
+            "scan: axis": a.scan_reverse_from(0.5, a, axis);
+            "scan: axis": a.cumsum(axis);
+            "scan: axis": a.cumsum_exclusive(axis);
+            "cumprod": a.cumprod(axis);
+            "concat: axis": Var::concat(&[a, a], axis);
+            "transpose: axes": a.transpose(&[0, axis]);
+            "transpose: axes": i.transpose(&[axis]);
+            "insert_axis: a new axis": v.insert_axis(axis);
+            "insert_axis: a new axis": i.insert_axis(axis);
+            "stack: arrays of shapes": Var::stack(&[v, v], axis);
+        }
+    }
+    #[allow(clippy::reversed_empty_ranges)]
+    let (reversed, beyond) = (2..1, 0..usize::MAX);
+    misuse! {
+        "slice: range 2..1": a.slice(0, reversed.clone());
+        "slice: range 2..1": i.slice(0, reversed.clone());
+        "slice: range 0..": a.slice(1, beyond.clone());
+        "slice: range 0..": i.slice(0, beyond.clone());
+        "transpose: axes [1, 1]": a.transpose(&[1, 1]);
+        "transpose: axes []": a.transpose(&[]);
+        "transpose: axes [0, 1, 2]": a.transpose(&[0, 1, 2]);
+        "t: shape [3]": v.t();
+        "t: shape []": s.t();
+        "reshape: shape [2, 3] has 6": a.reshape(&[]);
+        "reshape: shape [2] has 2": i.reshape(&[0]);
+        "broadcast_to: shape [2, 3]": a.broadcast_to(&[]);
+        "broadcast_to: shape [2, 3]": a.broadcast_to(&[2]);
+        "broadcast_to: shape [2]": i.broadcast_to(&[3]);
+        "sum: axes [0, 0]": a.sum_axes(&[0, 0]);
+        "scan: axis 0": s.cumsum(0);
+        "concat: shapes": Var::concat(&[a, v], 0);
+        "concat: no arrays": Var::<f64>::concat(&[], 0);
+        "stack: no arrays": Var::<f64>::stack(&[], 0);
+        "stack: arrays of shapes": Var::stack(&[a, v], 0);
+        "log_softmax": s.log_softmax();
+        "softmax": s.softmax();
+        "matmul": s.matmul(s);
+        "solve": a.solve(a);
+        "gather: operands of two tapes": a.gather(&[other]);
+        "gather: 3 index arrays": a.gather(&[i, i, i]);
+        "gather: 0 index arrays": s.gather(&[]);
+        "scatter_add: entries of shape": a.scatter_add(&[i], &[2, 2]);
+        "scatter_add: index 0": a.scatter_add(&[i], &[0]);
+        "scatter_add: operands of two tapes": a.scatter_add(&[other], &[2]);
+        "pick: an array of shape []": s.pick(i);
+        "pick: operands of two tapes": a.pick(other);
+        "select": a.select(a, matrix(&tape, 3, 2));
+        "custom: an operation needs an operand": ad::custom(Nothing, &[]);
+        "item: shape [2, 3]": a.item();
+        "grad: the loss has shape": a.grad(a);
+        "vjp: a cotangent of shape [3]": a.vjp(a, v);
+        "jvp: a direction of shape [3]": a.jvp(a, v);
+        "hvp: a direction of shape [3]": a.sum().hvp(a, v);
+        "vmap: a scalar": vmap(|x| x, s);
+        "vmap: nothing": vmap_many(|_| s, &[]);
+        "expected a Var": Handle::from(i).var();
+        "expected an Index": Handle::from(a).index();
+        "compile: only what": tape.compile([a.sin()], [a]);
+        "compile: only what": tape.compile([tape.constant(1.0)], [a]);
+        "is of another tape": tape.compile([other], [a]);
+        "listed twice": tape.compile([a, a], [a]);
+    }
+}
+
+/// An operation that is never recorded.
+struct Nothing;
+
+impl ad::CustomOperation<f64> for Nothing {
+    fn name(&self) -> &str {
+        "nothing"
+    }
+    fn shape(&self, operands: &[&[usize]]) -> Result<ad::Shape, String> {
+        Ok(operands[0].into())
+    }
+    fn forward(&self, _operands: &[ndarray::ArrayViewD<'_, f64>], _out: ndarray::ArrayViewMutD<'_, f64>) {}
+    fn vjp(&self, _operands: &[Var], _output: Var, _cotangent: Var) -> Vec<Option<Var>> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn programs_of_nothing_and_of_empty_arrays_are_programs() {
+    let tape = Tape::<f64>::new();
+    let nothing: Program = tape.compile([] as [Var; 0], []);
+    assert_eq!(nothing.run(&[]).unwrap(), Vec::<ArrayD<f64>>::new());
+    assert_eq!(nothing.cost().operations, 0);
+    let x = tape.input("x", Array2::<f64>::zeros((0, 3)));
+    let unused = tape.compile([x], []);
+    assert_eq!(unused.run(&values![Array2::<f64>::zeros((0, 3))]).unwrap().len(), 0);
+    assert!(matches!(unused.run(&[]), Err(Error::MissingInput { .. })));
+    let itself = tape.compile([x], [x, x.exp(), x.sum_axes(&[0])]);
+    let results = itself.run(&values![Array2::<f64>::zeros((0, 3))]).unwrap();
+    assert_eq!((results[0].shape(), results[1].shape()), (&[0, 3][..], &[0, 3][..]));
+    assert_eq!(results[2], arr1(&[0.0; 3]).into_dyn());
+    assert!(matches!(itself.run(&values![Array2::<f64>::zeros((3, 0))]), Err(Error::Shape { .. })));
+    assert!(matches!(itself.run_into(&values![Array2::<f64>::zeros((0, 3))], &mut []), Err(Error::Results { .. })));
+    assert_eq!(ad::evaluate::<f64>(&[]).len(), 0);
+    let scalar = tape.input("s", 2.0);
+    assert_eq!(tape.compile([scalar], [scalar]).run(&values![3.0]).unwrap()[0].sum(), 3.0);
 }

@@ -301,3 +301,19 @@ fn arrays_without_entries_pass_through_programs() {
     assert_eq!(results[2].shape(), [0, 3]);
     assert_eq!(results[2].len_of(Axis(0)), 0);
 }
+
+#[test]
+fn a_pair_of_indices_is_made_one_only_where_an_i32_can_count_the_places() {
+    let text = |rows: usize, columns: usize, count: usize| {
+        let tape = Tape::<f64>::new();
+        let [x, y] = ["x", "y"].map(|name| tape.input(name, 1.0));
+        // Nothing of this size is ever computed.
+        let table = x.broadcast_to(&[rows, 1]).sin() * y.broadcast_to(&[columns]).cos();
+        let index = tape.index("i", arr1(&[0])).broadcast_to(&[count]);
+        let table = table.cumsum(1);
+        tape.compile([x, y], [table.gather(&[index, index]).exp()]).to_string()
+    };
+    let (small, large) = (text(50, 40, 5000), text(1 << 16, 40_000, 1 << 33));
+    assert!(small.contains("flat_index"), "{small}");
+    assert!(!large.contains("flat_index") && large.contains("gather"), "{large}");
+}

@@ -7,7 +7,8 @@
 use indexmap::IndexMap;
 use ndarray::{Array, ArrayD, Dimension, Ix0};
 
-use super::derivatives::expect_names;
+use super::derivatives::Unrelated;
+use super::tree::same_names;
 use crate::program::evaluate;
 use crate::real::Real;
 use crate::tape::{Tape, Var};
@@ -33,10 +34,10 @@ pub trait Arguments: Sized {
     /// The recorded variables, in order.
     #[doc(hidden)]
     fn leaves(vars: &Self::Vars) -> Vec<Var<Self::Real>>;
-    /// Their names, where they have some.
+    /// What is different in the structure of a tangent or direction.
     #[doc(hidden)]
-    fn names(_vars: &Self::Vars) -> Vec<&str> {
-        Vec::new()
+    fn expect_like(&self, _other: &Self) -> Result<(), String> {
+        Ok(())
     }
     /// Takes this argument's share of the results.
     #[doc(hidden)]
@@ -140,8 +141,8 @@ impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
     fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
         vars.values().copied().collect()
     }
-    fn names(vars: &Self::Vars) -> Vec<&str> {
-        vars.keys().map(String::as_str).collect()
+    fn expect_like(&self, other: &Self) -> Result<(), String> {
+        same_names(self, other)
     }
     fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
         self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").numbers())).collect()
@@ -172,8 +173,8 @@ impl<T: Real> Arguments for &IndexMap<String, Var<T>> {
     fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
         vars.values().copied().collect()
     }
-    fn names(vars: &Self::Vars) -> Vec<&str> {
-        vars.keys().map(String::as_str).collect()
+    fn expect_like(&self, other: &Self) -> Result<(), String> {
+        same_names(self, other)
     }
     fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
         self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").var)).collect()
@@ -200,8 +201,8 @@ impl<A: Arguments, B: Arguments<Real = A::Real>> Arguments for (A, B) {
     fn leaves(vars: &Self::Vars) -> Vec<Var<A::Real>> {
         [A::leaves(&vars.0), B::leaves(&vars.1)].concat()
     }
-    fn names(vars: &Self::Vars) -> Vec<&str> {
-        [A::names(&vars.0), B::names(&vars.1)].concat()
+    fn expect_like(&self, other: &Self) -> Result<(), String> {
+        self.0.expect_like(&other.0).and_then(|()| self.1.expect_like(&other.1))
     }
     fn collect(&self, results: &mut dyn Iterator<Item = Answer<A::Real>>) -> Self::Values {
         (self.0.collect(results), self.1.collect(results))
@@ -265,17 +266,22 @@ fn number<T: Real>(array: ArrayD<T>) -> T {
 /// ```
 #[track_caller]
 pub fn grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> A::Values {
-    value_and_grad(f, x).1
+    gradient("grad", f, x).1
 }
 
 /// The value of `f` at `x` and its gradient, in one computation.
 #[track_caller]
 pub fn value_and_grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> (A::Scalar, A::Values) {
+    gradient("value_and_grad", f, x)
+}
+
+#[track_caller]
+fn gradient<A: Arguments>(operation: &str, f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> (A::Scalar, A::Values) {
     let mut tape = None;
     let vars = x.record(&mut tape);
     let leaves = A::leaves(&vars);
     let loss = f(vars);
-    let gradients = loss.grad(leaves.as_slice());
+    let gradients = loss.gradient(operation, &leaves, Unrelated::Panic);
     let results = std::iter::once(loss).chain(gradients).collect();
     let mut answers = answers(&tape, results);
     let value = A::scalar(answers.next().expect("the value comes first"));
@@ -304,9 +310,8 @@ pub fn vjp<A: Arguments>(
 #[track_caller]
 pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, tangent: A) -> (A::Tensor, A::Tensor) {
     let mut tape = None;
-    let (vars, tangent) = (x.record(&mut tape), tangent.record(&mut tape));
-    expect_names("jvp", &A::names(&vars), &A::names(&tangent));
-    let (leaves, tangents) = (A::leaves(&vars), A::leaves(&tangent));
+    let (vars, tangents) = with_directions("jvp", &mut tape, &x, &tangent);
+    let leaves = A::leaves(&vars);
     let output = f(vars);
     let mut answers = answers(&tape, vec![output, output.jvp(leaves.as_slice(), tangents.as_slice())]);
     let mut next = || A::tensor(answers.next().expect("a value and a tangent"));
@@ -322,17 +327,32 @@ pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, tangent:
 #[track_caller]
 pub fn hvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, direction: A) -> A::Values {
     let mut tape = None;
-    let (vars, direction) = (x.record(&mut tape), direction.record(&mut tape));
-    expect_names("hvp", &A::names(&vars), &A::names(&direction));
-    let (leaves, directions) = (A::leaves(&vars), A::leaves(&direction));
+    let (vars, directions) = with_directions("hvp", &mut tape, &x, &direction);
+    let leaves = A::leaves(&vars);
     let products = f(vars).hvp(leaves.as_slice(), directions.as_slice());
     x.collect(&mut answers(&tape, products))
+}
+
+/// An argument, and a direction for each of its variables.
+#[track_caller]
+fn with_directions<A: Arguments>(
+    operation: &str,
+    tape: &mut Option<Tape<A::Real>>,
+    x: &A,
+    direction: &A,
+) -> (A::Vars, Vec<Var<A::Real>>) {
+    if let Err(problem) = x.expect_like(direction) {
+        panic!("{operation}: {problem}");
+    }
+    let vars = x.record(tape);
+    let direction = direction.record(tape);
+    (vars, A::leaves(&direction))
 }
 
 /// The derivative of each entry of `f(x)` by each of x: of shape `f(x).shape() + x.shape()`.
 #[track_caller]
 pub fn jacobian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(Var<R>) -> Var<R>, x: A) -> A::Tensor {
-    derivative(f, x, 1)
+    derivative_called("jacobian", f, x, 1)
 }
 
 /// The Hessian of `f` at `x`, of shape `x.shape() + x.shape()`.
@@ -343,7 +363,7 @@ pub fn jacobian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(V
 /// ```
 #[track_caller]
 pub fn hessian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(Var<R>) -> Var<R>, x: A) -> A::Tensor {
-    derivative(f, x, 2)
+    derivative_called("hessian", f, x, 2)
 }
 
 /// The n-th derivative of `f` at `x`, of shape `f(x).shape()` followed by n times `x.shape()`.
@@ -353,8 +373,18 @@ pub fn derivative<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(
     x: A,
     order: usize,
 ) -> A::Tensor {
+    derivative_called("derivative", f, x, order)
+}
+
+#[track_caller]
+fn derivative_called<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(
+    operation: &str,
+    f: impl FnOnce(Var<R>) -> Var<R>,
+    x: A,
+    order: usize,
+) -> A::Tensor {
     let mut tape = None;
     let var = x.record(&mut tape);
-    let result = f(var).derivative(var, order);
+    let result = f(var).derivative_called(operation, var, order);
     A::tensor(answers(&tape, vec![result]).next().expect("one result"))
 }

@@ -8,7 +8,7 @@ use crate::op::leaf::fill;
 use crate::op::{Leaf, Op, apply};
 use crate::real::Real;
 use crate::tape::{NodeId, Recording, Var};
-use crate::tensor::{Shape, size};
+use crate::tensor::{Shape, size, size_if_fits};
 
 /// What to do about an input that the output does not depend on.
 #[derive(Clone, Copy, PartialEq)]
@@ -27,34 +27,35 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn grad<P: Tree<T>>(self, wrt: P) -> P::Output {
-        self.gradient(wrt, Unrelated::Panic)
+        wrt.rebuild(self.gradient("grad", &wrt.leaves(), Unrelated::Panic))
     }
 
     /// [`grad`](Self::grad) that is zero with respect to what this does not depend on.
     #[track_caller]
     #[must_use]
     pub fn grad_or_zeros<P: Tree<T>>(self, wrt: P) -> P::Output {
-        self.gradient(wrt, Unrelated::Zero)
+        wrt.rebuild(self.gradient("grad_or_zeros", &wrt.leaves(), Unrelated::Zero))
     }
 
     #[track_caller]
-    fn gradient<P: Tree<T>>(self, wrt: P, unrelated: Unrelated) -> P::Output {
+    pub(super) fn gradient(self, operation: &str, wrt: &[Self], unrelated: Unrelated) -> Vec<Self> {
         let shape = self.shape();
+        let instead = if matches!(operation, "hvp" | "hessian") { "derivative of order 2" } else { "jacobian or vjp" };
         assert!(
             shape.is_empty(),
-            "grad: the loss has shape {shape:?}, but only a scalar has a gradient; sum it, or ask for its jacobian or vjp\n  \
+            "{operation}: the loss has shape {shape:?}, but only a scalar has a gradient; sum it, or ask for its {instead}\n  \
              loss made at {}",
             self.location()
         );
         let one = fill(self.tape, 1.0, &[]);
-        wrt.rebuild(cotangents("grad", &[(self, one)], &wrt.leaves(), unrelated))
+        cotangents(operation, &[(self, one)], wrt, unrelated)
     }
 
     /// Jᵀ·u: the cotangents of `wrt`, given this array's.
     #[track_caller]
     #[must_use]
     pub fn vjp<P: Tree<T>>(self, wrt: P, cotangent: Self) -> P::Output {
-        self.expect_shape("vjp", "the cotangent", cotangent, &self.shape());
+        self.expect_shape("vjp", "cotangent", cotangent, self);
         wrt.rebuild(cotangents("vjp", &[(self, cotangent)], &wrt.leaves(), Unrelated::Panic))
     }
 
@@ -67,9 +68,7 @@ impl<T: Real> Var<T> {
 
     #[track_caller]
     pub(crate) fn tangent<P: Tree<T>>(self, wrt: P, tangent: P, unrelated: Unrelated) -> Self {
-        expect_names("jvp", &wrt.names(), &tangent.names());
-        let (variables, tangents) = (wrt.leaves(), tangent.leaves());
-        self.expect_tangents("jvp", &variables, &tangents);
+        let (variables, tangents) = self.directions("jvp", &wrt, &tangent);
         tangents_of("jvp", &[self], &variables, &tangents, unrelated)[0]
     }
 
@@ -77,10 +76,8 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn hvp<P: Tree<T>>(self, wrt: P, direction: P) -> P::Output {
-        expect_names("hvp", &wrt.names(), &direction.names());
-        let (variables, tangents) = (wrt.leaves(), direction.leaves());
-        self.expect_tangents("hvp", &variables, &tangents);
-        let gradients = self.gradient(variables.as_slice(), Unrelated::Panic);
+        let (variables, tangents) = self.directions("hvp", &wrt, &direction);
+        let gradients = self.gradient("hvp", &variables, Unrelated::Panic);
         wrt.rebuild(tangents_of("hvp", &gradients, &variables, &tangents, Unrelated::Panic))
     }
 
@@ -89,7 +86,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn hessian(self, x: Self) -> Self {
-        self.grad(x).jacobian_forward(x)
+        self.gradient("hessian", &[x], Unrelated::Panic)[0].forward_jacobian("hessian", x, Unrelated::Panic)
     }
 
     /// The derivative of each entry of this array by each of x, of shape `self.shape() + x.shape()`: mapped over the unit
@@ -97,22 +94,27 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn jacobian(self, x: Self) -> Self {
-        if self.size() < x.size() { self.jacobian_reverse(x) } else { self.jacobian_forward(x) }
+        self.derivative_called("jacobian", x, 1)
     }
 
     /// [`jacobian`](Self::jacobian) by forward mode.
     #[track_caller]
     #[must_use]
     pub fn jacobian_forward(self, x: Self) -> Self {
-        self.jacobian_by_tangents(x, Unrelated::Panic)
+        self.forward_jacobian("jacobian_forward", x, Unrelated::Panic)
     }
 
     #[track_caller]
     pub(crate) fn jacobian_by_tangents(self, x: Self, unrelated: Unrelated) -> Self {
-        self.check_same_tape("jacobian", x);
+        self.forward_jacobian("jacobian", x, unrelated)
+    }
+
+    #[track_caller]
+    fn forward_jacobian(self, operation: &str, x: Self, unrelated: Unrelated) -> Self {
+        self.check_same_tape(operation, x);
         let (m, n) = (self.shape(), x.shape());
-        let mapping = Mapping::begin(&[unit_directions(x).into()]);
-        let column = tangents_of("jacobian", &[self], &[x], &[mapping.arguments[0].var()], unrelated)[0];
+        let mapping = Mapping::begin(&[unit_directions(operation, x).into()]);
+        let column = tangents_of(operation, &[self], &[x], &[mapping.arguments[0].var()], unrelated)[0];
         let columns = mapping.end(&[column.into()])[0].var();
         let rows: Self = columns.reshape(&[size(&n), size(&m)]).t();
         rows.reshape(&[m, n].concat())
@@ -122,10 +124,15 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn jacobian_reverse(self, x: Self) -> Self {
-        self.check_same_tape("jacobian", x);
+        self.reverse_jacobian("jacobian_reverse", x)
+    }
+
+    #[track_caller]
+    fn reverse_jacobian(self, operation: &str, x: Self) -> Self {
+        self.check_same_tape(operation, x);
         let shape = [self.shape(), x.shape()].concat();
-        let mapping = Mapping::begin(&[unit_directions(self).into()]);
-        let row = cotangents("jacobian", &[(self, mapping.arguments[0].var())], &[x], Unrelated::Panic)[0];
+        let mapping = Mapping::begin(&[unit_directions(operation, self).into()]);
+        let row = cotangents(operation, &[(self, mapping.arguments[0].var())], &[x], Unrelated::Panic)[0];
         mapping.end(&[row.into()])[0].var().reshape(&shape)
     }
 
@@ -133,42 +140,48 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn derivative(self, x: Self, order: usize) -> Self {
-        match order {
-            0 => self,
-            1 => self.jacobian(x),
-            _ => {
-                let mut derivative = self.jacobian(x);
-                for _ in 1..order {
-                    derivative = derivative.jacobian_forward(x);
-                }
-                derivative
-            }
+        self.derivative_called("derivative", x, order)
+    }
+
+    #[track_caller]
+    pub(super) fn derivative_called(self, operation: &str, x: Self, order: usize) -> Self {
+        self.check_same_tape(operation, x);
+        let mut derivative = self;
+        for n in 0..order {
+            derivative = if n == 0 && self.size() < x.size() {
+                self.reverse_jacobian(operation, x)
+            } else {
+                derivative.forward_jacobian(operation, x, Unrelated::Panic)
+            };
         }
+        derivative
     }
 
     #[track_caller]
-    fn expect_shape(self, operation: &str, what: &str, var: Self, shape: &Shape) {
-        self.check_same_tape(operation, var);
-        assert_eq!(var.shape(), *shape, "{operation}: {what} has another shape than what it belongs to");
+    fn expect_shape(self, operation: &str, what: &str, given: Self, of: Self) {
+        self.check_same_tape(operation, given);
+        let (shape, wanted) = (given.shape(), of.shape());
+        assert!(
+            shape == wanted,
+            "{operation}: a {what} of shape {shape:?} for an array of shape {wanted:?}\n  {what} made at {}\n  array made at {}",
+            given.location(),
+            of.location()
+        );
     }
 
+    /// Variables and a tangent for each.
     #[track_caller]
-    fn expect_tangents(self, operation: &str, variables: &[Self], tangents: &[Self]) {
-        assert_eq!(variables.len(), tangents.len(), "{operation}: as many directions as variables are needed");
-        for (variable, tangent) in variables.iter().zip(tangents) {
+    fn directions<P: Tree<T>>(self, operation: &str, wrt: &P, direction: &P) -> (Vec<Self>, Vec<Self>) {
+        if let Err(problem) = wrt.expect_like(direction) {
+            panic!("{operation}: {problem}");
+        }
+        let (variables, tangents) = (wrt.leaves(), direction.leaves());
+        for (variable, tangent) in variables.iter().zip(&tangents) {
             self.check_same_tape(operation, *variable);
-            self.expect_shape(operation, "a direction", *tangent, &variable.shape());
+            self.expect_shape(operation, "direction", *tangent, *variable);
         }
+        (variables, tangents)
     }
-}
-
-/// Directions belong to variables by their place, so that names in another order would be other variables'.
-#[track_caller]
-pub(super) fn expect_names(operation: &str, variables: &[&str], directions: &[&str]) {
-    assert_eq!(
-        variables, directions,
-        "{operation}: the directions (right) need the names of the variables (left), in the same order"
-    );
 }
 
 /// Pulls back, and replaces what does not flow by zeros or a panic.
@@ -240,6 +253,12 @@ fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var:
         return;
     }
     let which = format!("variable {position} ({}, made at {})", var.describe(), var.location());
+    let advice = match operation {
+        "grad" => "use grad_or_zeros",
+        "value_and_grad" => "use Var::grad_or_zeros",
+        "hvp" | "vjp" => "leave that variable out",
+        _ => "write it",
+    };
     let barrier = paths.iter().find_map(|path| if let Path::Blocked(node) = path { Some(*node) } else { None });
     match barrier {
         Some(node) => {
@@ -247,14 +266,13 @@ fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var:
             let name = barrier.with_node(|node| node.op.rules().name().to_owned());
             panic!(
                 "{operation}: what is differentiated (made at {}) depends on {which} only through `{name}` (at {}), which \
-                 lets no derivative pass; if a zero is meant, use grad_or_zeros",
+                 lets no derivative pass; if a zero is meant, {advice}",
                 output.location(),
                 barrier.location()
             )
         }
         None => panic!(
-            "{operation}: what is differentiated (made at {}) does not depend on {which}; if a zero is meant, use \
-             grad_or_zeros",
+            "{operation}: what is differentiated (made at {}) does not depend on {which}; if a zero is meant, {advice}",
             output.location()
         ),
     }
@@ -262,8 +280,14 @@ fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var:
 
 /// The unit arrays of a Var's shape, along a new leading axis.
 #[track_caller]
-fn unit_directions<T: Real>(like: Var<T>) -> Var<T> {
+fn unit_directions<T: Real>(operation: &str, like: Var<T>) -> Var<T> {
     let shape: Shape = std::iter::once(like.size()).chain(like.shape()).collect();
+    if size_if_fits(&shape, size_of::<T>()).is_none() {
+        panic!(
+            "{operation}: as many directions as entries, {shape:?}, are larger than any memory\n  array made at {}",
+            like.location()
+        );
+    }
     apply(like.tape, Op::Leaf(Leaf::Units { shape }), &[])
 }
 

@@ -23,6 +23,7 @@ pub mod vmap;
 /// The cotangent of each of `wrt`, given those of the outputs; `None` where no derivative flows.
 ///
 /// The error says which surrogate was differentiated beyond its limit.
+#[track_caller]
 pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) -> Result<Vec<Option<Var<T>>>, String> {
     let Some(tape) = wrt.first().map(|var| var.tape) else { return Ok(Vec::new()) };
     let (active, pass) = with_graph::<T, _>(tape, |graph| {

@@ -11,9 +11,13 @@ pub trait Tree<T: Real> {
     type Output;
     /// The variables, in order.
     fn leaves(&self) -> Vec<Var<T>>;
-    /// Their names, where they have some: directions are to have the same, in the same order.
-    fn names(&self) -> Vec<&str> {
-        Vec::new()
+    /// What is different in another one's structure, if it is to have a direction for each of these variables.
+    #[doc(hidden)]
+    fn expect_like(&self, other: &Self) -> Result<(), String> {
+        match (self.leaves().len(), other.leaves().len()) {
+            (n, m) if n == m => Ok(()),
+            (n, m) => Err(format!("as many directions as variables are needed: {m} were given for {n}")),
+        }
     }
     /// The same structure with others in their places.
     fn rebuild(&self, leaves: Vec<Var<T>>) -> Self::Output;
@@ -64,10 +68,24 @@ impl<T: Real> Tree<T> for &IndexMap<String, Var<T>> {
     fn leaves(&self) -> Vec<Var<T>> {
         self.values().copied().collect()
     }
-    fn names(&self) -> Vec<&str> {
-        self.keys().map(String::as_str).collect()
+    fn expect_like(&self, other: &Self) -> Result<(), String> {
+        same_names(self, other)
     }
     fn rebuild(&self, leaves: Vec<Var<T>>) -> IndexMap<String, Var<T>> {
         self.keys().cloned().zip(leaves).collect()
     }
+}
+
+/// Two trees of the same names in the same order.
+pub(super) fn same_names<V, W>(
+    variables: &IndexMap<String, V>,
+    directions: &IndexMap<String, W>,
+) -> Result<(), String> {
+    if variables.keys().eq(directions.keys()) {
+        return Ok(());
+    }
+    let names =
+        |names: &mut dyn Iterator<Item = &String>| names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let (variables, directions) = (names(&mut variables.keys()), names(&mut directions.keys()));
+    Err(format!("directions {directions} for variables {variables}: each in its place, by the same names"))
 }

@@ -4,29 +4,68 @@
 //! as many index arrays (of one shape) as the block has axes; axes in front and behind are carried along:
 //! `gather: before × dims × behind → before × index shape × behind`, and `scatter_add` the other way.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Not;
+use std::panic::Location;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::kernel::indexed::{Indices, flatten, gather, scatter_add};
 use crate::real::Real;
-use crate::tape::{Index, Kind, NodeId, Operands, Var, constant_index, record};
-use crate::tensor::{Axes, IntoArray, Shape, size};
+use crate::tape::{Index, Kind, NodeId, Operands, Var, constant_index, here, record};
+use crate::tensor::{Axes, IntoArray, Shape, size, size_if_fits};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Indexing {
     /// (table, indices …)
-    Gather { axis: usize },
+    Gather { axis: usize, asked: Asked },
     /// (entries, indices …), added into zeros of lengths `dims` at `axis`.
-    ScatterAdd { axis: usize, dims: Shape },
+    ScatterAdd { axis: usize, dims: Shape, asked: Asked },
     /// Integers as numbers.
     ToReal,
     /// 1 where an integer is this one, else 0. Not by numbers: as `f32`, 2²⁴ + 1 would be 2²⁴.
     Equal(i32),
     /// (indices …): for each position its number among all entries of axes of lengths `dims`, row-major. Lowering makes it
     /// where several gathers and scatters share their indices.
-    Flatten { dims: Shape },
+    Flatten { dims: Shape, asked: Asked },
+}
+
+/// What the user wrote: the look-up that an operation does, or is a derivative of, which an index that is out of range is
+/// reported for. It is no part of what is computed: any two are equal.
+#[derive(Clone, Debug)]
+pub struct Asked(Arc<LookUp>);
+
+#[derive(Clone, Debug)]
+struct LookUp {
+    operation: &'static str,
+    location: &'static Location<'static>,
+    /// The axis of the user's table that the first index array is for. Below 0 for what `vmap` puts in front.
+    first: isize,
+}
+
+impl Asked {
+    fn new(operation: &'static str, location: &'static Location<'static>, first: isize) -> Self {
+        Self(Arc::new(LookUp { operation, location, first }))
+    }
+
+    /// With one more index array in front.
+    fn mapped(&self) -> Self {
+        Self(Arc::new(LookUp { first: self.0.first - 1, ..(*self.0).clone() }))
+    }
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Asked {}
+
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl<T: Real> Rules<T> for Indexing {
@@ -42,11 +81,11 @@ impl<T: Real> Rules<T> for Indexing {
 
     fn parameters(&self) -> String {
         match self {
-            Indexing::Gather { axis } => format!("axis={axis}"),
-            Indexing::ScatterAdd { axis, dims } => format!("axis={axis} into={:?}", dims.as_slice()),
+            Indexing::Gather { axis, .. } => format!("axis={axis}"),
+            Indexing::ScatterAdd { axis, dims, .. } => format!("axis={axis} into={:?}", dims.as_slice()),
             Indexing::ToReal => String::new(),
             Indexing::Equal(integer) => format!("to={integer}"),
-            Indexing::Flatten { dims } => format!("of={:?}", dims.as_slice()),
+            Indexing::Flatten { dims, .. } => format!("of={:?}", dims.as_slice()),
         }
     }
 
@@ -61,7 +100,7 @@ impl<T: Real> Rules<T> for Indexing {
         }
         match self {
             Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => Ok(source.into()),
-            Indexing::Gather { axis } => {
+            Indexing::Gather { axis, .. } => {
                 let end = axis + indices.len();
                 if indices.is_empty() || end > source.len() {
                     return Err(format!(
@@ -69,9 +108,10 @@ impl<T: Real> Rules<T> for Indexing {
                         indices.len()
                     ));
                 }
+                expect_few_rows(&source[*axis..end])?;
                 Ok([&source[..*axis], indices[0], &source[end..]].concat().into())
             }
-            Indexing::ScatterAdd { axis, dims } => {
+            Indexing::ScatterAdd { axis, dims, .. } => {
                 let end = axis + indices.first().map_or(0, |shape| shape.len());
                 if indices.is_empty()
                     || dims.len() != indices.len()
@@ -84,6 +124,7 @@ impl<T: Real> Rules<T> for Indexing {
                         indices.first().unwrap_or(&&[][..]),
                     ));
                 }
+                expect_few_rows(dims)?;
                 Ok([&source[..*axis], dims, &source[end..]].concat().into())
             }
         }
@@ -92,11 +133,11 @@ impl<T: Real> Rules<T> for Indexing {
     fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
         let indices = || (1..call.operands.len()).map(|i| call.index(i)).collect::<Vec<_>>();
         let mut cotangents = call.one(|| match self {
-            Indexing::Gather { axis } => {
+            Indexing::Gather { axis, asked } => {
                 let dims = &call.var(0).shape()[*axis..*axis + call.operands.len() - 1];
-                scatter_add_at(g, *axis, &indices(), dims)
+                scatter_add_at(g, *axis, &indices(), dims, asked.clone())
             }
-            Indexing::ScatterAdd { axis, .. } => gather_at(g, *axis, &indices()),
+            Indexing::ScatterAdd { axis, asked, .. } => gather_at(g, *axis, &indices(), asked.clone()),
             Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => {
                 unreachable!("integers have no derivative")
             }
@@ -111,12 +152,12 @@ impl<T: Real> Rules<T> for Indexing {
 
     fn batch(&self, batch: &super::Batch<T>) -> NodeId {
         let indices_batched = (1..batch.operands.len()).any(|operand| batch.is_batched(operand));
-        let axis = match self {
+        let (axis, asked) = match self {
             Indexing::ToReal | Indexing::Equal(_) => {
                 return record::<T>(batch.tape, Op::Indexing(self.clone()), &[batch.batched(0).node()]);
             }
             Indexing::Flatten { .. } => unreachable!("only lowering makes flat indices"),
-            Indexing::Gather { axis } | Indexing::ScatterAdd { axis, .. } => *axis,
+            Indexing::Gather { axis, asked } | Indexing::ScatterAdd { axis, asked, .. } => (*axis, asked),
         };
         if !indices_batched {
             // The new axis is one more that is carried along in front.
@@ -128,20 +169,21 @@ impl<T: Real> Rules<T> for Indexing {
         let source_batched = batch.is_batched(0);
         if let (Indexing::Gather { .. }, false) = (self, source_batched) {
             // The new axis is one more of the indices; in the result it stands at `axis`.
-            let gathered = gather_at(batch.operands[0].0.var(), axis, &indices);
+            let gathered = gather_at(batch.operands[0].0.var(), axis, &indices, asked.clone());
             return move_axis(gathered, axis, 0).node;
         }
         // Both have the new axis: it becomes one more axis that is indexed, by 0, 1, 2, …
         let shape = indices[0].shape();
+        expect_i32("vmap", shape[0]);
         let counting = ndarray::ArrayD::from_shape_fn(shape.as_slice(), |position| position[0] as i32);
         indices.insert(0, constant_index(batch.tape, counting));
         let source = move_axis(batch.batched(0).var(), 0, axis);
         let result = match self {
             Indexing::ScatterAdd { dims, .. } => {
                 let dims: Shape = std::iter::once(batch.size).chain(dims.iter().copied()).collect();
-                scatter_add_at(source, axis, &indices, &dims)
+                scatter_add_at(source, axis, &indices, &dims, asked.mapped())
             }
-            _ => gather_at(source, axis, &indices),
+            _ => gather_at(source, axis, &indices, asked.mapped()),
         };
         move_axis(result, axis, 0).node
     }
@@ -152,7 +194,7 @@ impl<T: Real> Rules<T> for Indexing {
         match self {
             Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => Rows::alike(operands),
             // The indices have the rows; the table is everyone's, or gathers what all rows scatter.
-            Indexing::Gather { axis: 0 } => {
+            Indexing::Gather { axis: 0, .. } => {
                 by_row[1..].fill(true);
                 Some(Rows { by_row, summed: false }).filter(|_| !operands[1].is_empty())
             }
@@ -169,8 +211,8 @@ impl<T: Real> Rules<T> for Indexing {
     }
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], mut out: Out<'_, T>) -> Result<(), Failure> {
-        if let (Indexing::Flatten { dims }, Out::Index(out)) = (self, out.reborrow()) {
-            flatten(inside(Indices { arrays: &arrays(operands), dims })?, out);
+        if let (Indexing::Flatten { dims, asked }, Out::Index(out)) = (self, out.reborrow()) {
+            flatten(inside(Indices { arrays: &arrays(operands), dims }, asked)?, out);
             return Ok(());
         }
         let out = out.real();
@@ -188,10 +230,10 @@ impl<T: Real> Rules<T> for Indexing {
                 let equal = operands[0].index().iter().map(|&i| if i == integer { T::one() } else { T::zero() });
                 out.iter_mut().zip(equal).for_each(|(out, equal)| *out = equal);
             }
-            Indexing::Gather { axis } => {
+            Indexing::Gather { axis, asked } => {
                 let (table, arrays) = (operands[0], arrays(&operands[1..]));
                 let dims = &table.shape[*axis..axis + arrays.len()];
-                let indices = inside(Indices { arrays: &arrays, dims })?;
+                let indices = inside(Indices { arrays: &arrays, dims }, asked)?;
                 let behind = size(&table.shape[axis + dims.len()..]);
                 let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
                 if count > 0 {
@@ -215,9 +257,9 @@ impl<T: Real> Rules<T> for Indexing {
         sum: &mut [T],
         _part: &mut [T],
     ) -> Result<(), Failure> {
-        let Indexing::ScatterAdd { axis, dims } = self else { unreachable!("only scatter_add sums") };
+        let Indexing::ScatterAdd { axis, dims, asked } = self else { unreachable!("only scatter_add sums") };
         let (x, arrays) = (operands[0].real(), arrays(&operands[1..]));
-        let indices = inside(Indices { arrays: &arrays, dims })?;
+        let indices = inside(Indices { arrays: &arrays, dims }, asked)?;
         let behind = size(&shape[axis + dims.len()..]);
         let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
         if rows > 0 {
@@ -240,8 +282,10 @@ impl Indexing {
     /// The same, along axes from another one on.
     pub fn at(&self, axis: usize) -> Self {
         match self {
-            Indexing::Gather { .. } => Indexing::Gather { axis },
-            Indexing::ScatterAdd { dims, .. } => Indexing::ScatterAdd { axis, dims: dims.clone() },
+            Indexing::Gather { asked, .. } => Indexing::Gather { axis, asked: asked.clone() },
+            Indexing::ScatterAdd { dims, asked, .. } => {
+                Indexing::ScatterAdd { axis, dims: dims.clone(), asked: asked.clone() }
+            }
             Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => self.clone(),
         }
     }
@@ -251,11 +295,25 @@ fn arrays<'a, T>(indices: &[Operand<'a, T>]) -> SmallVec<[&'a [i32]; 3]> {
     indices.iter().map(Operand::index).collect()
 }
 
+/// Rows of a table are numbered in 32 bits.
+fn expect_few_rows(dims: &[usize]) -> Result<(), String> {
+    let rows = size_if_fits(dims, 1).filter(|&rows| u32::try_from(rows).is_ok());
+    rows.map(|_| ()).ok_or_else(|| format!("axes of lengths {dims:?} have more than 2^32 places to look up"))
+}
+
+/// Places that are counted for the user are `i32`, as all indices.
+#[track_caller]
+fn expect_i32(operation: &str, count: usize) {
+    assert!(i32::try_from(count).is_ok(), "{operation}: {count} rows are more than 32-bit indices can tell apart");
+}
+
 /// The indices, if none is outside its axis.
-fn inside(indices: Indices<'_>) -> Result<Indices<'_>, Failure> {
-    indices.outside().map_or(Ok(indices), |(axis, position)| {
-        let (index, length) = (indices.arrays[axis][position], indices.dims[axis]);
-        Err(Failure::IndexOutOfRange { index, position, length })
+fn inside<'a>(indices: Indices<'a>, Asked(asked): &Asked) -> Result<Indices<'a>, Failure> {
+    indices.outside().map_or(Ok(indices), |(array, position)| {
+        let LookUp { operation, location, first } = **asked;
+        let axis = usize::try_from(first + array as isize).unwrap_or(0);
+        let (index, length) = (indices.arrays[array][position], indices.dims[array]);
+        Err(Failure::IndexOutOfRange { operation, location, index, position, axis, length })
     })
 }
 
@@ -267,13 +325,13 @@ fn move_axis<T: Real>(x: Var<T>, from: usize, to: usize) -> Var<T> {
 }
 
 #[track_caller]
-fn gather_at<T: Real>(table: Var<T>, axis: usize, indices: &[Index<T>]) -> Var<T> {
-    apply(table.tape, Op::Indexing(Indexing::Gather { axis }), &with_indices(table, indices))
+fn gather_at<T: Real>(table: Var<T>, axis: usize, indices: &[Index<T>], asked: Asked) -> Var<T> {
+    apply(table.tape, Op::Indexing(Indexing::Gather { axis, asked }), &with_indices(table, indices))
 }
 
 #[track_caller]
-fn scatter_add_at<T: Real>(entries: Var<T>, axis: usize, indices: &[Index<T>], dims: &[usize]) -> Var<T> {
-    let op = Indexing::ScatterAdd { axis, dims: dims.into() };
+fn scatter_add_at<T: Real>(entries: Var<T>, axis: usize, indices: &[Index<T>], dims: &[usize], asked: Asked) -> Var<T> {
+    let op = Indexing::ScatterAdd { axis, dims: dims.into(), asked };
     apply(entries.tape, Op::Indexing(op), &with_indices(entries, indices))
 }
 
@@ -292,10 +350,10 @@ impl<T: Real> Var<T> {
     #[must_use]
     pub fn gather(self, indices: &[Index<T>]) -> Self {
         self.check_same_tape_all("gather", indices);
-        for (index, &length) in indices.iter().zip(&self.shape()) {
-            index.check_range("gather", length);
+        for (axis, (index, &length)) in indices.iter().zip(&self.shape()).enumerate() {
+            index.check_range("gather", axis, length);
         }
-        gather_at(self, 0, indices)
+        gather_at(self, 0, indices, Asked::new("gather", here::<T>(self.tape), 0))
     }
 
     /// Zeros of lengths `dims` (and this array's trailing axes), with each entry added at its index: the transpose of
@@ -304,10 +362,10 @@ impl<T: Real> Var<T> {
     #[must_use]
     pub fn scatter_add(self, indices: &[Index<T>], dims: &[usize]) -> Self {
         self.check_same_tape_all("scatter_add", indices);
-        for (index, &length) in indices.iter().zip(dims) {
-            index.check_range("scatter_add", length);
+        for (axis, (index, &length)) in indices.iter().zip(dims).enumerate() {
+            index.check_range("scatter_add", axis, length);
         }
-        scatter_add_at(self, 0, indices, dims)
+        scatter_add_at(self, 0, indices, dims, Asked::new("scatter_add", here::<T>(self.tape), 0))
     }
 
     /// For each row the entry that `index` chooses along the last axis: of log-probabilities `[N, A]` and actions `[N]`,
@@ -322,11 +380,15 @@ impl<T: Real> Var<T> {
             "pick: an array of shape {shape:?} needs an index array of shape {:?}, got {rows:?}",
             &shape[..shape.len().saturating_sub(1)]
         );
-        index.check_range("pick", shape[rows.len()]);
+        let last = rows.len();
+        index.check_range("pick", last, shape[last]);
         let count = size(&rows);
+        expect_i32("pick", count);
         let counting = ndarray::Array1::from_iter(0..count as i32).into_dyn();
         let row = constant_index(self.tape, counting);
-        self.reshaped(&[count, shape[rows.len()]]).gather(&[row, index.reshaped(&[count])]).reshaped(&rows)
+        // The row comes first.
+        let asked = Asked::new("pick", here::<T>(self.tape), last as isize - 1);
+        gather_at(self.reshaped(&[count, shape[last]]), 0, &[row, index.reshaped(&[count])], asked).reshaped(&rows)
     }
 }
 
@@ -357,7 +419,7 @@ impl<T: Real> Index<T> {
 
     /// Panics if it was recorded with values and one of them is out of range.
     #[track_caller]
-    fn check_range(self, operation: &str, length: usize) {
+    fn check_range(self, operation: &str, axis: usize, length: usize) {
         use super::{Data, Leaf};
         let outside = self.with_node(|node| match &node.op {
             Op::Leaf(Leaf::Input { value: Data::Index(array), .. } | Leaf::Constant(Data::Index(array))) => {
@@ -367,7 +429,8 @@ impl<T: Real> Index<T> {
         });
         if let Some((position, i)) = outside {
             panic!(
-                "{operation}: index {i} at position {position} is outside an axis of length {length}\n  index array made at {}",
+                "{operation}: index {i} at position {position} is outside axis {axis}, which has length {length}\n  index array \
+                 made at {}",
                 self.location()
             );
         }

@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
+use std::panic::Location;
 
 use smallvec::SmallVec;
 
@@ -128,6 +129,7 @@ pub trait Rules<T: Real> {
 
     /// What is the cotangent of each operand that needs one, given that of the result? Written in tape operations, and
     /// linear in the cotangent, so that derivatives of every order and in both modes follow.
+    #[track_caller]
     fn vjp(&self, call: &Call<T>, cotangent: Var<T>) -> Cotangents<T>;
 
     /// What is the same operation on operands that all have a new leading axis?
@@ -135,8 +137,12 @@ pub trait Rules<T: Real> {
 
     /// How is it done when some operands have a new leading axis of length `size` and others do not? The default gives
     /// one to all.
+    #[track_caller]
     fn batch(&self, batch: &Batch<T>) -> NodeId {
-        let operands: Operands = (0..batch.operands.len()).map(|operand| batch.batched(operand).node()).collect();
+        let mut operands = Operands::new();
+        for operand in 0..batch.operands.len() {
+            operands.push(batch.batched(operand).node());
+        }
         record(batch.tape, self.batched(batch.size), &operands)
     }
 
@@ -369,9 +375,23 @@ impl<'a, T> Out<'a, T> {
 /// Why a kernel has no result: what it found wrong with its operands' values, or, of [`checked`] ones, with its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
-    IndexOutOfRange { index: i32, position: usize, length: usize },
-    Inexact { integer: i32, position: usize, number: &'static str },
-    Singular { matrix: usize },
+    /// As what the user wrote, and where.
+    IndexOutOfRange {
+        operation: &'static str,
+        location: &'static Location<'static>,
+        index: i32,
+        position: usize,
+        axis: usize,
+        length: usize,
+    },
+    Inexact {
+        integer: i32,
+        position: usize,
+        number: &'static str,
+    },
+    Singular {
+        matrix: usize,
+    },
     LeftRange,
 }
 

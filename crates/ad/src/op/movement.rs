@@ -6,7 +6,7 @@ use super::scan::expect_one_beside;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::{Index, Kind, Var, record};
-use crate::tensor::{Axes, Shape, around, broadcast_shape, size, strides};
+use crate::tensor::{Axes, Shape, around, broadcast_shape, size, size_if_fits, strides};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Movement {
@@ -66,10 +66,13 @@ impl<T: Real> Rules<T> for Movement {
         };
         match self {
             Movement::Broadcast { shape, .. } => Ok(shape.clone()),
-            Movement::Reshape(shape) if size(shape) == size(operand) => Ok(shape.clone()),
-            Movement::Reshape(shape) => {
-                Err(format!("shape {operand:?} has {} entries, but {shape:?} has {}", size(operand), size(shape)))
-            }
+            Movement::Reshape(shape) => match size_if_fits(shape, 1) {
+                Some(entries) if entries == size(operand) => Ok(shape.clone()),
+                Some(entries) => {
+                    Err(format!("shape {operand:?} has {} entries, but {shape:?} has {entries}", size(operand)))
+                }
+                None => Err(format!("shape {operand:?} has {} entries, {shape:?} has too many", size(operand))),
+            },
             Movement::Transpose(axes) => {
                 let mut sorted = axes.clone();
                 sorted.sort_unstable();
@@ -90,8 +93,11 @@ impl<T: Real> Rules<T> for Movement {
             }
             Movement::Pad { axis, before, after } => {
                 has_axis(*axis)?;
+                let length = before.checked_add(*after).and_then(|zeros| zeros.checked_add(operand[*axis]));
                 let mut shape = Shape::from_slice(operand);
-                shape[*axis] += before + after;
+                shape[*axis] = length.ok_or_else(|| {
+                    format!("{before} zeros before and {after} after axis {axis} of shape {operand:?} are too many")
+                })?;
                 Ok(shape)
             }
             Movement::Shift { axis, .. } => {
@@ -109,7 +115,8 @@ impl<T: Real> Rules<T> for Movement {
                     if other.len() != shape.len() || others(other) != others(&shape) {
                         return Err(format!("shapes {operand:?} and {other:?} differ beside axis {axis}"));
                     }
-                    shape[*axis] += other[*axis];
+                    // What is too long for a number is too large for any memory, and refused as that.
+                    shape[*axis] = shape[*axis].saturating_add(other[*axis]);
                 }
                 Ok(shape)
             }
@@ -345,6 +352,12 @@ macro_rules! movements {
                         self.location()
                     );
                 }
+                if size_if_fits(shape, size_of::<T>()).is_none() {
+                    panic!(
+                        "broadcast_to: {from:?} repeated to {shape:?} is larger than any memory\n  operand made at {}",
+                        self.location()
+                    );
+                }
                 let (kept, axes) = broadcast_axes(&from, shape);
                 self.reshaped(&kept).moved(Movement::Broadcast { shape: shape.into(), axes })
             }
@@ -382,10 +395,14 @@ macro_rules! movements {
             #[track_caller]
             #[must_use]
             pub fn at(self, axis: usize, i: usize) -> Self {
-                let entry = self.slice(axis, i..i + 1);
-                let mut shape = entry.shape();
+                let mut shape = self.shape();
+                assert!(
+                    shape.get(axis).is_some_and(|&length| i < length),
+                    "at: entry {i} along axis {axis} of shape {shape:?}\n  operand made at {}",
+                    self.location()
+                );
                 shape.remove(axis);
-                entry.reshape(&shape)
+                self.slice(axis, i..i + 1).reshape(&shape)
             }
 
             /// Zeros in front and behind along an axis.
@@ -400,7 +417,12 @@ macro_rules! movements {
             #[must_use]
             pub fn insert_axis(self, axis: usize) -> Self {
                 let mut shape = self.shape();
-                assert!(axis <= shape.len(), "insert_axis: axis {axis} of shape {shape:?}");
+                assert!(
+                    axis <= shape.len(),
+                    "insert_axis: a new axis {axis} in shape {shape:?}, which has {}\n  operand made at {}",
+                    shape.len(),
+                    self.location()
+                );
                 shape.insert(axis, 1);
                 self.reshape(&shape)
             }
@@ -436,8 +458,17 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn stack(parts: &[Self], axis: usize) -> Self {
+        let (first, rest) = parts.split_first().expect("stack: no arrays to put together");
+        first.check_same_tape_all("stack", rest);
         let mut rows = Vec::with_capacity(parts.len());
         for part in parts {
+            let (shape, wanted) = (part.shape(), first.shape());
+            assert!(
+                shape == wanted && axis <= shape.len(),
+                "stack: arrays of shapes {wanted:?} and {shape:?} along a new axis {axis}\n  made at {}\n  made at {}",
+                first.location(),
+                part.location()
+            );
             rows.push(part.insert_axis(axis));
         }
         Self::concat(&rows, axis)

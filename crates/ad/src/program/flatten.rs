@@ -21,7 +21,7 @@ pub(super) fn flatten<T: Real>(plain: Ir<T>) -> Ir<T> {
     // What has become of the gathers so far, by table and indices.
     let mut looked_up: FxHashMap<Ids, Id> = FxHashMap::default();
     plain.rebuilt(|ir, node, operands| match &node.op {
-        Op::Indexing(Indexing::Gather { axis: 0 }) => {
+        Op::Indexing(Indexing::Gather { axis: 0, .. }) => {
             let made = made_of_looked_up(&plain, ir, node, &looked_up);
             let gathered = made.unwrap_or_else(|| indexed(ir, node, operands));
             looked_up.insert(node.operands.clone(), gathered);
@@ -57,22 +57,27 @@ fn made_of_looked_up<T: Real>(
 /// alone: to see it as one of fewer axes, it is copied.
 fn indexed<T: Real>(ir: &mut Ir<T>, node: &Node<T>, operands: &[Id]) -> Id {
     let (x, index) = (operands[0], &operands[1..]);
-    let is_gather = matches!(node.op, Op::Indexing(Indexing::Gather { .. }));
+    let (is_gather, asked) = match &node.op {
+        Op::Indexing(Indexing::Gather { asked, .. }) => (true, asked.clone()),
+        Op::Indexing(Indexing::ScatterAdd { asked, .. }) => (false, asked.clone()),
+        _ => unreachable!("only look-ups have indices"),
+    };
     let table = if is_gather { ir.nodes[x].shape.clone() } else { node.shape.clone() };
     let axes = index.len();
-    if axes < 2 || size(&table) > size(&ir.nodes[index[0]].shape) {
+    let fits = i32::try_from(size(&table[..axes])).is_ok();
+    if axes < 2 || !fits || size(&table) > size(&ir.nodes[index[0]].shape) {
         return ir.node(node.op.clone(), operands, node.location);
     }
     let dims: Shape = table[..axes].into();
     let one_axis: Shape = std::iter::once(size(&dims)).chain(table[axes..].iter().copied()).collect();
-    let index = ir.node(Op::Indexing(Indexing::Flatten { dims }), index, node.location);
+    let index = ir.node(Op::Indexing(Indexing::Flatten { dims, asked: asked.clone() }), index, node.location);
     let reshaped =
         |x: Id, shape: Shape, ir: &mut Ir<T>| ir.node(Op::Movement(Movement::Reshape(shape)), &[x], node.location);
     if is_gather {
         let table = reshaped(x, one_axis, ir);
         ir.node(node.op.clone(), &[table, index], node.location)
     } else {
-        let op = Indexing::ScatterAdd { axis: 0, dims: one_axis[..1].into() };
+        let op = Indexing::ScatterAdd { axis: 0, dims: one_axis[..1].into(), asked };
         let sums = ir.node(Op::Indexing(op), &[x, index], node.location);
         reshaped(sums, node.shape.clone(), ir)
     }

@@ -209,16 +209,15 @@ impl<T: Real> Lanes<'_, T> {
                 let (movement, result) = move_lanes(movement, lane, &source, shape)?;
                 (Op::Movement(movement), result, operands.len())
             }
-            Op::Indexing(Indexing::Gather { axis }) => {
+            Op::Indexing(gather @ Indexing::Gather { axis, .. }) => {
                 let (dims, rank) = (operands.len() - 1, self.shape(operands[1]).len());
                 let result = beside(lane, *axis, dims, rank)?;
-                (Op::Indexing(Indexing::Gather { axis: axis - usize::from(lane < *axis) }), result, 1)
+                (Op::Indexing(gather.at(axis - usize::from(lane < *axis))), result, 1)
             }
-            Op::Indexing(Indexing::ScatterAdd { axis, dims }) => {
+            Op::Indexing(scatter @ Indexing::ScatterAdd { axis, dims, .. }) => {
                 let rank = self.shape(operands[1]).len();
                 let result = beside(lane, *axis, rank, dims.len())?;
-                let axis = axis - usize::from(lane < *axis);
-                (Op::Indexing(Indexing::ScatterAdd { axis, dims: dims.clone() }), result, 1)
+                (Op::Indexing(scatter.at(axis - usize::from(lane < *axis))), result, 1)
             }
             Op::Solve(_) if self.lane(operands[0]).is_none() && shape.len() == 2 && lane == 1 => {
                 (node.op.clone(), lane, 0)

@@ -552,7 +552,7 @@ fn gather_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Optio
 
 fn index_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
     // Only along axes in front of those that are indexed, which a gather or a scatter carries along.
-    let Op::Indexing(indexing @ (Indexing::Gather { axis } | Indexing::ScatterAdd { axis, .. })) = op else {
+    let Op::Indexing(indexing @ (Indexing::Gather { axis, .. } | Indexing::ScatterAdd { axis, .. })) = op else {
         return None;
     };
     let (inner, axes) = to.as_broadcast(x[0])?;
@@ -570,10 +570,11 @@ fn index_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) ->
 }
 
 fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let Op::Indexing(Indexing::ScatterAdd { axis, dims }) = op else { return None };
+    let Op::Indexing(Indexing::ScatterAdd { axis, dims, .. }) = op else { return None };
     let table_of = |to: &Lowering<'_, T>, id: Id| {
         let operands = to.operands(id);
-        let same = *to.op(id) == Op::Indexing(Indexing::Gather { axis: *axis }) && operands[1..] == x[1..];
+        let same = matches!(to.op(id), Op::Indexing(Indexing::Gather { axis: at, .. }) if at == axis)
+            && operands[1..] == x[1..];
         let fits = same && to.shape(operands[0])[*axis..*axis + dims.len()] == dims[..];
         fits.then(|| operands[0])
     };

@@ -164,7 +164,7 @@ enum Given<'a, T: Real> {
 /// Whether a program does its outputs' operations as they were recorded, or simplified first.
 ///
 /// The environment variable `AD_LOWERING=off` turns it off for all programs of a process: to see whether a number that looks
-/// wrong is lowering's fault.
+/// wrong is lowering's fault. (`on` leaves it on; anything else panics.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lowering {
     /// Simplified: the same numbers, within rounding, by less work. At numbers that are so large or so small that a product
@@ -176,10 +176,17 @@ pub enum Lowering {
 }
 
 impl Lowering {
+    #[track_caller]
     fn unless_turned_off(self) -> Self {
-        static OFF: OnceLock<bool> = OnceLock::new();
-        let off = *OFF.get_or_init(|| std::env::var_os("AD_LOWERING").is_some_and(|value| value == "off"));
-        if off { Lowering::Off } else { self }
+        static VARIABLE: OnceLock<String> = OnceLock::new();
+        let read =
+            || std::env::var_os("AD_LOWERING").map_or(String::new(), |value| value.to_string_lossy().into_owned());
+        let value = VARIABLE.get_or_init(read);
+        match value {
+            off if off.eq_ignore_ascii_case("off") => Lowering::Off,
+            on if on.is_empty() || on.eq_ignore_ascii_case("on") => self,
+            _ => panic!("the environment variable AD_LOWERING is `{value}`, but can only be `on` or `off`"),
+        }
     }
 }
 
@@ -241,6 +248,7 @@ fn expect_input<T: Real>(handle: Handle<T>) {
 }
 
 /// What [`Tape::compile`] does, called through `T::compile` alone.
+#[track_caller]
 pub(crate) fn compile<T: Real>(
     tape: u32,
     inputs: &[Handle<T>],
@@ -459,7 +467,7 @@ impl<T: Real> Program<T> {
                         .collect();
                     let outcome = (step.op.rules())
                         .forward(&operands, &step.shape, out.entries(size(&step.shape)))
-                        .map_err(|failure| Stop::at(failure, step.op.rules().name(), step.location))
+                        .map_err(|failure| Stop::at(failure, step.location))
                         .and_then(|()| Ok(after(step, &operands, &out)?));
                     drop(operands);
                     slots[step.slot] = out;
@@ -473,10 +481,7 @@ impl<T: Real> Program<T> {
                     let outcome = region.run(&|place| self.read(place, given, slots), &mut results, space);
                     drop(results);
                     region.results.iter().zip(made).for_each(|(result, made)| slots[result.slot] = made);
-                    outcome.map_err(|fault| {
-                        let step = &region.steps[fault.step];
-                        Stop::at(fault.failure, step.variants[0].op.rules().name(), step.location)
-                    })?;
+                    outcome.map_err(|fault| Stop::at(fault.failure, region.steps[fault.step].location))?;
                 }
             }
         }
@@ -648,11 +653,10 @@ impl From<Error> for Stop {
 
 impl Stop {
     /// A kernel's failure, where it is one of the user's code: as an error about that.
-    fn at(failure: Failure, operation: &str, location: &'static Location<'static>) -> Self {
+    fn at(failure: Failure, location: &'static Location<'static>) -> Self {
         match failure {
-            Failure::IndexOutOfRange { index, position, length } => {
-                let operation = if operation == "gather" { "gather" } else { "scatter_add" };
-                Error::IndexOutOfRange { operation, location, index, position, length }.into()
+            Failure::IndexOutOfRange { operation, location, index, position, axis, length } => {
+                Error::IndexOutOfRange { operation, location, index, position, axis, length }.into()
             }
             Failure::Inexact { integer, position, number } => {
                 Error::Inexact { location, integer, position, number }.into()

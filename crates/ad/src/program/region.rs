@@ -205,10 +205,26 @@ impl<T: Real> Region<T> {
             let block = Block { start, rows, first: start == chunk.start, in_chunk: start - chunk.start };
             for (s, step) in self.steps.iter().enumerate() {
                 self.run_step(step, &step.variants[variant], &block, read, results, scratch)
-                    .map_err(|failure| Fault { failure: step.displaced(failure, start), step: s })?;
+                    .map_err(|failure| Fault { failure: self.displaced(step, failure, start), step: s })?;
             }
         }
         Ok(())
+    }
+
+    /// A failure of a step at a position of a block, as one of the whole array.
+    fn displaced(&self, step: &BlockStep<T>, mut failure: Failure, start: usize) -> Failure {
+        let whole = &step.variants[0];
+        match &mut failure {
+            // All index arrays are of one shape; the last operand is one.
+            Failure::IndexOutOfRange { position, .. } | Failure::Inexact { position, .. } => {
+                let has_rows = step.operands.last().is_some_and(|(last, _)| !matches!(last, RowOperand::Whole(_)));
+                let entries = whole.operands.last().map_or(0, |(_, entries)| *entries);
+                *position += if has_rows { start * entries / self.block } else { 0 };
+            }
+            Failure::Singular { matrix } => *matrix += start * size(&whole.shape[1..whole.shape.len() - 2]),
+            Failure::LeftRange => {}
+        }
+        failure
     }
 
     fn run_step<'a>(
@@ -284,30 +300,4 @@ struct Block {
     first: bool,
     /// Where it starts within its chunk.
     in_chunk: usize,
-}
-
-impl<T: Real> BlockStep<T> {
-    /// A failure at a position of a block, as one of the whole array.
-    fn displaced(&self, failure: Failure, start: usize) -> Failure {
-        // Of the first operand that is taken by row, from one on.
-        let per_row = |first: usize| {
-            let mut operands = self.operands.iter().skip(first);
-            let rows =
-                |operand: &RowOperand| if let RowOperand::Rows(_, per_row) = operand { Some(*per_row) } else { None };
-            operands.find_map(|(operand, _)| rows(operand)).unwrap_or(0)
-        };
-        match failure {
-            Failure::IndexOutOfRange { index, position, length } => {
-                Failure::IndexOutOfRange { index, position: position + start * per_row(1), length }
-            }
-            Failure::Inexact { integer, position, number } => {
-                Failure::Inexact { integer, position: position + start * per_row(0), number }
-            }
-            Failure::Singular { matrix } => {
-                let matrices = size(&self.variants[0].shape[1..self.variants[0].shape.len() - 2]);
-                Failure::Singular { matrix: matrix + start * matrices }
-            }
-            Failure::LeftRange => failure,
-        }
-    }
 }
