@@ -42,7 +42,7 @@ pub trait CustomOperation<T: Real>: Send + Sync + 'static {
     /// The shape of the result. An error says what is wrong with the operands' shapes.
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String>;
 
-    /// Writes the result.
+    /// Writes the result into `out`, which is full of zeros.
     fn forward(&self, operands: &[ArrayViewD<'_, T>], out: ArrayViewMutD<'_, T>);
 
     /// The cotangent of each operand (`None` where no derivative flows) from that of the result, in tape operations and
@@ -119,6 +119,8 @@ impl<T: Real> Rules<T> for Custom<T> {
 
     fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
         let (rank, out) = (self.leading.len(), out.real());
+        // Else it would hold what some other operation has left there.
+        out.fill(T::zero());
         let result = size(&shape[rank..]);
         for i in 0..size(&self.leading) {
             let views: Vec<_> = operands
@@ -138,6 +140,7 @@ impl<T: Real> Rules<T> for Custom<T> {
 }
 
 impl<T: Real> Custom<T> {
+    #[track_caller]
     fn cotangents(&self, operands: &[Var<T>], output: Var<T>, g: Var<T>) -> Vec<Option<Var<T>>> {
         let Some((_, inner)) = self.leading.split_first() else {
             let cotangents = self.op.vjp(operands, output, g);
