@@ -23,6 +23,7 @@ const BROKEN_PIPE: u8 = 128 + 13;
 
 /// Runs an example, and prints what went wrong, if anything did, as a sentence.
 pub fn run(example: impl FnOnce() -> Outcome) -> ExitCode {
+    ad::ready_threads();
     match example() {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) if is_broken_pipe(&*problem) => ExitCode::from(BROKEN_PIPE),

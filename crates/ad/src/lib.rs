@@ -43,7 +43,7 @@ pub use diff::tree::Tree;
 pub use diff::vmap::{vmap, vmap_many};
 pub use error::Error;
 #[doc(hidden)]
-pub use machine::simd::Level;
+pub use machine::{simd::Level, team::ready_threads};
 pub use op::barrier::DerivativeLimit;
 pub use op::custom::{CustomOperation, custom};
 pub use op::elementwise::Term;

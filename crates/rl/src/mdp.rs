@@ -191,6 +191,7 @@ impl TabularMdp {
     pub fn sample(&self, policy: &Array2<f64>, horizon: usize, trajectories: usize, seed: u64) -> Result<Rollout> {
         self.check_policy(policy)?;
         check_count(trajectories, horizon)?;
+        ad::ready_threads();
         let mut rows = Rows::new(horizon, trajectories);
         let states = rows.states.par_chunks_mut(horizon + 1);
         let steps = rows.actions.par_chunks_mut(horizon).zip(rows.rewards.par_chunks_mut(horizon));

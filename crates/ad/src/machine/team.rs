@@ -5,11 +5,13 @@
 //! finds nothing left, and nobody waits for it. Helpers look out for the next task for a while before they sleep.
 
 use std::any::Any;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread;
 
+use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 /// How often a helper looks for a new task before it sleeps: some 50 µs.
@@ -17,7 +19,26 @@ const LOOKS: usize = 2000;
 
 /// How many threads may be at work for one caller.
 pub fn threads() -> usize {
+    ready_threads();
     rayon::current_num_threads()
+}
+
+/// Makes sure that rayon has a pool for this thread. Where not as many threads are to be had as its pool of all wants, it has
+/// none, and panics when it is asked for one; then this thread becomes a pool of its own, which is slower, but no less right.
+pub fn ready_threads() {
+    static HAS_POOL: OnceLock<bool> = OnceLock::new();
+    if rayon::current_thread_index().is_some() {
+        return;
+    }
+    let has_pool = HAS_POOL.get_or_init(|| match ThreadPoolBuilder::new().build_global() {
+        Ok(()) => true,
+        // Where the pool has been there before, nothing is behind the error.
+        Err(error) => error.source().is_none(),
+    });
+    if !has_pool && let Ok(alone) = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build() {
+        // It lasts as long as the thread.
+        std::mem::forget(alone);
+    }
 }
 
 /// Calls `work` once for each of `0..parts`, on as many threads as [`threads`] says, in any order; back when all have returned.

@@ -114,6 +114,7 @@ impl MetaLearner {
         if tasks.is_empty() {
             return Err(Error::Empty { what: "tasks" });
         }
+        ad::ready_threads();
         let estimates: Vec<Array2<f64>> = (tasks.par_iter().enumerate())
             .map(|(task, mdp)| self.estimate(mdp, theta, &mut stream(seed, task as u64)))
             .collect::<Result<_>>()?;

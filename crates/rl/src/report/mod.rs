@@ -190,6 +190,7 @@ impl EstimatorReport {
     /// the estimator and the repeat; and those of [`check_unbiased`](crate::truth::check_unbiased) for the setting.
     pub fn new<E: Estimator>(setting: &Setting, estimators: &[E], plan: &Plan) -> Result<Self> {
         plan.check(estimators)?;
+        ad::ready_threads();
         let highest = plan.orders.iter().copied().max().unwrap_or(0);
         let truths = estimators.iter().map(|estimator| setting.for_estimator(estimator).truth(highest));
         let truths = truths.collect::<Result<Vec<_>>>()?;

@@ -224,6 +224,7 @@ impl Setting {
         let results = weighted_sums(quantities, probability);
         let program = tape.compile(episodes.handles().into_iter().chain([probability.into()]), results);
         let parts: Vec<usize> = (0..count).step_by(at_a_time).collect();
+        ad::ready_threads();
         let sums = parts.par_iter().map(|&first| {
             let (rollout, probabilities) = part(first);
             let values = rollout.values().into_iter().chain([(&probabilities).into()]).collect::<Vec<_>>();
