@@ -69,7 +69,12 @@ fn a_batch_refuses_discounts_decays_and_shapes_that_do_not_fit() {
         for (gamma, says) in [(1.5, "is 1.5"), (-0.1, "is -0.1"), (f64::NAN, "is NaN"), (f64::INFINITY, "is inf")] {
             refused!(Batch::new(episodes, log_prob, gamma), "Batch: the discount", says, "must lie in [0, 1]");
             refused!(batch.gae(gamma), "gae: λ", says, "must lie in [0, 1]");
-            refused!(batch.decayed_ratios(gamma), "decayed_ratios: λ", says, "must lie in [0, 1]");
+            refused!(
+                batch.decayed_weighted_sum(log_prob, gamma),
+                "decayed_weighted_sum: λ",
+                says,
+                "must lie in [0, 1]"
+            );
         }
         for gamma in [0.0, 1.0, -0.0] {
             assert_eq!(Batch::new(episodes, log_prob, gamma).gae(gamma).value().shape(), [2, 3]);

@@ -449,8 +449,9 @@ fn sum_of_exponentials(x: Var, exponent: Var) -> Var {
     let raised = x.stop_gradient().equal(0.0).select(0.0, beyond).max_axes(&[1]).max(0.0);
     let lowered = beyond.max(raised.insert_axis(1));
     let sum = (x * (exponent - lowered).exp()).sum_axes(&[1]);
-    // By a finite factor, so that a sum that is 0 stays so; what is beyond is infinite.
-    sum * raised.min(709.0).exp()
+    // In two steps, each finite, so that a sum that is 0 stays so; what is beyond both is infinite.
+    let half = (raised * 0.5).min(709.0).exp();
+    sum * half * half
 }
 
 #[track_caller]

@@ -110,8 +110,7 @@ impl MetaBatch<'_> {
     /// Panics unless the rate is finite and not negative.
     #[track_caller]
     pub fn adapt(&self, surrogate: impl Fn(&Batch) -> Var) -> Vec<Var> {
-        expect("adapt", check_rate(self.rate));
-        let mut points = vec![self.theta];
+        let mut points = self.start();
         for step in 0..self.inner.len() {
             let here = points[step];
             points.push(here + surrogate(&self.batch(step, here)).grad(here) * self.rate);
@@ -119,11 +118,18 @@ impl MetaBatch<'_> {
         points
     }
 
+    /// θ^0, if there is a rate to go on from it.
+    #[track_caller]
+    fn start(&self) -> Vec<Var> {
+        expect("adapt", check_rate(self.rate));
+        vec![self.theta]
+    }
+
     /// [`adapt`](Self::adapt) by [`Credit::fixed_data`] or [`Credit::boxed`]. (`#[track_caller]` does not reach through a
     /// closure, and messages are to name the user's line.)
     #[track_caller]
     fn adapted(&self, boxed: bool) -> Vec<Var> {
-        let mut points = vec![self.theta];
+        let mut points = self.start();
         for step in 0..self.inner.len() {
             let here = points[step];
             let batch = self.batch(step, here);

@@ -13,7 +13,7 @@ use crate::error::{self, Error, Result};
 use crate::mdp::TabularMdp;
 use crate::objective::{Estimator, allow_biased};
 use crate::policy::softmax;
-use crate::rollout::{Rollout, check_shape};
+use crate::rollout::{Rollout, check_count, check_shape};
 
 /// A small problem in which everything can be listed: process, policies, horizon, critic.
 #[derive(Clone, Debug)]
@@ -93,6 +93,7 @@ impl Setting {
             }
         };
         error::check_discount(self.gamma)?;
+        check_count(1, self.horizon)?;
         let shape = [self.mdp.states(), self.mdp.actions()];
         check_shape("logits", self.logits.shape(), &shape)?;
         self.mdp.check_policy(&softmax(&self.logits))?;
