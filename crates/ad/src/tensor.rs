@@ -25,9 +25,12 @@ pub(crate) fn size_if_fits(shape: &[usize], bytes: usize) -> Option<usize> {
     isize::try_from(most).is_ok().then(|| size(shape))
 }
 
+/// One number for each axis, for kernels: where a program runs, nothing is allocated (up to eight axes).
+pub(crate) type PerAxis = SmallVec<[usize; 8]>;
+
 /// Row-major strides in entries.
-pub(crate) fn strides(shape: &[usize]) -> Shape {
-    let mut strides: Shape = smallvec::smallvec![1; shape.len()];
+pub(crate) fn strides(shape: &[usize]) -> PerAxis {
+    let mut strides: PerAxis = smallvec::smallvec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
         strides[axis - 1] = strides[axis] * shape[axis];
     }

@@ -85,12 +85,30 @@ fn system() -> usize {
     allocations(&tape.compile([x], [y.grad(x), y.hvp(x, x)]), &ad::values![matrix])
 }
 
+/// Movements, sums, scans and look-ups of arrays of many axes. (An input of more than four is allocated by `ndarray`.)
+fn many_axes(rows: usize) -> usize {
+    let tape = Tape::<f64>::new();
+    let array = numbers((rows, 2, 3, 4));
+    let (input, y) = (tape.input("x", &array), tape.input("y", &numbers((3, 1, 2))));
+    let x = input.reshape(&[rows, 2, 3, 2, 2]);
+    let index = tape.index("i", &Array::from_elem(rows, 1));
+    let moved = x.transpose(&[0, 3, 1, 4, 2]).sin().pad(2, 1, 0).slice(4, 0..2).transpose(&[0, 4, 1, 3, 2]);
+    let broadcast = x.insert_axis(3) * y.insert_axis(2).sin().broadcast_to(&[rows, 2, 3, 1, 2, 2]);
+    let sums = broadcast.sum_axes(&[1, 4]).max_axes(&[2]).logsumexp(&[2]);
+    let rest = Var::concat(&[x.cumsum(3), x.gather(&[index])], 0);
+    let loss = moved.square().sum() + sums.tanh().sum() + (rest * rest).sum();
+    let programs = [[moved.reshape(&[rows, 8, 3]), sums], [loss, loss.grad(input)], [loss, loss.hvp(input, input)]];
+    programs.map(|outputs| allocations(&tape.compile([input], outputs), &ad::values![array])).iter().sum()
+}
+
 /// One test, so that no other thread allocates at the same time.
 #[test]
 fn a_replay_allocates_nothing() {
     assert_eq!(dice(50), 0, "DiCE on few samples");
     assert_eq!(network(40), 0, "a network on few rows");
     assert_eq!(system(), 0, "a linear system");
+    assert_eq!(many_axes(3), 0, "arrays of many axes");
+    assert_eq!(many_axes(500), 0, "many arrays of many axes");
     // On all threads there are, and in a pool.
     assert_eq!(dice(5000), 0, "DiCE on many samples");
     assert_eq!(network(4000), 0, "a network on many rows");

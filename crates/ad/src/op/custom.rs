@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
+use smallvec::SmallVec;
 
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::diff::vmap::Mapping;
@@ -123,7 +124,7 @@ impl<T: Real> Rules<T> for Custom<T> {
         out.fill(T::zero());
         let result = size(&shape[rank..]);
         for i in 0..size(&self.leading) {
-            let views: Vec<_> = operands
+            let views: SmallVec<[_; 4]> = operands
                 .iter()
                 .map(|operand| {
                     let inner = &operand.shape[rank..];

@@ -6,7 +6,7 @@ use super::scan::expect_one_beside;
 use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::{Index, Kind, Var, record};
-use crate::tensor::{Axes, Shape, around, broadcast_shape, size, size_if_fits, strides};
+use crate::tensor::{Axes, PerAxis, Shape, around, broadcast_shape, size, size_if_fits, strides};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Movement {
@@ -218,13 +218,13 @@ impl Movement {
             Movement::Reshape(_) => out.copy_from_slice(x),
             Movement::Broadcast { axes, .. } => {
                 let inner = strides(from);
-                let mut steps: Shape = smallvec::smallvec![0; shape.len()];
+                let mut steps: PerAxis = smallvec::smallvec![0; shape.len()];
                 axes.iter().zip(&inner).for_each(|(&axis, &step)| steps[axis] = step);
                 copy_strided(x, shape, &steps, out);
             }
             Movement::Transpose(axes) => {
                 let inner = strides(from);
-                let steps: Shape = axes.iter().map(|&axis| inner[axis]).collect();
+                let steps: PerAxis = axes.iter().map(|&axis| inner[axis]).collect();
                 copy_strided(x, shape, &steps, out);
             }
             &Movement::Slice { axis, start, end } => {
@@ -297,7 +297,7 @@ fn copy_strided<E: Copy>(x: &[E], shape: &[usize], steps: &[usize], out: &mut [E
         return;
     }
     let step = steps[outer.len()];
-    let mut position: Shape = smallvec::smallvec![0; outer.len()];
+    let mut position: PerAxis = smallvec::smallvec![0; outer.len()];
     let mut start = 0;
     for out in out.chunks_exact_mut(length) {
         match step {

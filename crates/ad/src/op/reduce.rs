@@ -5,7 +5,7 @@ use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
 use crate::kernel::reduce::{Max, Sum, fold, logsumexp};
 use crate::real::Real;
 use crate::tape::Var;
-use crate::tensor::{Axes, Shape, size};
+use crate::tensor::{Axes, PerAxis, Shape, size};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reduce {
@@ -130,7 +130,7 @@ impl Reduce {
         if front.is_empty() {
             return along(out);
         }
-        let shape: Shape = kept.iter().chain(behind).copied().collect();
+        let shape: PerAxis = kept.iter().chain(behind).copied().collect();
         T::with_scratch(|partly| {
             partly.clear();
             partly.resize(size(&shape), T::zero());
