@@ -89,9 +89,9 @@ fn system() -> usize {
 fn many_axes(rows: usize) -> usize {
     let tape = Tape::<f64>::new();
     let array = numbers((rows, 2, 3, 4));
-    let (input, y) = (tape.input("x", &array), tape.input("y", &numbers((3, 1, 2))));
+    let (input, y) = (tape.input("x", &array), tape.input("y", numbers((3, 1, 2))));
     let x = input.reshape(&[rows, 2, 3, 2, 2]);
-    let index = tape.index("i", &Array::from_elem(rows, 1));
+    let index = tape.index("i", Array::from_elem(rows, 1));
     let moved = x.transpose(&[0, 3, 1, 4, 2]).sin().pad(2, 1, 0).slice(4, 0..2).transpose(&[0, 4, 1, 3, 2]);
     let broadcast = x.insert_axis(3) * y.insert_axis(2).sin().broadcast_to(&[rows, 2, 3, 1, 2, 2]);
     let sums = broadcast.sum_axes(&[1, 4]).max_axes(&[2]).logsumexp(&[2]);
