@@ -9,6 +9,7 @@ mod paper;
 
 use clap::{Parser, ValueEnum};
 use rl::objective::all;
+use rl::truth::ROUNDING;
 
 use accuracy::{Accuracy, Experiment};
 use common::exact;
@@ -74,7 +75,10 @@ fn hessian_bias(options: &Options) -> common::Outcome {
         "Exact bias of the k-th derivative, over every trajectory of 2×2 MDPs (H = 3); * where none is claimed:\n"
     );
     exact::print_rows(&mut output, &exact);
-    writeln!(output, "\n0 is at most 1e-10: a proof, not a statistic. AD, the usual surrogate, has a wrong Hessian.\n");
+    writeln!(
+        output,
+        "\n0 is at most {ROUNDING:e} of the terms that are summed: a proof, not a statistic. AD, the usual surrogate, has a wrong Hessian.\n"
+    );
     print_accuracies(&mut output, &experiment, &accuracies);
     write_accuracies(&mut output, &accuracies);
     exact::write_rows(&mut output, &exact);

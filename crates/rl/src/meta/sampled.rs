@@ -110,33 +110,33 @@ impl MetaBatch<'_> {
     /// Panics unless the rate is finite and not negative.
     #[track_caller]
     pub fn adapt(&self, surrogate: impl Fn(&Batch) -> Var) -> Vec<Var> {
-        let mut points = self.start();
+        let mut points = vec![self.theta];
         for step in 0..self.inner.len() {
             let here = points[step];
-            points.push(here + surrogate(&self.batch(step, here)).grad(here) * self.rate);
+            points.push(self.step(here, surrogate(&self.batch(step, here))));
         }
         points
-    }
-
-    /// θ^0, if there is a rate to go on from it.
-    #[track_caller]
-    fn start(&self) -> Vec<Var> {
-        expect("adapt", check_rate(self.rate));
-        vec![self.theta]
     }
 
     /// [`adapt`](Self::adapt) by [`Credit::fixed_data`] or [`Credit::boxed`]. (`#[track_caller]` does not reach through a
     /// closure, and messages are to name the user's line.)
     #[track_caller]
     fn adapted(&self, boxed: bool) -> Vec<Var> {
-        let mut points = self.start();
+        let mut points = vec![self.theta];
         for step in 0..self.inner.len() {
             let here = points[step];
             let batch = self.batch(step, here);
             let surrogate = if boxed { self.credit.boxed(&batch) } else { self.credit.fixed_data(&batch) };
-            points.push(here + surrogate.grad(here) * self.rate);
+            points.push(self.step(here, surrogate));
         }
         points
+    }
+
+    /// Where a step of ascent leads from `here`.
+    #[track_caller]
+    fn step(&self, here: Var, surrogate: Var) -> Var {
+        expect("adapt", check_rate(self.rate));
+        here + surrogate.grad(here) * self.rate
     }
 
     /// [`adapt`](Self::adapt) by [`Credit::fixed_data`]: the update as it is.

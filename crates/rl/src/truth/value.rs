@@ -3,6 +3,7 @@
 use ad::{Handle, Tape, Value, Var};
 use ndarray::{Array1, Array2, ArrayD};
 
+use super::terms::derivative_or_zero;
 use crate::error::{self, Error, Result};
 use crate::mdp::TabularMdp;
 use crate::policy::softmax;
@@ -150,7 +151,8 @@ pub(super) fn derivatives_of(
     let tape = Tape::new();
     let (process, theta) = (mdp.record(&tape), tape.input("theta", logits));
     let value = process.start.dot(values(&tape, process, theta.softmax()));
-    let results: Vec<Var> = (0..=order).map(|order| value.derivative(theta, order)).collect();
+    // (The value of no step at all does not depend on θ.)
+    let results: Vec<Var> = (0..=order).map(|order| derivative_or_zero(value, theta, order)).collect();
     ad::evaluate(&results)
 }
 
