@@ -204,6 +204,10 @@ fn rates_and_discounts_of_what_returns_a_result_are_errors() {
             assert!(error.to_string().ends_with("but must be finite and not negative"), "{error}");
         }
     }
+    // No step is no error where there is something to be said of it: the value is what the end counts.
+    let at_once = Horizon::Finite { steps: 0, terminal: Some(array![3.0, -1.0]) };
+    let truth = derivatives(&mdp(), &zeros, 0.9, &at_once, 2).unwrap();
+    assert_eq!((truth[0].sum(), truth[1].sum(), truth[2].shape()), (3.0, 0.0, &[2, 2, 2, 2][..]));
     let error = learner(Sampling { gamma: 2.0, ..sampling }).unwrap_err();
     assert_eq!(error.to_string(), "the discount is 2, but must lie in [0, 1]");
 }
