@@ -16,8 +16,19 @@ use super::saved::Saved;
 /// A folder for files, which no other run writes to as long as this one has it.
 pub struct Folder {
     pub path: PathBuf,
-    /// Unlocked when it is closed, even if the process is killed. It is not deleted, because the next run may have opened it.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A file that is locked, until this is dropped or the process ends, even if it is killed. It is not deleted, because the
+/// next run may have opened it.
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing would do, were it not for a child process that has just been made and still holds the file.
+    fn drop(&mut self) {
+        // What cannot be unlocked is closed now.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Folder {
@@ -36,7 +47,7 @@ impl Folder {
             }
             TryLockError::Error(cause) => format!("cannot lock the folder {shown}: {cause}; give another --out"),
         })?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, _lock: Lock(lock) })
     }
 }
 

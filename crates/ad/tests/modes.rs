@@ -170,13 +170,13 @@ fn named(names: [&str; 2], numbers: [f64; 2]) -> indexmap::IndexMap<String, Arra
 }
 
 #[test]
-#[should_panic(expected = "hvp: the directions (right) need the names of the variables (left), in the same order")]
+#[should_panic(expected = "hvp: directions `b`, `a` for variables `a`, `b`: each in its place")]
 fn directions_by_name_in_another_order_are_refused() {
     let _ = ad::hvp(|x| x["a"].square() * x["b"], &named(["a", "b"], [1.0, 2.0]), &named(["b", "a"], [1.0, 0.0]));
 }
 
 #[test]
-#[should_panic(expected = "jvp: the directions (right) need the names of the variables (left), in the same order")]
+#[should_panic(expected = "jvp: directions `a`, `c` for variables `a`, `b`: each in its place")]
 fn tangents_of_other_names_are_refused() {
     let tape = Tape::<f64>::new();
     let tree = |names| -> indexmap::IndexMap<String, Var> {

@@ -434,11 +434,12 @@ pub fn example(batch: &ArrayD<f64>, k: usize) -> ArrayD<f64> {
     batch.index_axis(Axis(0), k).to_owned()
 }
 
-/// Panics unless the two agree, relative to the larger of 1 and the largest number.
+/// Panics unless the two agree, relative to the larger of 1 and the largest finite number; infinities are to be equal.
 #[track_caller]
 pub fn assert_close(what: &str, a: &ArrayD<f64>, b: &ArrayD<f64>, tolerance: f64) {
     assert_eq!(a.shape(), b.shape(), "{what}");
-    let scale = a.iter().chain(b).fold(1.0, |scale: f64, x| scale.max(x.abs()));
+    let finite = a.iter().chain(b).filter(|x| x.is_finite());
+    let scale = finite.fold(1.0, |scale: f64, x| scale.max(x.abs()));
     for (a, b) in a.iter().zip(b) {
         let close = (a - b).abs() <= tolerance * scale || (a == b) || (a.is_nan() && b.is_nan());
         assert!(close, "{what}: {a:e} and {b:e} differ by more than {tolerance:e} of {scale:e}");
