@@ -261,7 +261,7 @@ fn number<T: Real>(array: ArrayD<T>) -> T {
 /// At a [`Var`] the result is a Var, so that derivatives nest: d/dx \[x · d/dy (x + y)\] is
 ///
 /// ```
-/// let d = ad::grad(|x| x * ad::grad(|y| x + y, x.full_like(1.0)), 3.0);
+/// let d = ad::grad(|x: ad::Var| x * ad::grad(|y| x + y, x.full_like(1.0)), 3.0);
 /// assert_eq!(d, 1.0);
 /// ```
 #[track_caller]
