@@ -353,9 +353,9 @@ impl<T: Real> Rules<T> for Elementwise {
                 call.two(|| derivative(by_base + 1, by_exponent), || derivative(by_base, by_exponent + 1))
             }
             Elementwise::Compare(_) => Cotangents::new(),
-            // d/dx (1 − y²) = −2y·(1 − y²)
+            // d/dx (1 − y²) = −2y·(1 − y²). With y·(1 − y²) as a factor, that would be kept beside its two factors.
             Elementwise::TanhSlope => {
-                smallvec::smallvec![Some(g * (call.var(1) * call.output()) * T::of(-2.0)), None]
+                smallvec::smallvec![Some(g * call.output() * call.var(1) * T::of(-2.0)), None]
             }
             Elementwise::Select => {
                 let condition = call.var(0);
