@@ -396,14 +396,14 @@ impl Batch {
     #[track_caller]
     pub fn n_step_advantages(&self, n: usize) -> Var {
         assert!(n > 0, "n_step_advantages: n must be at least 1");
-        let (differences, horizon) = (self.temporal_differences(), self.episodes.horizon());
+        let horizon = self.episodes.horizon();
         if n >= horizon {
             return self.advantages();
         }
         // Σ_{l<n} γ^l δ_{t+l}, put together from sums over 1, 2, 4, … steps, as n is from powers of two. (The difference of
         // two returns would be shorter, but what is large and far ahead would take away what is small and near.)
         let ahead = |x: Var, steps: usize| x.slice(1, steps..horizon).pad(1, 0, steps) * self.gamma.powi(steps as i32);
-        let (mut window, mut length, mut sum, mut summed) = (differences, 1, None, 0);
+        let (mut window, mut length, mut sum, mut summed) = (self.temporal_differences(), 1, None, 0);
         loop {
             if n & length != 0 {
                 let next = ahead(window, summed);
@@ -454,8 +454,9 @@ fn sum_of_exponentials(x: Var, exponent: Var) -> Var {
     sum * half * half
 }
 
+/// Panics unless λ (or τ) is one of a decaying sum or product.
 #[track_caller]
-fn expect_decay(operation: &str, lambda: f64) {
+pub(crate) fn expect_decay(operation: &str, lambda: f64) {
     assert!((0.0..=1.0).contains(&lambda), "{operation}: λ is {lambda}, but must lie in [0, 1]");
 }
 

@@ -98,7 +98,7 @@ impl MetaLearner {
         let estimate = tape.compile(inputs, [surrogate(&batch).grad(theta)]);
 
         let first = MetaBatch { inner: &data[..1], ..batch };
-        let adapted = first.adapt(|inner| credit.fixed_data(inner))[1];
+        let adapted = first.adapt_by_fixed_data()[1];
         let adapt = tape.compile(data[0].handles().into_iter().chain([Handle::from(theta)]), [adapted]);
         Ok(Self { sampling, shape: [states, actions], adapt, estimate })
     }

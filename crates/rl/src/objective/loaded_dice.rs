@@ -4,7 +4,7 @@ use ad::Var;
 use ndarray::Array1;
 
 use super::{Claim, Estimator, Orders};
-use crate::batch::Batch;
+use crate::batch::{Batch, expect_decay};
 
 /// V(s_0) + A_0 + Σ_t γ^t A_t (W_t − W′_t), where A_t is the advantage by GAE(τ), W_t = Π_{k≤t} ρ_k^(λ^{t−k}), and W′_t is the
 /// same product without k = t.
@@ -56,7 +56,7 @@ impl Estimator for LoadedDice {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        assert!((0.0..=1.0).contains(&self.lambda), "LoadedDice: λ is {}, but must lie in [0, 1]", self.lambda);
+        expect_decay("LoadedDice", self.lambda);
         let (discount, weights) = if self.gamma_weighted {
             (batch.gamma(), batch.discounts())
         } else {
