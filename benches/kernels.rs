@@ -14,12 +14,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Its name, the shapes of its operands, and itself.
-type Kernel<T> = (&'static str, &'static [&'static [usize]], fn(&Tape<T>, &[Var<T>]) -> Var<T>);
+type Kernel = (&'static str, &'static [&'static [usize]], fn(&Tape, &[Var]) -> Var);
 
 const N: &[usize] = &[2048];
 const BATCH: &[usize] = &[100, 20];
 
-fn kernels<T: Real>() -> Vec<Kernel<T>> {
+fn kernels() -> Vec<Kernel> {
     vec![
         ("copy", &[N], |_, x| x[0].reshape(&[2, 1024])),
         ("plus", &[N, N], |_, x| x[0] + x[1]),
@@ -59,27 +59,27 @@ fn kernels<T: Real>() -> Vec<Kernel<T>> {
     ]
 }
 
-fn indices<T: Real>(tape: &Tape<T>, below: i32) -> Index<T> {
+fn indices(tape: &Tape, below: i32) -> Index {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     tape.index("indices", Array1::from_shape_simple_fn(N[0], || rng.random_range(0..below)))
 }
 
 fn every_kernel<T: Real>(criterion: &mut Criterion) {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    for (name, shapes, kernel) in kernels::<T>() {
-        let tape = Tape::<T>::new();
+    for (name, shapes, kernel) in kernels() {
+        let tape = Tape::new();
         let arrays: Vec<ArrayD<T>> = shapes
             .iter()
             .map(|&shape| ArrayD::from_shape_simple_fn(shape, || T::of(rng.random_range(0.1..3.0))))
             .collect();
-        let inputs: Vec<Var<T>> = arrays.iter().map(|array| tape.input("x", array)).collect();
+        let inputs: Vec<Var> = arrays.iter().map(|array| tape.input("x", array)).collect();
         let result = kernel(&tape, &inputs);
         let mut slices: Vec<&[T]> = arrays.iter().map(|array| array.as_slice().expect("row-major")).collect();
         slices.resize(3, &[]);
         let mut out = vec![T::zero(); result.size()];
         let entries = arrays[0].len().max(out.len());
         let bytes = (arrays.iter().map(ArrayD::len).sum::<usize>() + out.len()) * size_of::<T>();
-        let mut group = criterion.benchmark_group(format!("kernels/{}/{name}", T::NAME));
+        let mut group = criterion.benchmark_group(format!("kernels/{}/{name}", T::DTYPE));
         group.sample_size(20).warm_up_time(Duration::from_millis(50)).measurement_time(Duration::from_millis(200));
         group.throughput(Throughput::Bytes(bytes as u64));
         for &level in Level::available() {

@@ -24,7 +24,7 @@ fn main() -> std::process::ExitCode {
 
 fn first_loss(options: &Options) -> common::Outcome {
     // Recording computes nothing: `loss` and its derivatives are nodes on the tape.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.5, -1.0, 2.0]));
     let direction = tape.input("direction", arr1(&[1.0, 0.0, 0.0]));
     let loss = (theta.sin().exp() * theta).sum();

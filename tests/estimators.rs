@@ -601,7 +601,7 @@ fn the_critic_after_termination_counts_as_nothing_and_at_truncation_as_it_says()
         |terminated: bool| Rollout::new(array![[0, 1]], array![[0]], array![[2.0]], vec![1], vec![terminated]).unwrap();
     let value = |terminated: bool| {
         let tape = Tape::new();
-        let theta = tape.input("theta", Array2::zeros((2, 2)));
+        let theta = tape.input("theta", Array2::<f64>::zeros((2, 2)));
         let episodes = rollout(terminated).record(&tape);
         let batch = Batch::new(episodes, episodes.log_prob(theta), 0.5).with_critic(tape.constant(array![[0.0, 10.0]]));
         DoublyRobust.surrogate(&batch).item()

@@ -56,7 +56,7 @@ fn mdp() -> TabularMdp {
 /// Hands `f` a batch of two trajectories of three steps.
 fn with_batch(f: impl FnOnce(&Tape, &Batch, Var)) {
     let tape = Tape::new();
-    let theta = tape.input("theta", Array2::zeros((2, 2)));
+    let theta = tape.input("theta", Array2::<f64>::zeros((2, 2)));
     let rollout = mdp().sample(&Array2::from_elem((2, 2), 0.5), 3, 2, 0).unwrap();
     let episodes = rollout.record(&tape);
     f(&tape, &Batch::new(episodes, episodes.log_prob(theta), 0.9), theta);
@@ -79,7 +79,7 @@ fn a_batch_refuses_discounts_decays_and_shapes_that_do_not_fit() {
         for gamma in [0.0, 1.0, -0.0] {
             assert_eq!(Batch::new(episodes, log_prob, gamma).gae(gamma).value().shape(), [2, 3]);
         }
-        let wrong = tape.constant(Array2::zeros((2, 4)));
+        let wrong = tape.constant(Array2::<f64>::zeros((2, 4)));
         refused!(Batch::new(episodes, wrong, 0.9), "Batch: log_prob has shape [2, 4]", "ask for [2, 3]");
         refused!(batch.off_policy(wrong), "Batch: log_behaviour has shape [2, 4]", "ask for [2, 3]");
         refused!(batch.with_critic(log_prob), "Batch: critic has shape [2, 3]", "ask for [2, 4]");

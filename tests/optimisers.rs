@@ -72,7 +72,7 @@ fn derivatives_through_steps_agree_with_finite_differences() {
 
 #[test]
 fn parameters_may_be_several() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (a, b) = (tape.input("a", arr1(&[1.0, 2.0])), tape.input("b", arr2(&[[3.0]])));
     let square = a.square().sum() + b.square().sum();
     let mut optimiser = TapeOptimiser::new(Rule::sgd(0.25));
@@ -92,7 +92,7 @@ fn parameters_may_be_several() {
 
 #[test]
 fn an_entry_without_gradient_stays_and_makes_no_nan_in_the_derivative() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     let first = |x: Var| x.slice(0, 0..1).square().sum();
     let mut adam = TapeOptimiser::new(Rule::adam(0.1));
@@ -150,7 +150,7 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
 #[test]
 #[should_panic(expected = "a parameter of shape [2] has a gradient of shape []")]
 fn a_gradient_of_another_shape_panics_on_the_tape() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     let _ = TapeOptimiser::new(Rule::sgd(0.1)).step(x, x.sum());
 }

@@ -15,7 +15,7 @@ fn close(a: &ArrayD<f64>, b: &[f64]) {
 
 #[test]
 fn a_categorical_is_what_its_probabilities_say() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let p = [[0.1_f64, 0.2, 0.7], [0.5, 0.25, 0.25]];
     let q = [[0.3_f64, 0.3, 0.4], [0.2, 0.2, 0.6]];
     // Logits are log-probabilities up to a constant for each row.
@@ -32,7 +32,7 @@ fn a_categorical_is_what_its_probabilities_say() {
 
 #[test]
 fn an_action_that_is_never_taken_makes_no_nan_in_values_or_gradients() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let logits = tape.input("logits", arr1(&[0.0, f64::NEG_INFINITY, 1.0]));
     let policy = Categorical::new(logits);
     let entropy = policy.entropy();
@@ -47,7 +47,7 @@ fn an_action_that_is_never_taken_makes_no_nan_in_values_or_gradients() {
 
 #[test]
 fn the_gradient_of_a_kl_vanishes_where_both_are_equal_and_its_hessian_is_the_fisher_information() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.2, -0.4, 1.0]));
     let (fixed, free) = (Categorical::new(theta.stop_gradient()), Categorical::new(theta));
     let kl = fixed.kl(&free);
@@ -65,7 +65,7 @@ fn the_score_of_a_softmax_is_the_centred_feature_and_its_hessian_minus_the_covar
     let mut random = |shape: &[usize]| ArrayD::from_shape_simple_fn(shape, || rng.random_range(-1.0..1.0));
     let (features, theta) = (random(&[rows, actions, size]), random(&[size]));
     for chosen in 0..actions as i32 {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let (theta, features) = (tape.input("theta", &theta), tape.input("features", &features));
         let policy = Categorical::new((features * theta).sum_axes(&[2]));
         let taken = tape.index("actions", Array1::from_elem(rows, chosen));
@@ -75,9 +75,9 @@ fn the_score_of_a_softmax_is_the_centred_feature_and_its_hessian_minus_the_covar
         close(&log_prob.derivative(theta, 2).value(), &flat(-policy.covariance(features)));
     }
     // By the logits themselves: one-hot − π, and π πᵀ − diag π.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let logits = tape.input("logits", arr1(&[0.3, -1.0, 0.5]));
-    let (policy, identity) = (Categorical::new(logits), tape.constant(ndarray::Array2::eye(3)));
+    let (policy, identity) = (Categorical::new(logits), tape.constant(ndarray::Array2::<f64>::eye(3)));
     let p = softmax(&arr1(&[0.3, -1.0, 0.5]));
     close(&policy.score(identity, tape.index("action", arr0(1))).value(), &[-p[0], 1.0 - p[1], -p[2]]);
     let covariance: Vec<f64> =
@@ -87,7 +87,7 @@ fn the_score_of_a_softmax_is_the_centred_feature_and_its_hessian_minus_the_covar
 
 #[test]
 fn categorical_samples_have_the_probabilities_within_five_standard_deviations_of_100_000() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let p = arr1(&[0.1_f64, 0.0, 0.6, 0.3]);
     let n = 100_000;
     let policy = Categorical::new(tape.constant(p.ln()).broadcast_to(&[n, 4]));
@@ -101,7 +101,7 @@ fn categorical_samples_have_the_probabilities_within_five_standard_deviations_of
 
 #[test]
 fn a_normal_has_the_density_entropy_and_divergence_of_its_formulas() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (m, s) = ([0.5, -1.0], [0.3_f64, 2.0]);
     let (m2, s2) = ([0.0, 0.0], [1.0_f64, 1.5]);
     let normal =
@@ -119,7 +119,7 @@ fn a_normal_has_the_density_entropy_and_divergence_of_its_formulas() {
 
 #[test]
 fn normal_samples_have_mean_and_variance_within_five_standard_deviations_of_100_000() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let n = 100_000_usize;
     let mean = tape.constant(arr1(&[2.0, -1.0])).broadcast_to(&[n, 2]);
     let normal = Normal::new(mean, tape.constant(arr1(&[0.5_f64, 3.0]).ln()));
@@ -168,7 +168,7 @@ fn assert_broadcasts(shapes: &[&[usize]], f: impl Fn(&[Var]) -> Var) {
                 .collect();
             let batch = broadcast_shape(a, b).unwrap();
             let evaluate = |arrays: &[ArrayD<f64>]| {
-                let tape = Tape::<f64>::new();
+                let tape = Tape::new();
                 f(&arrays.iter().map(|x| tape.constant(x)).collect::<Vec<_>>()).value()
             };
             let found = evaluate(&arrays);
@@ -194,7 +194,7 @@ fn batches_of_normals_broadcast_with_those_of_points_noise_and_others() {
     assert_broadcasts(&[&[2], &[2]], |x| at_zero(x[0]).reparameterised(x[1]));
     assert_broadcasts(&[&[2], &[2]], |x| at_zero(x[0]).kl(&at_zero(x[1])));
     // Two points of one distribution: −½·2·(ln 2π) and 1 less.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let standard = Normal::new(tape.constant(arr1(&[0.0, 0.0])), tape.constant(arr1(&[0.0, 0.0])));
     let points = tape.constant(arr2(&[[0.0, 0.0], [1.0, 1.0]]));
     let ln_tau = std::f64::consts::TAU.ln();
@@ -219,7 +219,7 @@ fn batches_of_categoricals_broadcast_with_those_of_actions_features_and_others()
     assert_broadcasts(&[&[3], &[3, 2]], |x| Categorical::new(x[0]).covariance(x[1]));
     assert_broadcasts(&[&[3], &[3, 2], &[]], |x| Categorical::new(x[0]).score(x[1], actions(x[2])));
     assert_broadcasts(&[&[3], &[]], |x| Categorical::new(x[0]).score(numbers_of(x[0]), actions(x[1])));
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let certain = tape.constant(ArrayD::from_shape_fn(vec![2, 1, 3], |i| if i[2] == i[0] { 0.0 } else { -1e9 }));
     assert_eq!(Categorical::new(certain).sample(&mut stream(1, 0)), arr2(&[[0], [1]]).into_dyn());
     let one = Categorical::new(tape.constant(arr1(&[f64::NEG_INFINITY, 0.0])));
@@ -236,7 +236,7 @@ fn numbers_of(beside: Var) -> Var {
 #[test]
 fn the_derivatives_of_broadcast_distributions_are_those_of_their_formulas() {
     // One policy, N actions: Σ log π has the derivative counts − N π.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let logits = tape.input("logits", arr1(&[0.3, -1.0, 0.5]));
     let policy = Categorical::new(logits);
     let actions = tape.index("actions", arr2(&[[0, 2, 2], [0, 0, 1]]));
@@ -257,11 +257,11 @@ fn the_derivatives_of_broadcast_distributions_are_those_of_their_formulas() {
 
 /// The derivatives of orders 0 to 3 of a number by an input, lowered and as they were recorded.
 #[track_caller]
-fn assert_derivatives<T: Real>(tape: &Tape<T>, value: Var<T>, by: Var<T>, expected: [f64; 4]) {
-    let derivatives: Vec<Var<T>> = (0..4).map(|order| value.derivative(by, order)).collect();
+fn assert_derivatives<T: Real>(tape: &Tape, value: Var, by: Var, expected: [f64; 4]) {
+    let derivatives: Vec<Var> = (0..4).map(|order| value.derivative(by, order)).collect();
     for lowering in [Lowering::On, Lowering::Off] {
-        let program = tape.compile_with(Vec::<Handle<T>>::new(), derivatives.clone(), lowering);
-        for (order, (found, expected)) in program.run(&[]).unwrap().iter().zip(expected).enumerate() {
+        let program = tape.compile_with(Vec::<Handle>::new(), derivatives.clone(), lowering);
+        for (order, (found, expected)) in program.run_as::<T>(&[]).unwrap().iter().zip(expected).enumerate() {
             let found = found.sum().as_f64();
             let near = (found - expected).abs() <= 16.0 * T::epsilon().as_f64() * expected.abs().max(1.0);
             assert!(found == expected || near, "{lowering:?}, order {order}: {found}, not {expected}");
@@ -272,34 +272,34 @@ fn assert_derivatives<T: Real>(tape: &Tape<T>, value: Var<T>, by: Var<T>, expect
 /// Normals whose σ, or σ², is beyond the type's range.
 fn assert_right_at_any_deviation<T: Real>(scales: &[f64], largest: f64) {
     let half_ln_tau = 0.5 * std::f64::consts::TAU.ln();
-    let input = |tape: &Tape<T>, name: &str, x: f64| tape.input(name, arr1(&[T::of(x)]));
+    let input = |tape: &Tape, name: &str, x: f64| tape.input(name, arr1(&[T::of(x)]));
     for &s in scales {
         for mean in [0.0, 1.5] {
-            let tape = Tape::<T>::new();
+            let tape = Tape::new();
             let (m, log_std) = (input(&tape, "mean", mean), input(&tape, "log_std", s));
             let (m2, log_std2) = (input(&tape, "mean'", mean), input(&tape, "log_std'", s));
             let (p, q) = (Normal::new(m, log_std), Normal::new(m2, log_std2));
             // Many points, so that lowering may pull σ out of what it stands in: all at the mean.
             let points = tape.constant(ArrayD::from_elem(vec![4, 1], T::of(mean)));
             let density = p.log_prob(points).mean();
-            assert_derivatives(&tape, density, log_std, [-s - half_ln_tau, -1.0, 0.0, 0.0]);
+            assert_derivatives::<T>(&tape, density, log_std, [-s - half_ln_tau, -1.0, 0.0, 0.0]);
             let curvature = -(-2.0 * s).exp();
             let curvature = if curvature.abs() > largest { f64::NEG_INFINITY } else { T::of(curvature).as_f64() };
             let by_mean = [-s - half_ln_tau, 0.0, curvature, 0.0];
-            assert_eq!(density.derivative(m, 1).sum().item(), T::zero());
+            assert_eq!(density.derivative(m, 1).sum().item_as::<T>(), T::zero());
             if curvature.is_finite() {
-                assert_derivatives(&tape, density, m, by_mean);
+                assert_derivatives::<T>(&tape, density, m, by_mean);
             } else {
-                assert_eq!(density.derivative(m, 2).sum().item(), T::neg_infinity());
+                assert_eq!(density.derivative(m, 2).sum().item_as::<T>(), T::neg_infinity());
             }
-            assert_derivatives(&tape, p.entropy().sum(), log_std, [s + half_ln_tau + 0.5, 1.0, 0.0, 0.0]);
+            assert_derivatives::<T>(&tape, p.entropy().sum(), log_std, [s + half_ln_tau + 0.5, 1.0, 0.0, 0.0]);
             // −δ + ½ e^2δ + ½ z² − ½ at δ = 0, where z, the distance of the means in σ', is 0.
             let divergence = p.kl(&q).sum();
-            assert_derivatives(&tape, divergence, log_std, [0.0, 0.0, 2.0, 4.0]);
-            assert_derivatives(&tape, divergence, log_std2, [0.0, 0.0, 2.0, -4.0]);
-            assert_eq!(divergence.derivative(m, 1).sum().item(), T::zero());
+            assert_derivatives::<T>(&tape, divergence, log_std, [0.0, 0.0, 2.0, 4.0]);
+            assert_derivatives::<T>(&tape, divergence, log_std2, [0.0, 0.0, 2.0, -4.0]);
+            assert_eq!(divergence.derivative(m, 1).sum().item_as::<T>(), T::zero());
             let noise = tape.constant(ArrayD::from_elem(vec![4, 1], T::zero()));
-            assert_derivatives(&tape, p.reparameterised(noise).mean(), log_std, [mean, 0.0, 0.0, 0.0]);
+            assert_derivatives::<T>(&tape, p.reparameterised(noise).mean(), log_std, [mean, 0.0, 0.0, 0.0]);
         }
     }
 }
@@ -318,7 +318,7 @@ fn points_are_as_many_deviations_away_from_a_narrow_or_wide_normal_as_from_any()
     let half_ln_tau = 0.5 * std::f64::consts::TAU.ln();
     let z = 1.5_f64;
     for s in [-700.0_f64, -400.0, -1.0, 400.0, 700.0] {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let log_std = tape.input("log_std", arr1(&[s]));
         let normal = Normal::new(tape.constant(arr1(&[0.0])), log_std);
         let distance = z * s.exp();
@@ -326,7 +326,7 @@ fn points_are_as_many_deviations_away_from_a_narrow_or_wide_normal_as_from_any()
         // −½z² − s: by s, z changes by −z.
         let square = z * z;
         let expected = [-0.5 * square - s - half_ln_tau, square - 1.0, -2.0 * square, 4.0 * square];
-        assert_derivatives(&tape, normal.log_prob(points).mean(), log_std, expected);
+        assert_derivatives::<f64>(&tape, normal.log_prob(points).mean(), log_std, expected);
         let other = Normal::new(tape.constant(arr1(&[distance])), tape.constant(arr1(&[s - 1.0])));
         let expected = [1.0 + 0.5 * (-2.0_f64).exp() + 0.5 * square - 0.5, 1.0 - (-2.0_f64).exp() - square];
         let divergence = other.kl(&normal).sum();
@@ -337,7 +337,7 @@ fn points_are_as_many_deviations_away_from_a_narrow_or_wide_normal_as_from_any()
 
 #[test]
 fn what_is_never_taken_makes_no_nan_up_to_the_third_derivative() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     // The distribution over two actions, and a third that is never taken: everything is as without it.
     let (with, without) = (arr1(&[0.3, f64::NEG_INFINITY, 1.0]), arr1(&[0.3, 1.0]));
     let (theta, other) = (tape.input("with", &with), tape.input("without", &without));
@@ -369,7 +369,7 @@ fn what_is_never_taken_makes_no_nan_up_to_the_third_derivative() {
 
 #[test]
 fn samples_of_narrow_rows_never_have_probability_zero_and_are_those_of_the_numbers() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let never = f64::NEG_INFINITY;
     let logits = arr2(&[[never, 0.0, never], [0.0, never, never], [never, never, 0.0]]);
     let policy = Categorical::new(tape.constant(&logits).broadcast_to(&[1000, 3, 3]));
@@ -398,7 +398,7 @@ fn refused(f: impl FnOnce()) -> String {
 fn what_is_no_distribution_is_not_sampled() {
     let (nan, infinite, never) = (f64::NAN, f64::INFINITY, f64::NEG_INFINITY);
     for bad in [[nan, 0.0], [0.0, nan], [nan, nan], [infinite, 0.0], [0.0, infinite], [infinite; 2], [never; 2]] {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let policy = Categorical::new(tape.constant(arr2(&[[0.0, 0.0], [0.0, 0.0], bad])));
         for seed in 0..10 {
             let message = refused(|| forget(policy.sample(&mut stream(seed, 0))));
@@ -417,7 +417,7 @@ fn what_is_no_distribution_is_not_sampled() {
 
 #[test]
 fn what_does_not_fit_a_distribution_is_refused_with_its_shapes() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let zeros = |shape: &[usize]| tape.constant(ArrayD::<f64>::zeros(shape));
     let normal = |means: &[usize], stds: &[usize]| Normal::new(zeros(means), zeros(stds));
     let says = |f: &dyn Fn(), words: &[&str]| {

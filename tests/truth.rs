@@ -491,7 +491,7 @@ fn a_number_that_is_not_finite_is_traced_to_a_line_of_the_users() {
     let rollout = process().sample(&Array2::from_elem((2, 2), 0.5), 2, 3, 0).unwrap();
     let lines = |record: &dyn Fn(&Batch) -> (Var, &'static Location<'static>)| {
         let tape = Tape::new();
-        let theta = tape.input("theta", Array2::zeros((2, 2)));
+        let theta = tape.input("theta", Array2::<f64>::zeros((2, 2)));
         let episodes = rollout.record(&tape);
         let log_behaviour = tape.constant(Array2::from_elem((3, 2), -800.0));
         let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).off_policy(log_behaviour);

@@ -148,8 +148,8 @@ impl Experiment {
             let episodes = rollout.record(&tape);
             let theta = tape.input("theta", policy.ln());
             let log_behaviour = tape.input("log_behaviour", policy.ln());
-            let critic = tape.input("critic", Array1::zeros(self.states));
-            let action_critic = tape.input("action_critic", Array2::zeros((self.states, self.actions)));
+            let critic = tape.input("critic", Array1::<f64>::zeros(self.states));
+            let action_critic = tape.input("action_critic", Array2::<f64>::zeros((self.states, self.actions)));
             let expected = (theta.softmax() * action_critic).sum_axes(&[1]);
             let batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA)
                 .off_policy(episodes.look_up(log_behaviour))

@@ -37,7 +37,7 @@ pub fn inner_surrogate<'a>(
     let blank = Rollout::zeros(trajectories, horizon)?;
     Ok(move |tape: &Tape, phi: Var, theta: Var| {
         let (episodes, process) = (blank.record(tape), mdp.record(tape));
-        let noise = tape.input("noise", Array1::zeros(mdp.states()));
+        let noise = tape.input("noise", Array1::<f64>::zeros(mdp.states()));
         let rewarding = rewarding(process, phi);
         let values = rewarding.value(theta.stop_gradient().softmax(), gamma);
         let norm = values.stop_gradient().square().sum().sqrt();

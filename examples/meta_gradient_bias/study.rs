@@ -116,7 +116,7 @@ impl Study {
         let shapes = Shapes::of_theta(&[STATES, ACTIONS]);
         let exact = Objective::twice(shapes, exact_value(&mdp, GAMMA, &Horizon::Infinite)?);
         let tape = Tape::new();
-        let (process, theta) = (mdp.record(&tape), tape.input("theta", Array2::zeros((STATES, ACTIONS))));
+        let (process, theta) = (mdp.record(&tape), tape.input("theta", Array2::<f64>::zeros((STATES, ACTIONS))));
         let values = process.value(theta.softmax(), GAMMA);
         let inputs = process.handles().into_iter().chain([theta.into()]);
         let values = tape.compile(inputs, [values]);

@@ -38,7 +38,7 @@ pub fn errors(theta: f64, n: usize, estimates: usize, seed: u64) -> Errors {
     let program = {
         let tape = Tape::new();
         let parameter = tape.input("theta", ndarray::arr1(&[theta]));
-        let noise = tape.input("noise", ArrayD::zeros(vec![block, n, 1]));
+        let noise = tape.input("noise", ArrayD::<f64>::zeros(vec![block, n, 1]));
         let results = ESTIMATORS.map(|estimator| vmap(|noise| estimator.estimate(parameter, noise), noise));
         tape.compile([parameter, noise], results)
     };
@@ -130,8 +130,8 @@ pub fn learn(n: usize, batch: usize, steps: usize, repeats: usize, seed: u64, pr
 /// (θ `[repeats, 1]`, ζ `[repeats, batch, N, 1]`) ↦ the mean of the batch's estimates, `[repeats, 1]`.
 fn program(estimator: Estimator, n: usize, batch: usize, repeats: usize) -> Program {
     let tape = Tape::new();
-    let theta = tape.input("theta", ArrayD::zeros(vec![repeats, 1]));
-    let noise = tape.input("noise", ArrayD::zeros(vec![repeats, batch, n, 1]));
+    let theta = tape.input("theta", ArrayD::<f64>::zeros(vec![repeats, 1]));
+    let noise = tape.input("noise", ArrayD::<f64>::zeros(vec![repeats, batch, n, 1]));
     let estimates = vmap_many(
         |one| {
             let (theta, noise) = (one[0].var(), one[1].var());

@@ -5,9 +5,12 @@ use std::fmt::Write;
 use ndarray::{Array1, ArrayD, Dimension};
 
 use crate::diff::derivatives::Unrelated;
+use crate::dtype::DType;
 use crate::op::{Leaf, Op};
-use crate::program::evaluate;
-use crate::tape::{Kind, NodeId, Tape, Var, constant, record, with_graph};
+use crate::program::{compile_in_double, evaluate_values};
+use crate::real::Real;
+use crate::tape::{Handle, NodeId, Tape, Var, record, with_graph};
+use crate::tensor::Value;
 
 /// Which ways of differentiating [`check_gradients`] compares with finite differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,12 @@ pub enum Modes {
 /// let x = ndarray::arr1(&[0.3, 1.2]).into_dyn();
 /// ad::check_gradients(|x| (x[0].sin() * x[0]).sum(), &[x], 3, ad::Modes::Both).unwrap();
 /// ```
-pub fn check_gradients(f: impl Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usize, modes: Modes) -> Result<(), String> {
+pub fn check_gradients<T: Real>(
+    f: impl Fn(&[Var]) -> Var,
+    x: &[ArrayD<T>],
+    order: usize,
+    modes: Modes,
+) -> Result<(), String> {
     GradientCheck { order, modes, ..GradientCheck::default() }.run(f, x)
 }
 
@@ -41,6 +49,9 @@ pub fn check_gradients(f: impl Fn(&[Var]) -> Var, x: &[ArrayD<f64>], order: usiz
 /// A result that is not a scalar is contracted with fixed weights, and orders above 1 with fixed directions, so that every
 /// comparison is between two arrays of the shape of an input. What no input entry changes is compared, too: a derivative
 /// that is wrongly absent is a zero that differs.
+///
+/// Of a function of single precision, the differences are those of the same operations in double; its derivatives may be
+/// off by 1000 roundings of the largest of an array.
 ///
 /// ```
 /// use ad::GradientCheck;
@@ -74,16 +85,21 @@ impl GradientCheck {
     ///
     /// # Errors
     /// As [`check_gradients`].
-    pub fn run(&self, f: impl Fn(&[Var]) -> Var, x: &[ArrayD<f64>]) -> Result<(), String> {
+    pub fn run<T: Real>(&self, f: impl Fn(&[Var]) -> Var, x: &[ArrayD<T>]) -> Result<(), String> {
+        let x: Vec<ArrayD<f64>> = x.iter().map(|x| x.mapv(T::as_f64)).collect();
+        self.run_in(T::DTYPE, &f, &x)
+    }
+
+    fn run_in(&self, dtype: DType, f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>]) -> Result<(), String> {
         #[cfg(debug_assertions)]
-        let _suspended = trial::Suspended::begin();
-        self.compare(&f, x).map_err(|problem| match self.suspect(&f, x) {
+        let _suspended = crate::trial::Suspended::begin();
+        self.compare(dtype, f, x).map_err(|problem| match self.suspect(dtype, f, x) {
             Some(suspect) => format!("{problem}\n{suspect}"),
             None => problem,
         })
     }
 
-    fn compare(&self, f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>]) -> Result<(), String> {
+    fn compare(&self, dtype: DType, f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>]) -> Result<(), String> {
         // Directions of the size of the inputs, wherever these are moved to.
         let direction = |order: usize, i: usize| weights(x[i].shape(), 7 * order + i) * scale(&x[i]);
         let directions: Vec<Vec<ArrayD<f64>>> =
@@ -91,19 +107,21 @@ impl GradientCheck {
         let mut lower = 0.0;
         for order in 1..=self.order {
             let along = &directions[..order - 1];
-            let numerical = self.differences(&|x| contraction_value(f, x, along), x, lower);
-            lower = contraction_value(f, x, along).abs().max(lower);
+            let numerical = self.differences(&|x| contraction_value(dtype, f, x, along), x, lower);
+            lower = contraction_value(dtype, f, x, along).abs().max(lower);
             for (name, forward) in [("reverse", false), ("forward", true)] {
                 if self.modes == (if forward { Modes::Reverse } else { Modes::Forward }) {
                     continue;
                 }
-                let exact = contraction_gradient(f, x, along, forward);
+                let exact = contraction_gradient(dtype, f, x, along, forward);
                 for (input, (exact, numerical)) in exact.iter().zip(&numerical).enumerate() {
+                    let largest = exact.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+                    let roundings = if dtype == DType::F32 { 1000.0 * f64::from(f32::EPSILON) * largest } else { 0.0 };
                     for ((entry, &exact), numerical) in exact.indexed_iter().zip(numerical) {
                         let scale = exact.abs().max(numerical.derivative.abs());
                         let difference = (exact - numerical.derivative).abs();
                         // Not `>`, which a NaN is not.
-                        let is_close = difference <= self.tolerance * scale + numerical.rounding;
+                        let is_close = difference <= self.tolerance * scale + numerical.rounding + roundings;
                         if !is_close {
                             return Err(format!(
                                 "order {order}, {name} mode: input {input}, entry {:?}: derivative {exact:e}, but finite \
@@ -222,9 +240,9 @@ fn weights(shape: &[usize], seed: usize) -> ArrayD<f64> {
 /// w·f(x), differentiated along fixed directions, once for each list of them; on the tape.
 fn contracted(f: &dyn Fn(&[Var]) -> Var, vars: &[Var], along: &[Vec<ArrayD<f64>>], forward: bool) -> Var {
     let result = f(vars);
-    let mut scalar = (result * weights(&result.shape(), 0)).sum();
+    let mut scalar = (result * result.constant(weights(&result.shape(), 0))).sum();
     for directions in along {
-        let directions: Vec<Var> = directions.iter().map(|v| constant(scalar.tape, v.clone())).collect();
+        let directions: Vec<Var> = vars.iter().zip(directions).map(|(var, v)| var.constant(v)).collect();
         scalar = if forward {
             scalar.tangent(vars, directions.as_slice(), Unrelated::Zero)
         } else {
@@ -236,70 +254,91 @@ fn contracted(f: &dyn Fn(&[Var]) -> Var, vars: &[Var], along: &[Vec<ArrayD<f64>>
     scalar
 }
 
-fn record_inputs(tape: &Tape, x: &[ArrayD<f64>]) -> Vec<Var> {
-    x.iter().enumerate().map(|(i, x)| tape.input(&format!("x{i}"), x)).collect()
+fn record_inputs(dtype: DType, tape: &Tape, x: &[ArrayD<f64>]) -> Vec<Var> {
+    let input = |(i, x): (usize, &ArrayD<f64>)| tape.input(&format!("x{i}"), Value::from(x).rounded(dtype));
+    x.iter().enumerate().map(input).collect()
 }
 
-/// Recorded anew at each point, so that what the function makes of its arguments' values is seen, too.
-fn contraction_value(f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], along: &[Vec<ArrayD<f64>>]) -> f64 {
+/// In double precision. Recorded anew at each point, so that what the function makes of its arguments' values is seen, too.
+fn contraction_value(dtype: DType, f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>], along: &[Vec<ArrayD<f64>>]) -> f64 {
     let tape = Tape::new();
-    let vars = record_inputs(&tape, x);
+    let vars = record_inputs(dtype, &tape, x);
     let scalar = contracted(f, &vars, along, false);
-    let values: Vec<crate::Value<'_>> = x.iter().map(crate::Value::from).collect();
-    tape.compile(vars, [scalar]).run(&values).map_or(f64::NAN, |results| results[0].sum())
+    let values: Vec<Value<'_>> = x.iter().map(Value::from).collect();
+    let program = match dtype {
+        DType::F32 => {
+            let inputs: Vec<Handle> = vars.iter().map(|&var| var.into()).collect();
+            compile_in_double(tape.id(), &inputs, &[scalar])
+        }
+        _ => Ok(tape.compile(vars, [scalar])),
+    };
+    program.and_then(|program| program.run(&values)).map_or(f64::NAN, |results| results[0].sum())
 }
 
 /// The gradient of the contraction, in reverse mode or entry by entry in forward mode.
 fn contraction_gradient(
+    dtype: DType,
     f: &dyn Fn(&[Var]) -> Var,
     x: &[ArrayD<f64>],
     along: &[Vec<ArrayD<f64>>],
     forward: bool,
 ) -> Vec<ArrayD<f64>> {
     let tape = Tape::new();
-    let vars = record_inputs(&tape, x);
+    let vars = record_inputs(dtype, &tape, x);
     let scalar = contracted(f, &vars, along, forward);
     let gradients = if forward {
         vars.iter().map(|&var| scalar.jacobian_by_tangents(var, Unrelated::Zero)).collect()
     } else {
         scalar.grad_or_zeros(vars.as_slice())
     };
-    evaluate(&gradients)
+    as_f64(&gradients)
+}
+
+/// The values of floating-point Vars, each exactly.
+fn as_f64(vars: &[Var]) -> Vec<ArrayD<f64>> {
+    let values = evaluate_values(vars).into_iter();
+    values.map(|value| value.rounded(DType::F64).into_array().expect("floating-point numbers")).collect()
 }
 
 impl GradientCheck {
     /// Checks each recorded operation on its own, at the values it was recorded with, and names the first that fails.
-    fn suspect(&self, f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>]) -> Option<String> {
+    fn suspect(&self, dtype: DType, f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>]) -> Option<String> {
         let tape = Tape::new();
-        let vars = record_inputs(&tape, x);
+        let vars = record_inputs(dtype, &tape, x);
         f(&vars);
-        let nodes = with_graph::<f64, _>(tape.id(), |graph| graph.nodes.clone());
+        let nodes = with_graph(tape.id(), |graph| graph.nodes.clone());
         for node in nodes.iter().filter(|node| !matches!(node.op, Op::Leaf(_) | Op::Barrier(_))) {
-            let kinds: Vec<Kind> = node.operands.iter().map(|&operand| nodes[operand as usize].kind).collect();
-            let reals: Vec<Var> = (node.operands.iter().zip(&kinds))
-                .filter(|(_, kind)| **kind == Kind::Real)
+            let dtypes: Vec<DType> = node.operands.iter().map(|&operand| nodes[operand as usize].dtype).collect();
+            let reals: Vec<Var> = (node.operands.iter().zip(&dtypes))
+                .filter(|(_, dtype)| **dtype != DType::I32)
                 .map(|(&operand, _)| Var::recorded(tape.id(), operand))
                 .collect();
-            if reals.is_empty() || node.kind == Kind::Index || reals.iter().any(|var| has_placeholder(*var)) {
+            let is_other = |&&other: &&DType| other != DType::I32 && other != dtype;
+            let has_others = dtypes.iter().chain([&node.dtype]).find(is_other).is_some();
+            if reals.is_empty()
+                || node.dtype == DType::I32
+                || has_others
+                || reals.iter().any(|var| has_placeholder(*var))
+            {
                 continue;
             }
             let alone = |operands: &[Var]| {
                 let mut operands = operands.iter();
                 let tape = operands.clone().next().expect("a real operand").tape;
-                let ids: Vec<NodeId> = (node.operands.iter().zip(&kinds))
-                    .map(|(&operand, kind)| match kind {
-                        Kind::Real => operands.next().expect("as many as there are real operands").node,
-                        Kind::Index => copy_leaf(tape, &nodes[operand as usize].op),
+                let ids: Vec<NodeId> = (node.operands.iter().zip(&dtypes))
+                    .map(|(&operand, dtype)| match dtype {
+                        DType::I32 => copy_leaf(tape, &nodes[operand as usize].op),
+                        _ => operands.next().expect("as many as there are real operands").node,
                     })
                     .collect();
                 Var::recorded(tape, record(tape, node.op.clone(), &ids))
             };
-            let indices_are_leaves = (node.operands.iter().zip(&kinds))
-                .all(|(&operand, kind)| *kind == Kind::Real || matches!(nodes[operand as usize].op, Op::Leaf(_)));
+            let indices_are_leaves = (node.operands.iter().zip(&dtypes))
+                .all(|(&operand, dtype)| *dtype != DType::I32 || matches!(nodes[operand as usize].op, Op::Leaf(_)));
             if !indices_are_leaves || (0..node.operands.len()).all(|i| !node.op.rules().differentiable(i)) {
                 continue;
             }
-            if let Err(problem) = self.compare(&alone, &evaluate(&reals)) {
+            if let Err(problem) = self.compare(dtype, &alone, &as_f64(&reals)) {
                 let mut message = String::new();
                 let _ = write!(
                     message,
@@ -314,12 +353,12 @@ impl GradientCheck {
     }
 }
 
-fn copy_leaf(tape: u32, op: &Op<f64>) -> NodeId {
+fn copy_leaf(tape: u32, op: &Op) -> NodeId {
     record(tape, op.clone(), &[])
 }
 
 fn has_placeholder(var: Var) -> bool {
-    with_graph::<f64, _>(var.tape, |graph| {
+    with_graph(var.tape, |graph| {
         let mut stack = vec![var.node];
         let mut seen = std::collections::HashSet::new();
         while let Some(node) = stack.pop() {
@@ -331,116 +370,4 @@ fn has_placeholder(var: Var) -> bool {
         }
         false
     })
-}
-
-/// In debug builds the derivative rule of a custom operation is tried out where it is first used, at the values recorded:
-/// reverse mode would not find out one that is not linear in its cotangent, or that forgets its operands.
-#[cfg(debug_assertions)]
-pub(crate) mod trial {
-    use std::cell::{Cell, RefCell};
-    use std::collections::HashSet;
-    use std::marker::PhantomData;
-
-    use ndarray::ArrayD;
-
-    use super::weights;
-    use crate::op::{Call, Op, apply};
-    use crate::program::Lowering;
-    use crate::real::Real;
-    use crate::tape::{Tape, Var};
-
-    thread_local! {
-        static TRIED: RefCell<HashSet<String>> = RefCell::default();
-        static SUSPENDED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    /// While it lives, nothing is tried: [`GradientCheck`](super::GradientCheck) finds out more, and returns an error.
-    pub struct Suspended {
-        before: bool,
-    }
-
-    impl Suspended {
-        pub fn begin() -> Self {
-            Self { before: SUSPENDED.replace(true) }
-        }
-    }
-
-    impl Drop for Suspended {
-        fn drop(&mut self) {
-            SUSPENDED.set(self.before);
-        }
-    }
-
-    /// Panics if the rule is wrong beyond doubt. An operation is known by its name, and tried once in each thread.
-    pub fn try_rule<T: Real>(op: &Op<T>, operands: &[Var<T>], output: Var<T>) {
-        let name = op.rules().name();
-        if SUSPENDED.get() || TRIED.with_borrow(|tried| tried.contains(name)) {
-            return;
-        }
-        // Arguments of mapped functions have no values.
-        let tape = output.tape;
-        let values = T::compile(tape, &[], operands, Lowering::On).and_then(|program| program.run(&[]));
-        let Ok(values) = values else { return };
-        TRIED.with_borrow_mut(|tried| tried.insert(name.to_owned()));
-
-        let [once, twice] = [1.0, -2.0].map(|factor| cotangents(op, &values, factor));
-        if once.iter().all(Option::is_none) {
-            assert!(
-                !changes(op, &values),
-                "the derivative rule of `{name}`, recorded at {}, gives no operand a cotangent, but the result depends on \
-                 them; where no derivative is meant, use stop_gradient",
-                output.location()
-            );
-        }
-        for (once, twice) in once.iter().zip(&twice) {
-            let (Some(once), Some(twice)) = (once, twice) else { continue };
-            let pairs = || once.iter().zip(twice);
-            let scale = pairs().fold(T::zero(), |scale, (&a, &b)| scale.max(a.abs()).max(b.abs()));
-            let is_linear = pairs().all(|(&a, &b)| {
-                let difference = b + a * T::of(2.0);
-                difference.abs() <= T::epsilon().sqrt() * scale || !difference.is_finite()
-            });
-            assert!(
-                is_linear,
-                "the derivative rule of `{name}`, recorded at {}, is not linear in its cotangent: −2 times a cotangent does \
-                 not give −2 times its result",
-                output.location()
-            );
-        }
-    }
-
-    /// The operation on a tape of its own.
-    fn alone<T: Real>(op: &Op<T>, values: &[ArrayD<T>]) -> (Tape<T>, Vec<Var<T>>, Var<T>) {
-        let tape = Tape::new();
-        let operands: Vec<Var<T>> = values.iter().map(|value| tape.input("operand", value)).collect();
-        let nodes: Vec<_> = operands.iter().map(|operand| operand.node).collect();
-        let output = apply(tape.id(), op.clone(), &nodes);
-        (tape, operands, output)
-    }
-
-    /// What the rule makes of some cotangent, times a factor.
-    fn cotangents<T: Real>(op: &Op<T>, values: &[ArrayD<T>], factor: f64) -> Vec<Option<ArrayD<T>>> {
-        let (tape, operands, output) = alone(op, values);
-        let cotangent = tape.constant(weights(&output.shape(), 0).mapv(|x| T::of(factor * x)));
-        let call = Call {
-            tape: tape.id(),
-            operands: operands.iter().map(|operand| operand.node).collect(),
-            output: output.node,
-            needed: smallvec::smallvec![true; operands.len()],
-            number: PhantomData,
-        };
-        let given = op.rules().vjp(&call, cotangent);
-        given.into_iter().map(|cotangent| cotangent.map(Var::value)).collect()
-    }
-
-    /// Whether the result is another one at other operands nearby.
-    fn changes<T: Real>(op: &Op<T>, values: &[ArrayD<T>]) -> bool {
-        let step = T::epsilon().sqrt();
-        let moved: Vec<ArrayD<T>> = values.iter().map(|x| x.mapv(|x| x + step * (x.abs() + step))).collect();
-        let result = |values: &[ArrayD<T>]| {
-            let (_tape, _, output) = alone(op, values);
-            output.value()
-        };
-        result(values) != result(&moved)
-    }
 }

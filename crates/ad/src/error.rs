@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use crate::dtype::DType;
 use crate::tensor::Shape;
 
 /// Why a [`Program`](crate::Program) could not be run on the values it was given.
@@ -55,9 +56,21 @@ pub enum Error {
         /// The input's name.
         input: String,
         /// The type recorded.
-        expected: &'static str,
+        expected: DType,
         /// The type given.
-        given: &'static str,
+        given: DType,
+    },
+    /// Results asked for as another type than theirs.
+    #[error(
+        "result {result} of the program is {dtype}, but {asked} was asked for; ask for its own type, or cast the output"
+    )]
+    ResultDtype {
+        /// The first such result.
+        result: usize,
+        /// Its type.
+        dtype: DType,
+        /// The type asked for.
+        asked: DType,
     },
     /// An integer index that points outside the array it indexes.
     #[error(
@@ -77,9 +90,9 @@ pub enum Error {
         /// The axis' length.
         length: usize,
     },
-    /// An integer that the program's numbers have no equal of.
+    /// An integer that the numbers it is cast to have no equal of.
     #[error(
-        "to_real at {location}: the integer {integer} at position {position} is no {number}; compare integers with `equal`, \
+        "cast at {location}: the integer {integer} at position {position} is no {number}; compare integers with `equal`, \
          or compute in f64"
     )]
     Inexact {
@@ -89,8 +102,8 @@ pub enum Error {
         integer: i32,
         /// Its position in the (flattened) index array.
         position: usize,
-        /// The type of the program's numbers.
-        number: &'static str,
+        /// The type that it was cast to.
+        number: DType,
     },
     /// A linear system without a unique solution.
     #[error("solve at {location}: matrix {matrix} of the batch is singular")]

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use ad::Tape;
-//! let tape = Tape::<f64>::new();
+//! let tape = Tape::new();
 //! let theta = tape.input("theta", &ndarray::arr1(&[0.5, -1.0, 2.0]));
 //! let loss = (theta.sin().exp() * theta).sum();          // recorded; nothing is computed
 //! let gradient = loss.grad(theta);                       // a Var like any other: differentiate it again
@@ -27,6 +27,7 @@
 
 mod check;
 mod diff;
+mod dtype;
 mod equal;
 mod error;
 mod kernel;
@@ -36,11 +37,14 @@ mod program;
 mod real;
 mod tape;
 mod tensor;
+#[cfg(debug_assertions)]
+mod trial;
 
 pub use check::{GradientCheck, Modes, check_gradients};
 pub use diff::closures::{Arguments, derivative, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp};
 pub use diff::tree::Tree;
 pub use diff::vmap::{vmap, vmap_many};
+pub use dtype::DType;
 pub use error::Error;
 #[doc(hidden)]
 pub use machine::{simd::Level, team::ready_threads};
@@ -50,4 +54,4 @@ pub use op::elementwise::Term;
 pub use program::{Cost, Lowering, Program, evaluate};
 pub use real::Real;
 pub use tape::{Handle, Index, Tape, Var};
-pub use tensor::{IntoArray, Shape, Value, broadcast_shape};
+pub use tensor::{Element, Shape, Value, broadcast_shape};

@@ -3,20 +3,20 @@
 //! Handles ([`Var`], [`Index`]) are a tape's number and a node's number, so that they are `Copy` and have no lifetime;
 //! a registry per thread finds the tape. This file knows nothing of derivatives and nothing of running.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ndarray::ArrayD;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use smallvec::SmallVec;
 
+use crate::dtype::DType;
 use crate::equal::Equal;
 use crate::op::barrier::{self, Line};
-use crate::op::{Data, Leaf, Op};
-use crate::real::{Real, Registry};
-use crate::tensor::{IntoArray, Shape, size_if_fits};
+use crate::op::{Leaf, Op};
+use crate::tensor::{Shape, Value, size_if_fits};
 
 /// A node's number on its tape. Operands always have smaller numbers than the node that uses them.
 pub type NodeId = u32;
@@ -24,22 +24,13 @@ pub type NodeId = u32;
 /// The operands of a node: two or fewer in almost every case.
 pub type Operands = SmallVec<[NodeId; 3]>;
 
-/// What an array's entries are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Numbers of the tape's type.
-    Real,
-    /// `i32` indices.
-    Index,
-}
-
 /// One recorded operation.
 #[derive(Clone, Debug)]
-pub struct Node<T: Real> {
-    pub op: Op<T>,
+pub struct Node {
+    pub op: Op,
     pub operands: Operands,
     pub shape: Shape,
-    pub kind: Kind,
+    pub dtype: DType,
     /// Where in the user's code it was recorded; for nodes of a derivative, where the operation they come from was.
     pub location: &'static Location<'static>,
     /// The derivative pass that recorded it; 0 for what no pass recorded.
@@ -50,8 +41,8 @@ pub struct Node<T: Real> {
 
 /// A tape's contents.
 #[derive(Debug)]
-pub struct Graph<T: Real> {
-    pub nodes: Vec<Node<T>>,
+pub struct Graph {
+    pub nodes: Vec<Node>,
     scope: Scope,
     /// Nodes made by derivative passes, so that a pass makes none twice. Users hold no handle to them (what they get
     /// is an alias), so that merging them cannot change what a derivative is taken with respect to.
@@ -62,7 +53,7 @@ pub struct Graph<T: Real> {
     passes: u32,
 }
 
-impl<T: Real> Graph<T> {
+impl Graph {
     pub(crate) fn substitute(&mut self, placeholder: NodeId, batch: NodeId) {
         self.substitutes.insert(placeholder, batch);
     }
@@ -78,7 +69,7 @@ impl<T: Real> Graph<T> {
         &self,
         outputs: impl Iterator<Item = NodeId>,
         first: NodeId,
-        followed: impl Fn(&Node<T>, usize) -> bool,
+        followed: impl Fn(&Node, usize) -> bool,
     ) -> Vec<NodeId> {
         let outputs: Vec<NodeId> = outputs.filter(|&output| output >= first).collect();
         let Some(&last) = outputs.iter().max() else { return Vec::new() };
@@ -103,6 +94,10 @@ impl<T: Real> Graph<T> {
         nodes.iter().map(|&node| self.nodes[node as usize].shape.as_slice()).collect()
     }
 
+    fn dtypes(&self, nodes: &[NodeId]) -> SmallVec<[DType; 4]> {
+        nodes.iter().map(|&node| self.nodes[node as usize].dtype).collect()
+    }
+
     pub(crate) fn stands_for(&self, placeholder: NodeId) -> &[NodeId] {
         self.substitutes.get(&placeholder).map_or(&[], std::slice::from_ref)
     }
@@ -123,7 +118,7 @@ struct Scope {
 ///
 /// ```
 /// use ad::Tape;
-/// let tape = Tape::<f64>::new();
+/// let tape = Tape::new();
 /// let x = tape.input("x", &ndarray::arr1(&[1.0, 2.0, 3.0]));
 /// let loss = (x.sin().exp() * x).sum();
 /// let gradient = loss.grad(x);                 // a Var like any other
@@ -131,9 +126,9 @@ struct Scope {
 /// println!("{} {} {}", loss.value(), gradient.value(), hessian.value());
 /// ```
 #[derive(Debug)]
-pub struct Tape<T: Real = f64> {
+pub struct Tape {
     id: u32,
-    thread: OfItsThread<T>,
+    thread: OfItsThread,
 }
 
 /// Why a [`Tape`], a [`Var`] or an [`Index`] is not `Send`: a handle's tape is looked up among those of its thread. What may go
@@ -141,56 +136,68 @@ pub struct Tape<T: Real = f64> {
 #[derive(Debug)]
 pub enum TapesAndHandlesStayOnTheirThread {}
 
-type OfItsThread<T> = PhantomData<(T, *const TapesAndHandlesStayOnTheirThread)>;
+type OfItsThread = PhantomData<*const TapesAndHandlesStayOnTheirThread>;
+
+/// The tapes of one thread, by number.
+type Registry = FxHashMap<u32, Graph>;
+
+fn with_registry<R>(f: impl FnOnce(&RefCell<Registry>) -> R) -> R {
+    // Never dropped: a tape in another thread-local may be used, and drops, when the thread is ending.
+    thread_local! {
+        static REGISTRY: ManuallyDrop<RefCell<Registry>> =
+            const { ManuallyDrop::new(RefCell::new(Registry::with_hasher(FxBuildHasher))) };
+    }
+    REGISTRY.with(|registry| f(registry))
+}
 
 /// An array on a tape: a number, vector, matrix … that has been recorded, not computed.
 ///
 /// `Copy`, without a lifetime, and bound to the thread of its tape. Arithmetic broadcasts as in NumPy.
 ///
 /// ```compile_fail,E0277
-/// let tape = ad::Tape::<f64>::new();
+/// let tape = ad::Tape::new();
 /// let x = tape.input("x", 1.0);
 /// std::thread::spawn(move || x.sin());        // a Var stays on its thread; compile a Program, and send that
 /// ```
-pub struct Var<T: Real = f64> {
+pub struct Var {
     pub(crate) tape: u32,
     pub(crate) node: NodeId,
     made: &'static Location<'static>,
-    thread: OfItsThread<T>,
+    thread: OfItsThread,
 }
 
 /// An array of integers on a tape: states, actions, masks. It has no derivative; [`Var::gather`] and friends use it.
-pub struct Index<T: Real = f64> {
+pub struct Index {
     pub(crate) tape: u32,
     pub(crate) node: NodeId,
     made: &'static Location<'static>,
-    thread: OfItsThread<T>,
+    thread: OfItsThread,
 }
 
 /// Either kind of handle: what [`Tape::compile`] takes as inputs and [`vmap`](crate::vmap) maps over.
 #[derive(Clone, Copy, Debug)]
-pub enum Handle<T: Real = f64> {
+pub enum Handle {
     /// Numbers.
-    Var(Var<T>),
+    Var(Var),
     /// Integers.
-    Index(Index<T>),
+    Index(Index),
 }
 
-impl<T: Real> Default for Tape<T> {
+impl Default for Tape {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Real> Drop for Tape<T> {
+impl Drop for Tape {
     fn drop(&mut self) {
         // The graph is dropped outside the borrow: it may own a user's custom operations.
-        let graph = T::with_registry(|registry| {
+        let graph = with_registry(|registry| {
             let mut registry = registry.borrow_mut();
             let graph = registry.remove(&self.id);
             if registry.is_empty() {
                 // It is not dropped with its thread, but has no memory then.
-                *registry = Registry::<T>::default();
+                *registry = Registry::default();
             }
             graph
         });
@@ -198,13 +205,13 @@ impl<T: Real> Drop for Tape<T> {
     }
 }
 
-impl<T: Real> Tape<T> {
+impl Tape {
     /// An empty tape.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = || NEXT.fetch_add(1, Ordering::Relaxed);
         // After 2^32 tapes numbers begin again, and a tape of this thread may have lived as long.
-        let id = T::with_registry(|registry| {
+        let id = with_registry(|registry| {
             let registry = registry.borrow();
             std::iter::repeat_with(next).find(|id| !registry.contains_key(id)).expect("numbers do not end")
         });
@@ -215,33 +222,37 @@ impl<T: Real> Tape<T> {
             substitutes: FxHashMap::default(),
             passes: 0,
         };
-        T::with_registry(|registry| registry.borrow_mut().insert(id, graph));
+        with_registry(|registry| registry.borrow_mut().insert(id, graph));
         Self { id, thread: PhantomData }
     }
 
-    /// An array that a [`Program`](crate::Program) can be run with other values of (of the same shape).
+    /// An array that a [`Program`](crate::Program) can be run with other values of, of the same shape and type: floating-point
+    /// numbers, or bytes. (Integers are for an [`index`](Self::index).)
     #[track_caller]
-    pub fn input(&self, name: &str, value: impl IntoArray<T>) -> Var<T> {
-        let value = Data::Real(Arc::new(value.into_array()));
-        Var::recorded(self.id, record::<T>(self.id, Op::Leaf(Leaf::input(name, value)), &[]))
+    pub fn input<'a>(&self, name: &str, value: impl Into<Value<'a>>) -> Var {
+        let value = value.into();
+        assert!(value.dtype() != DType::I32, "input `{name}`: integers are recorded by `Tape::index`");
+        Var::recorded(self.id, record(self.id, Op::Leaf(Leaf::input(name, value.into())), &[]))
     }
 
-    /// An array of integers that a [`Program`](crate::Program) can be run with other values of (of the same shape).
+    /// An array of `i32` integers that a [`Program`](crate::Program) can be run with other values of (of the same shape).
     #[track_caller]
-    pub fn index(&self, name: &str, value: impl IntoArray<i32>) -> Index<T> {
-        let value = Data::Index(Arc::new(value.into_array()));
-        Index::recorded(self.id, record::<T>(self.id, Op::Leaf(Leaf::input(name, value)), &[]))
+    pub fn index<'a>(&self, name: &str, value: impl Into<Value<'a>>) -> Index {
+        let value = value.into();
+        let dtype = value.dtype();
+        assert!(dtype == DType::I32, "index `{name}`: needs integers of type i32, got an array of {dtype}");
+        Index::recorded(self.id, record(self.id, Op::Leaf(Leaf::input(name, value.into())), &[]))
     }
 
-    /// An array that never changes.
+    /// An array that never changes, of floating-point numbers or bytes.
     #[track_caller]
-    pub fn constant(&self, value: impl IntoArray<T>) -> Var<T> {
-        constant(self.id, value.into_array())
+    pub fn constant<'a>(&self, value: impl Into<Value<'a>>) -> Var {
+        constant(self.id, value.into())
     }
 
     /// The number of nodes recorded so far, derivatives included.
     pub fn len(&self) -> usize {
-        with_graph::<T, _>(self.id, |graph| graph.nodes.len())
+        with_graph(self.id, |graph| graph.nodes.len())
     }
 
     /// Whether nothing has been recorded.
@@ -256,23 +267,23 @@ impl<T: Real> Tape<T> {
 
 macro_rules! handle {
     ($name:ident, $variant:ident) => {
-        impl<T: Real> Clone for $name<T> {
+        impl Clone for $name {
             fn clone(&self) -> Self {
                 *self
             }
         }
-        impl<T: Real> Copy for $name<T> {}
-        impl<T: Real> From<$name<T>> for Handle<T> {
-            fn from(handle: $name<T>) -> Self {
+        impl Copy for $name {}
+        impl From<$name> for Handle {
+            fn from(handle: $name) -> Self {
                 Handle::$variant(handle)
             }
         }
-        impl<T: Real> std::fmt::Debug for $name<T> {
+        impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}(%{} of tape {}, made at {})", stringify!($name), self.node, self.tape, self.made)
             }
         }
-        impl<T: Real> $name<T> {
+        impl $name {
             #[track_caller]
             pub(crate) fn recorded(tape: u32, node: NodeId) -> Self {
                 Self { tape, node, made: Location::caller(), thread: PhantomData }
@@ -282,6 +293,12 @@ macro_rules! handle {
             #[track_caller]
             pub fn shape(self) -> Shape {
                 self.with_node(|node| node.shape.clone())
+            }
+
+            /// The type of its entries.
+            #[track_caller]
+            pub fn dtype(self) -> DType {
+                self.with_node(|node| node.dtype)
             }
 
             /// The number of its entries.
@@ -297,14 +314,14 @@ macro_rules! handle {
             }
 
             #[track_caller]
-            pub(crate) fn with_node<R>(self, f: impl FnOnce(&Node<T>) -> R) -> R {
+            pub(crate) fn with_node<R>(self, f: impl FnOnce(&Node) -> R) -> R {
                 self.check_alive();
-                with_graph::<T, _>(self.tape, |graph| f(&graph.nodes[self.node as usize]))
+                with_graph(self.tape, |graph| f(&graph.nodes[self.node as usize]))
             }
 
             #[track_caller]
             pub(crate) fn check_alive(self) {
-                if !T::with_registry(|registry| registry.borrow().contains_key(&self.tape)) {
+                if !with_registry(|registry| registry.borrow().contains_key(&self.tape)) {
                     panic!(
                         "this {}, made at {}, belongs to a tape that has been dropped, or is another thread's; keep the Tape \
                          alive for as long as its handles are used, on their thread",
@@ -319,14 +336,27 @@ macro_rules! handle {
 handle!(Var, Var);
 handle!(Index, Index);
 
-impl<T: Real> Var<T> {
+impl Var {
     #[track_caller]
-    pub(crate) fn check_same_tape(self, operation: &str, other: impl Into<Handle<T>>) {
+    pub(crate) fn check_same_tape(self, operation: &str, other: impl Into<Handle>) {
         Handle::from(self).check_same_tape(operation, other.into());
     }
 
+    /// Panics unless the other is of the same type.
     #[track_caller]
-    pub(crate) fn check_same_tape_all<H: Into<Handle<T>> + Copy>(self, operation: &str, others: &[H]) {
+    pub(crate) fn check_same_dtype(self, operation: &str, other: Self) {
+        let (a, b) = (self.dtype(), other.dtype());
+        if a != b {
+            panic!(
+                "{operation}: operands of types {a} and {b}; `cast` one of them\n  operand made at {}\n  operand made at {}",
+                self.location(),
+                other.location()
+            );
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn check_same_tape_all<H: Into<Handle> + Copy>(self, operation: &str, others: &[H]) {
         self.check_alive();
         for &other in others {
             self.check_same_tape(operation, other);
@@ -334,7 +364,7 @@ impl<T: Real> Var<T> {
     }
 }
 
-impl<T: Real> Handle<T> {
+impl Handle {
     pub(crate) fn node(self) -> NodeId {
         match self {
             Handle::Var(var) => var.node,
@@ -365,9 +395,18 @@ impl<T: Real> Handle<T> {
         }
     }
 
+    /// The type of its entries.
+    #[track_caller]
+    pub fn dtype(self) -> DType {
+        match self {
+            Handle::Var(var) => var.dtype(),
+            Handle::Index(index) => index.dtype(),
+        }
+    }
+
     /// The numbers. Panics on an [`Index`].
     #[track_caller]
-    pub fn var(self) -> Var<T> {
+    pub fn var(self) -> Var {
         match self {
             Handle::Var(var) => var,
             Handle::Index(index) => panic!("expected a Var, got {index:?}"),
@@ -376,7 +415,7 @@ impl<T: Real> Handle<T> {
 
     /// The integers. Panics on a [`Var`].
     #[track_caller]
-    pub fn index(self) -> Index<T> {
+    pub fn index(self) -> Index {
         match self {
             Handle::Index(index) => index,
             Handle::Var(var) => panic!("expected an Index, got {var:?}"),
@@ -410,16 +449,16 @@ impl<T: Real> Handle<T> {
 
     #[track_caller]
     pub(crate) fn recorded(tape: u32, node: NodeId) -> Self {
-        match with_graph::<T, _>(tape, |graph| graph.nodes[node as usize].kind) {
-            Kind::Real => Var::recorded(tape, node).into(),
-            Kind::Index => Index::recorded(tape, node).into(),
+        match with_graph(tape, |graph| graph.nodes[node as usize].dtype) {
+            DType::I32 => Index::recorded(tape, node).into(),
+            DType::F64 | DType::F32 | DType::U8 => Var::recorded(tape, node).into(),
         }
     }
 }
 
 /// Runs `f` on a tape's contents. Nothing of the user's runs inside `f`.
-pub(crate) fn with_graph<T: Real, R>(tape: u32, f: impl FnOnce(&mut Graph<T>) -> R) -> R {
-    T::with_registry(|registry| {
+pub(crate) fn with_graph<R>(tape: u32, f: impl FnOnce(&mut Graph) -> R) -> R {
+    with_registry(|registry| {
         let mut registry = registry.borrow_mut();
         f(registry.get_mut(&tape).expect("the caller has checked that the tape is alive"))
     })
@@ -427,29 +466,33 @@ pub(crate) fn with_graph<T: Real, R>(tape: u32, f: impl FnOnce(&mut Graph<T>) ->
 
 /// Appends an operation, after asking it for its result's shape. Panics where the operands do not suit it.
 #[track_caller]
-pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> NodeId {
+pub(crate) fn record(tape: u32, op: Op, operands: &[NodeId]) -> NodeId {
     let caller = Location::caller();
+    let dtype = match with_graph(tape, |graph| op.rules().dtype(&graph.dtypes(operands))) {
+        Ok(dtype) => dtype,
+        Err(problem) => panic!("{}: {problem}{}", op.rules().name(), origins(tape, operands)),
+    };
     let shape = match &op {
         // The rule is the user's: it runs outside the borrow.
         Op::Custom(_) => {
             let shapes: SmallVec<[Shape; 3]> =
-                with_graph::<T, _>(tape, |graph| graph.shapes(operands).into_iter().map(Shape::from_slice).collect());
+                with_graph(tape, |graph| graph.shapes(operands).into_iter().map(Shape::from_slice).collect());
             op.rules().shape(&shapes.iter().map(Shape::as_slice).collect::<SmallVec<[&[usize]; 3]>>())
         }
-        op => with_graph::<T, _>(tape, |graph| op.rules().shape(&graph.shapes(operands))),
+        op => with_graph(tape, |graph| op.rules().shape(&graph.shapes(operands))),
     };
     let shape = match shape {
         Ok(shape) => shape,
-        Err(problem) => panic!("{}: {problem}{}", op.rules().name(), origins::<T>(tape, operands)),
+        Err(problem) => panic!("{}: {problem}{}", op.rules().name(), origins(tape, operands)),
     };
-    if size_if_fits(&shape, size_of::<T>()).is_none() {
+    if size_if_fits(&shape, dtype.bytes()).is_none() {
         panic!(
             "{}: a result of shape {shape:?} is larger than any memory{}",
             op.rules().name(),
-            origins::<T>(tape, operands)
+            origins(tape, operands)
         );
     }
-    with_graph::<T, _>(tape, |graph| {
+    with_graph(tape, |graph| {
         let location = graph.scope.location.unwrap_or(caller);
         if graph.scope.reuse {
             let nodes = &graph.nodes;
@@ -458,19 +501,17 @@ pub(crate) fn record<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> Node
                 return equal as NodeId;
             }
         }
-        let first = operands.first().map_or(Kind::Real, |&operand| graph.nodes[operand as usize].kind);
-        let kind = op.rules().kind(first);
         let lines = barrier::lines(&op, operands.iter().map(|&operand| graph.nodes[operand as usize].lines.as_ref()));
         let pass = graph.scope.pass;
         let node = NodeId::try_from(graph.nodes.len()).expect("a tape has at most 2^32 nodes");
-        graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, kind, location, pass, lines });
+        graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, dtype, location, pass, lines });
         node
     })
 }
 
 /// Where operands come from, a line each.
-fn origins<T: Real>(tape: u32, operands: &[NodeId]) -> String {
-    with_graph::<T, _>(tape, |graph| {
+fn origins(tape: u32, operands: &[NodeId]) -> String {
+    with_graph(tape, |graph| {
         let locations = operands.iter().map(|&operand| graph.nodes[operand as usize].location);
         locations.map(|at| format!("\n  operand made at {at}")).collect()
     })
@@ -478,36 +519,36 @@ fn origins<T: Real>(tape: u32, operands: &[NodeId]) -> String {
 
 /// The place that an operation recorded now comes from.
 #[track_caller]
-pub(crate) fn here<T: Real>(tape: u32) -> &'static Location<'static> {
+pub(crate) fn here(tape: u32) -> &'static Location<'static> {
     let caller = Location::caller();
-    with_graph::<T, _>(tape, |graph| graph.scope.location.unwrap_or(caller))
+    with_graph(tape, |graph| graph.scope.location.unwrap_or(caller))
 }
 
 /// Whether equal nodes are one at the moment: in a derivative pass, which hands out none of them.
-pub(crate) fn is_reusing<T: Real>(tape: u32) -> bool {
-    with_graph::<T, _>(tape, |graph| graph.scope.reuse)
+pub(crate) fn is_reusing(tape: u32) -> bool {
+    with_graph(tape, |graph| graph.scope.reuse)
 }
 
 #[track_caller]
-pub(crate) fn constant<T: Real>(tape: u32, value: ArrayD<T>) -> Var<T> {
-    let leaf = Leaf::constant(Data::Real(Arc::new(value)));
-    Var::recorded(tape, record::<T>(tape, Op::Leaf(leaf), &[]))
+pub(crate) fn constant(tape: u32, value: Value<'_>) -> Var {
+    assert!(value.dtype() != DType::I32, "constant: integers are recorded by `Index::constant` or `Tape::index`");
+    Var::recorded(tape, record(tape, Op::Leaf(Leaf::Constant(value.into())), &[]))
 }
 
 #[track_caller]
-pub(crate) fn constant_index<T: Real>(tape: u32, value: ArrayD<i32>) -> Index<T> {
-    let leaf = Leaf::constant(Data::Index(Arc::new(value)));
-    Index::recorded(tape, record::<T>(tape, Op::Leaf(leaf), &[]))
+pub(crate) fn constant_index(tape: u32, value: Value<'_>) -> Index {
+    let dtype = value.dtype();
+    assert!(dtype == DType::I32, "Index::constant: needs integers of type i32, got an array of {dtype}");
+    Index::recorded(tape, record(tape, Op::Leaf(Leaf::Constant(value.into())), &[]))
 }
 
 /// While it lives, nodes are recorded as coming from elsewhere than the caller, and equal ones may be one.
-pub(crate) struct Recording<T: Real> {
+pub(crate) struct Recording {
     tape: u32,
     before: Scope,
-    number: PhantomData<T>,
 }
 
-impl<T: Real> Recording<T> {
+impl Recording {
     /// By derivative pass number `pass`, for the sake of an operation recorded at `location`.
     pub(crate) fn derivative(tape: u32, location: &'static Location<'static>, pass: u32, reuse: bool) -> Self {
         Self::start(tape, Scope { location: Some(location), reuse, pass })
@@ -521,19 +562,19 @@ impl<T: Real> Recording<T> {
     /// As if the caller recorded it, a user or a derivative rule: for placeholders, which must be nodes of their own.
     #[track_caller]
     pub(crate) fn fresh(tape: u32) -> Self {
-        Self::in_place_of(tape, here::<T>(tape), 0)
+        Self::in_place_of(tape, here(tape), 0)
     }
 
     fn start(tape: u32, scope: Scope) -> Self {
-        let before = with_graph::<T, _>(tape, |graph| std::mem::replace(&mut graph.scope, scope));
-        Self { tape, before, number: PhantomData }
+        let before = with_graph(tape, |graph| std::mem::replace(&mut graph.scope, scope));
+        Self { tape, before }
     }
 }
 
-impl<T: Real> Drop for Recording<T> {
+impl Drop for Recording {
     fn drop(&mut self) {
         let before = self.before;
-        T::with_registry(|registry| {
+        with_registry(|registry| {
             if let Some(graph) = registry.borrow_mut().get_mut(&self.tape) {
                 graph.scope = before;
             }

@@ -1,10 +1,13 @@
-//! Arrays at the crate's border: shapes, and the values that a program takes and gives.
-//!
-//! Inside, every array is a dense row-major slice with a [`Shape`]; `ndarray` types appear only here and in signatures
-//! that users see.
+//! Arrays: their shapes, and their entries of one of four types. At the crate's border an array is a [`Value`]; inside, it
+//! is a dense row-major [`Slice`] beside a [`Shape`].
+
+use std::fmt::{Debug, Display};
+use std::ops::Range;
 
 use ndarray::{Array, ArrayBase, ArrayD, CowArray, Data, Dimension, IxDyn};
 use smallvec::SmallVec;
+
+use crate::dtype::{DType, by_dtype};
 
 /// The lengths of an array's axes, outermost first. A scalar has none.
 pub type Shape = SmallVec<[usize; 2]>;
@@ -55,59 +58,134 @@ pub(crate) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
     (size(&shape[..axis]), shape[axis], size(&shape[axis + 1..]))
 }
 
-/// An array handed to [`Program::run`](crate::Program::run): borrowed where it can be, of any of the types an input
-/// may have. Made by `From`, most easily through [`values!`](crate::values).
+/// `f64`, `f32`, `i32` or `u8`: a [`DType`] as a type. (There are no others: what its methods give only this crate makes.)
+pub trait Element: Copy + Default + PartialEq + Debug + Display + Send + Sync + 'static {
+    /// Itself as data.
+    const DTYPE: DType;
+    #[doc(hidden)]
+    fn value(array: CowArray<'_, Self, IxDyn>) -> Value<'_>;
+    /// The array of a value of this type.
+    #[doc(hidden)]
+    fn array<'v, 'a>(value: &'v Value<'a>) -> Option<&'v CowArray<'a, Self, IxDyn>>;
+    #[doc(hidden)]
+    fn slice(slice: Slice<'_>) -> Option<&[Self]>;
+    #[doc(hidden)]
+    fn slice_mut(slice: SliceMut<'_>) -> Option<&mut [Self]>;
+    #[doc(hidden)]
+    fn as_slice(slice: &[Self]) -> Slice<'_>;
+    #[doc(hidden)]
+    fn as_slice_mut(slice: &mut [Self]) -> SliceMut<'_>;
+    #[doc(hidden)]
+    fn buffer(buffer: &mut Buffer) -> Option<&mut Vec<Self>>;
+}
+
+macro_rules! element {
+    ($type:ident $variant:ident) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$variant;
+            fn value(array: CowArray<'_, Self, IxDyn>) -> Value<'_> {
+                Value::$variant(array)
+            }
+            fn array<'v, 'a>(value: &'v Value<'a>) -> Option<&'v CowArray<'a, Self, IxDyn>> {
+                if let Value::$variant(array) = value { Some(array) } else { None }
+            }
+            fn slice(slice: Slice<'_>) -> Option<&[Self]> {
+                if let Slice::$variant(slice) = slice { Some(slice) } else { None }
+            }
+            fn slice_mut(slice: SliceMut<'_>) -> Option<&mut [Self]> {
+                if let SliceMut::$variant(slice) = slice { Some(slice) } else { None }
+            }
+            fn as_slice(slice: &[Self]) -> Slice<'_> {
+                Slice::$variant(slice)
+            }
+            fn as_slice_mut(slice: &mut [Self]) -> SliceMut<'_> {
+                SliceMut::$variant(slice)
+            }
+            fn buffer(buffer: &mut Buffer) -> Option<&mut Vec<Self>> {
+                if let Buffer::$variant(buffer) = buffer { Some(buffer) } else { None }
+            }
+        }
+        impl From<&$type> for Value<'_> {
+            fn from(x: &$type) -> Self {
+                (*x).into()
+            }
+        }
+    };
+}
+element!(f64 F64);
+element!(f32 F32);
+element!(i32 I32);
+element!(u8 U8);
+
+impl<E: Element> From<E> for Value<'_> {
+    fn from(x: E) -> Self {
+        E::value(ndarray::arr0(x).into_dyn().into())
+    }
+}
+
+/// An array of any of the types an input may have, borrowed where it can be: what a tape records and a
+/// [`Program`](crate::Program) takes. Made by `From`, of arrays of any dimension and of numbers; several most easily by
+/// [`values!`](crate::values).
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// An `f64` array.
     F64(CowArray<'a, f64, IxDyn>),
     /// An `f32` array.
     F32(CowArray<'a, f32, IxDyn>),
-    /// Integers: states, actions, masks.
-    Index(CowArray<'a, i32, IxDyn>),
+    /// Integers: states, actions.
+    I32(CowArray<'a, i32, IxDyn>),
+    /// Bytes.
+    U8(CowArray<'a, u8, IxDyn>),
 }
 
-impl Value<'_> {
-    pub(crate) fn shape(&self) -> &[usize] {
+impl<'a> Value<'a> {
+    /// The lengths of its axes.
+    pub fn shape(&self) -> &[usize] {
+        by_dtype!(Value, self, |array| array.shape())
+    }
+
+    /// The type of its entries.
+    pub fn dtype(&self) -> DType {
         match self {
-            Value::F64(array) => array.shape(),
-            Value::F32(array) => array.shape(),
-            Value::Index(array) => array.shape(),
+            Value::F64(_) => DType::F64,
+            Value::F32(_) => DType::F32,
+            Value::I32(_) => DType::I32,
+            Value::U8(_) => DType::U8,
         }
     }
 
-    pub(crate) fn dtype(&self) -> &'static str {
-        match self {
-            Value::F64(_) => "f64",
-            Value::F32(_) => "f32",
-            Value::Index(_) => "i32",
+    /// The array, if its entries are of this type.
+    pub fn into_array<E: Element>(self) -> Option<ArrayD<E>> {
+        E::array(&self).map(|array| array.to_owned())
+    }
+
+    /// The same row-major; borrowed, if it is so already.
+    pub(crate) fn row_major(&self) -> Value<'_> {
+        by_dtype!(Value, self, |array| Element::value(array.as_standard_layout()))
+    }
+
+    /// The same, its own and row-major.
+    pub(crate) fn owned(self) -> Value<'static> {
+        by_dtype!(Value, self, |array| {
+            let array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned().into() };
+            Element::value(array.into_owned().into())
+        })
+    }
+
+    /// Of one that is row-major, its entries.
+    pub(crate) fn entries(&self) -> Slice<'_> {
+        by_dtype!(Value, self, |array| Element::as_slice(array.as_slice().expect("arrays are laid out row-major")))
+    }
+
+    /// The same numbers, rounded to another floating-point type.
+    pub(crate) fn rounded(self, dtype: DType) -> Self {
+        match (self, dtype) {
+            (Value::F64(array), DType::F32) => Value::F32(array.mapv(|x| x as f32).into()),
+            (Value::F32(array), DType::F64) => Value::F64(array.mapv(f64::from).into()),
+            (value, _) => value,
         }
     }
 }
-
-/// What a [`Value`]'s entries can be: `f64`, `f32` or `i32`.
-pub trait Element: Copy + 'static {
-    #[doc(hidden)]
-    fn value(array: CowArray<'_, Self, IxDyn>) -> Value<'_>;
-}
-
-macro_rules! element {
-    ($type:ty, $variant:ident) => {
-        impl Element for $type {
-            fn value(array: CowArray<'_, Self, IxDyn>) -> Value<'_> {
-                Value::$variant(array)
-            }
-        }
-        impl From<&$type> for Value<'_> {
-            fn from(x: &$type) -> Self {
-                Value::$variant(ndarray::arr0(*x).into_dyn().into())
-            }
-        }
-    };
-}
-element!(f64, F64);
-element!(f32, F32);
-element!(i32, Index);
 
 impl<'a, E: Element, S: Data<Elem = E>, D: Dimension> From<&'a ArrayBase<S, D>> for Value<'a> {
     fn from(array: &'a ArrayBase<S, D>) -> Self {
@@ -127,27 +205,120 @@ macro_rules! values {
     ($($array:expr),* $(,)?) => { [$($crate::Value::from(&$array)),*] };
 }
 
-/// Anything that can become an array of `T`: `ndarray` arrays of any dimension, by value or by reference, and scalars.
-pub trait IntoArray<T> {
-    /// The array, row-major.
-    fn into_array(self) -> ArrayD<T>;
+/// Entries, dense and row-major.
+#[derive(Clone, Copy, Debug)]
+pub enum Slice<'a> {
+    F64(&'a [f64]),
+    F32(&'a [f32]),
+    I32(&'a [i32]),
+    U8(&'a [u8]),
 }
 
-impl<T: Clone, D: Dimension> IntoArray<T> for Array<T, D> {
-    fn into_array(self) -> ArrayD<T> {
-        let array = self.into_dyn();
-        if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() }
+/// Where entries are written.
+pub enum SliceMut<'a> {
+    F64(&'a mut [f64]),
+    F32(&'a mut [f32]),
+    I32(&'a mut [i32]),
+    U8(&'a mut [u8]),
+}
+
+/// Room for entries.
+#[derive(Debug)]
+pub enum Buffer {
+    F64(Vec<f64>),
+    F32(Vec<f32>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+}
+
+const CHECKED: &str = "types are checked when an operation is recorded";
+
+impl<'a> Slice<'a> {
+    pub fn of<E: Element>(self) -> &'a [E] {
+        E::slice(self).expect(CHECKED)
+    }
+
+    pub fn range(self, range: Range<usize>) -> Self {
+        by_dtype!(Slice, self, |slice| Element::as_slice(&slice[range]))
+    }
+
+    /// Adds its numbers to as many sums.
+    pub fn add_to(self, sums: &mut [f64]) {
+        by_dtype!(Slice, self, |slice| sums.iter_mut().zip(slice).for_each(|(sum, &x)| *sum += f64::from(x)));
+    }
+
+    pub fn to_value(self, shape: &[usize]) -> Value<'static> {
+        by_dtype!(Slice, self, |slice| {
+            ArrayD::from_shape_vec(shape, slice.to_vec()).expect("as many entries as the shape has").into()
+        })
     }
 }
 
-impl<T: Clone, S: Data<Elem = T>, D: Dimension> IntoArray<T> for &ArrayBase<S, D> {
-    fn into_array(self) -> ArrayD<T> {
-        self.as_standard_layout().into_owned().into_dyn()
+impl<'a> SliceMut<'a> {
+    pub fn of<E: Element>(self) -> &'a mut [E] {
+        E::slice_mut(self).expect(CHECKED)
+    }
+
+    /// The first entries (as many as there are), and the rest.
+    pub fn split_at(self, count: usize) -> (Self, Self) {
+        by_dtype!(SliceMut, self, |slice| {
+            let (first, rest) = slice.split_at_mut(count.min(slice.len()));
+            (Element::as_slice_mut(first), Element::as_slice_mut(rest))
+        })
+    }
+
+    pub fn as_slice(&self) -> Slice<'_> {
+        by_dtype!(SliceMut, self, |slice| Element::as_slice(slice))
+    }
+
+    pub fn reborrow(&mut self) -> SliceMut<'_> {
+        by_dtype!(SliceMut, self, |slice| Element::as_slice_mut(slice))
+    }
+
+    pub fn range(self, range: Range<usize>) -> Self {
+        by_dtype!(SliceMut, self, |slice| Element::as_slice_mut(&mut slice[range]))
+    }
+
+    /// Takes the entries of a slice of the same type and length.
+    pub fn copy_from(self, from: Slice<'_>) {
+        by_dtype!(SliceMut, self, |slice| slice.copy_from_slice(from.of()));
+    }
+
+    /// Takes as many numbers, rounded to its floating-point type.
+    pub fn round_from(self, from: &[f64]) {
+        by_dtype!(floats SliceMut, self, |to| to.iter_mut().zip(from).for_each(|(to, &x)| *to = x as _));
+    }
+
+    pub fn fill_zero(self) {
+        by_dtype!(SliceMut, self, |slice| slice.fill(Default::default()));
     }
 }
 
-impl<T: crate::Real> IntoArray<T> for T {
-    fn into_array(self) -> ArrayD<T> {
-        ndarray::arr0(self).into_dyn()
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer::F64(Vec::new())
+    }
+}
+
+impl Buffer {
+    pub fn new(dtype: DType, size: usize) -> Self {
+        match dtype {
+            DType::F64 => Buffer::F64(vec![0.0; size]),
+            DType::F32 => Buffer::F32(vec![0.0; size]),
+            DType::I32 => Buffer::I32(vec![0; size]),
+            DType::U8 => Buffer::U8(vec![0; size]),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        by_dtype!(Buffer, self, |entries| entries.len())
+    }
+
+    pub fn slice(&self, range: Range<usize>) -> Slice<'_> {
+        by_dtype!(Buffer, self, |entries| Element::as_slice(&entries[range]))
+    }
+
+    pub fn slice_mut(&mut self, range: Range<usize>) -> SliceMut<'_> {
+        by_dtype!(Buffer, self, |entries| Element::as_slice_mut(&mut entries[range]))
     }
 }

@@ -51,7 +51,7 @@ fn allocations(program: &Program, values: &[Value<'_>]) -> usize {
 
 /// DiCE on a table: gathers, scans and scatters over many samples, in regions.
 fn dice(samples: usize) -> usize {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (logits, direction) = (numbers((20, 5)), numbers((20, 5)));
     let states = Array::from_shape_fn((samples, 20), |(n, t)| ((n * 7 + t * 3) % 20) as i32);
     let actions = Array::from_shape_fn((samples, 20), |(n, t)| ((n * 5 + t * 2) % 5) as i32);
@@ -67,7 +67,7 @@ fn dice(samples: usize) -> usize {
 
 /// A network's loss: matrix products, activations, sums over rows.
 fn network(rows: usize) -> usize {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let arrays = [numbers((30, 16)), numbers((16, 3)), numbers((rows, 30))];
     let x: Vec<Var> = arrays.iter().map(|array| tape.input("x", array)).collect();
     let loss = x[2].matmul(x[0]).tanh().matmul(x[1]).square().sum_axes(&[1]).mean();
@@ -78,7 +78,7 @@ fn network(rows: usize) -> usize {
 
 /// A linear system and its derivatives.
 fn system() -> usize {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let matrix = numbers((20, 20)) + 5.0 * Array::eye(20);
     let x = tape.input("x", &matrix);
     let y = x.solve(tape.constant(numbers(20))).sin().sum();
@@ -87,7 +87,7 @@ fn system() -> usize {
 
 /// Movements, sums, scans and look-ups of arrays of many axes. (An input of more than four is allocated by `ndarray`.)
 fn many_axes(rows: usize) -> usize {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let array = numbers((rows, 2, 3, 4));
     let (input, y) = (tape.input("x", &array), tape.input("y", numbers((3, 1, 2))));
     let x = input.reshape(&[rows, 2, 3, 2, 2]);

@@ -50,7 +50,7 @@ fn orders(f: impl Fn(Var) -> Var, theta: Var) -> Vec<Vec<Var>> {
 /// Checks a function's derivatives where it was recorded and, replayed, elsewhere.
 #[track_caller]
 fn assert_derivatives(f: impl Fn(Var) -> Var, expected: impl Fn(f64) -> [f64; 4]) {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", 0.4);
     let orders = orders(f, theta);
     let program = tape.compile([theta], orders.iter().flatten().copied());
@@ -125,7 +125,7 @@ fn an_inner_update_by_a_stopped_gradient_is_a_shift_that_follows_the_inputs() {
 
 #[test]
 fn nothing_of_a_box_is_left_when_it_runs() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.2, 0.9]));
     let loss = (theta.sin().magic_box() * theta.cos().stop_gradient()).sum();
     let text = tape.compile([theta], [loss, loss.hvp(theta, theta)]).to_string();
@@ -152,7 +152,7 @@ fn refusal(f: impl FnOnce() -> Var) -> String {
 
 #[test]
 fn an_hvp_of_a_detached_gradient_is_refused_and_not_zero() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.2, 0.9]));
     let loss = theta.sin().sum();
     let detached = loss.grad(theta).stop_gradient();
@@ -215,7 +215,7 @@ fn direction(theta: Var) -> Var {
 fn a_limit_allows_its_order_and_refuses_the_next_however_it_is_asked() {
     for order in 1..=3 {
         for (way, asked, derivative) in WAYS {
-            let tape = Tape::<f64>::new();
+            let tape = Tape::new();
             let theta = tape.input("theta", arr1(&[0.3, -0.2]));
             let limit = DerivativeLimit::new("my surrogate", order, ADVICE);
             if asked <= order {
@@ -234,7 +234,7 @@ fn a_limit_allows_its_order_and_refuses_the_next_however_it_is_asked() {
 
 #[test]
 fn a_limit_of_order_0_refuses_even_the_gradient() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.3, -0.2]));
     let limit = DerivativeLimit::new("a value", 0, ADVICE);
     let loss = limited(&limit, theta);
@@ -245,7 +245,7 @@ fn a_limit_of_order_0_refuses_even_the_gradient() {
 #[test]
 fn a_limit_holds_for_surrogates_that_are_part_of_a_loss() {
     for (way, asked, derivative) in WAYS {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let theta = tape.input("theta", arr1(&[0.3, -0.2]));
         let limit = DerivativeLimit::new("my surrogate", 1, ADVICE);
         let loss = |theta: Var| theta.square().sum() * 0.5 + limited(&limit, theta) * 3.0 - theta.sin().mean();
@@ -261,7 +261,7 @@ fn a_limit_holds_for_surrogates_that_are_part_of_a_loss() {
 
 #[test]
 fn a_mixed_second_derivative_is_one_of_second_order() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (a, b) = (tape.input("a", arr1(&[0.3, -0.2])), tape.input("b", arr1(&[0.1, 0.7])));
     let limit = DerivativeLimit::new("my surrogate", 1, ADVICE);
     let surrogate = limit.apply((a.sin() * b.exp()).sum());
@@ -271,7 +271,7 @@ fn a_mixed_second_derivative_is_one_of_second_order() {
 
 #[test]
 fn a_gradient_used_as_data_is_a_first_derivative() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.3, -0.2]));
     let phi = tape.input("phi", arr1(&[1.0, 2.0]));
     let limit = DerivativeLimit::new("my surrogate", 1, ADVICE);
@@ -296,7 +296,7 @@ fn a_gradient_used_as_data_is_a_first_derivative() {
 
 #[test]
 fn a_regulariser_beside_a_limited_surrogate_may_be_differentiated_freely_on_its_own() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.3, -0.2]));
     let limit = DerivativeLimit::new("my surrogate", 1, ADVICE);
     let regulariser = theta.exp().sum();
@@ -309,7 +309,7 @@ fn a_regulariser_beside_a_limited_surrogate_may_be_differentiated_freely_on_its_
 
 #[test]
 fn another_parameter_of_a_limited_surrogate_counts_as_much_as_the_first() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (theta, phi) = (tape.input("theta", arr1(&[0.3, -0.2])), tape.input("phi", 0.4));
     let limit = DerivativeLimit::new("my surrogate", 1, ADVICE);
     let surrogate = limit.apply((theta.log_softmax() * phi.sin()).sum());
@@ -323,7 +323,7 @@ fn another_parameter_of_a_limited_surrogate_counts_as_much_as_the_first() {
 
 #[test]
 fn two_surrogates_have_limits_of_their_own() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.3, -0.2]));
     let (inner, outer) = (DerivativeLimit::new("inner", 2, ADVICE), DerivativeLimit::new("outer", 1, ADVICE));
     let adapted = theta + limited(&inner, theta).grad(theta) * 0.1;
@@ -341,7 +341,7 @@ fn two_surrogates_have_limits_of_their_own() {
 #[test]
 fn one_limit_may_serve_each_of_several_inner_steps() {
     for separate in [false, true] {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let theta = tape.input("theta", arr1(&[0.3, -0.2]));
         let shared = DerivativeLimit::new("inner 2", 2, ADVICE);
         let steps = |limit: Option<&DerivativeLimit>| {
@@ -368,7 +368,7 @@ fn one_limit_may_serve_each_of_several_inner_steps() {
 #[test]
 fn inner_steps_within_an_order_1_limit_never_refuse_each_other() {
     // Each step differentiates its own surrogate once, by the parameters it starts from, for one limit or for several.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.3, -0.2]));
     let limit = DerivativeLimit::new("my surrogate", 1, ADVICE);
     let adapted = (0..3).fold(theta, |at, _| at + limited(&limit, at).grad(at) * 0.1);
@@ -385,7 +385,7 @@ fn inner_steps_within_an_order_1_limit_never_refuse_each_other() {
 
 #[test]
 fn a_limit_passes_through_programs_and_maps_without_a_trace() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let batch = tape.input("thetas", arr2(&[[0.3, -0.2], [0.1, 0.9], [-1.0, 0.4]]));
     let limit = DerivativeLimit::new("my surrogate", 1, ADVICE);
     let mapped = vmap(|theta| limited(&limit, theta).grad(theta), batch);

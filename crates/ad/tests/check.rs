@@ -35,7 +35,7 @@ type Rule = fn(&[Var], Var) -> Vec<Option<Var>>;
 /// The sum of its operands' squares, with a rule of any kind.
 struct Square(Rule);
 
-impl CustomOperation<f64> for Square {
+impl CustomOperation for Square {
     fn name(&self) -> &str {
         "custom_square"
     }
@@ -114,7 +114,7 @@ mod in_debug_builds {
     use ad::Tape;
 
     fn gradient(rule: Rule) -> ArrayD<f64> {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let x = tape.input("x", arr1(&[0.4, 1.2]));
         let y = custom(Square(rule), &[x.sin()]);
         y.sum().grad_or_zeros(x).value()
@@ -140,7 +140,7 @@ mod in_debug_builds {
 
     #[test]
     fn a_rule_that_is_right_passes_at_any_numbers() {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let x = tape.input("x", arr1(&[0.0, f64::INFINITY, f64::NAN]));
         let y = custom(Square(|x, g| vec![Some(g * x[0] * 2.0)]), &[x]);
         assert_eq!(y.sum().grad(x).value()[[0]], 0.0);

@@ -9,7 +9,7 @@ use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, Ix1, Ix2, arr1, arr2};
 /// x³, entry by entry.
 struct Cube;
 
-impl CustomOperation<f64> for Cube {
+impl CustomOperation for Cube {
     fn name(&self) -> &str {
         "cube"
     }
@@ -27,7 +27,7 @@ impl CustomOperation<f64> for Cube {
 /// (A, x, b) ↦ exp(A·x + b): several operands of different shapes, and a rule that uses the result.
 struct ExpAffine;
 
-impl CustomOperation<f64> for ExpAffine {
+impl CustomOperation for ExpAffine {
     fn name(&self) -> &str {
         "exp_affine"
     }
@@ -51,7 +51,7 @@ impl CustomOperation<f64> for ExpAffine {
 /// sin(x)·stop(w): no derivative flows to w.
 struct SineOfFirst;
 
-impl CustomOperation<f64> for SineOfFirst {
+impl CustomOperation for SineOfFirst {
     fn name(&self) -> &str {
         "sine_of_first"
     }
@@ -102,7 +102,7 @@ fn custom_derivatives_of_orders_1_to_4_are_those_of_the_operation_written_out() 
 
 #[test]
 fn a_mapped_custom_operation_is_a_loop() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let [a, x, b] = point();
     let (a, b) = (tape.input("a", &a), tape.input("b", &b));
     let batch = tape.input("x", numbers(&[4, 3], -0.8, 0.8));
@@ -137,7 +137,7 @@ fn a_mapped_custom_operation_is_a_loop() {
 
 #[test]
 fn no_derivative_flows_where_a_rule_gives_none() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, w) = (tape.input("x", arr1(&[0.5, 1.0])), tape.input("w", arr1(&[2.0, 3.0])));
     let y = custom(SineOfFirst, &[x, w]);
     assert_eq!(y.sum().grad(x).value(), (x.cos() * w).value());
@@ -154,7 +154,7 @@ fn no_derivative_flows_where_a_rule_gives_none() {
 /// x³ with a derivative that was computed without the tape (so that it is a constant), or wrong, or not linear.
 struct Wrong(fn(Var, Var) -> Vec<Option<Var>>);
 
-impl CustomOperation<f64> for Wrong {
+impl CustomOperation for Wrong {
     fn name(&self) -> &str {
         "wrong_cube"
     }
@@ -172,7 +172,7 @@ impl CustomOperation<f64> for Wrong {
 /// The sum of all operands, added to what is there.
 struct Accumulated;
 
-impl CustomOperation<f64> for Accumulated {
+impl CustomOperation for Accumulated {
     fn name(&self) -> &str {
         "accumulated"
     }
@@ -191,7 +191,7 @@ impl CustomOperation<f64> for Accumulated {
 fn what_a_forward_writes_into_is_full_of_zeros_at_every_replay_and_in_every_block() {
     // 5000 rows are a region of several blocks, whose temporaries are used again and again; 3 rows are single steps.
     for rows in [3, 5000] {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let x = numbers(&[rows, 4], -1.0, 1.0);
         let input = tape.input("x", &x);
         let twice = vmap(|x| custom(Accumulated, &[x, x]), input.sin());
@@ -247,7 +247,7 @@ fn check_gradients_finds_a_wrong_rule_in_either_mode_alone() {
 #[test]
 #[should_panic(expected = "is not linear in its cotangent")]
 fn forward_mode_finds_a_rule_that_is_not_linear_in_its_cotangent() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 2.0);
     let _ = custom(Wrong(|x, g| vec![Some(g * g * x * x * 3.0)]), &[x]).sin().jvp(x, x);
 }
@@ -256,7 +256,7 @@ fn forward_mode_finds_a_rule_that_is_not_linear_in_its_cotangent() {
 fn the_line_of_a_rule_that_is_not_linear_is_named() {
     let line = line!() + 4;
     let outcome = std::panic::catch_unwind(|| {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let x = tape.input("x", arr1(&[1.0, 2.0]));
         let y = custom(Wrong(|x, g| vec![Some(g * g.exp() * x)]), &[x.sin()]);
         (y * x).sum().jvp(x, x)
@@ -273,7 +273,7 @@ fn equation(y: Var) -> Var {
     y + y.sin() * 0.5
 }
 
-impl CustomOperation<f64> for Root {
+impl CustomOperation for Root {
     fn name(&self) -> &str {
         "root"
     }
@@ -297,7 +297,7 @@ impl CustomOperation<f64> for Root {
 fn a_rule_may_take_a_derivative_itself() {
     let at = [numbers(&[3], -1.0, 1.0)];
     check_gradients(|x| custom(Root, &[x[0].exp()]), &at, 3, Modes::Both).unwrap();
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr2(&[[0.3, 0.9], [-0.4, 1.7]]));
     assert_close("identity", &custom(Root, &[equation(x)]).value(), &x.value(), 1e-14);
     let identity = custom(Root, &[equation(x)]).sum();
@@ -310,7 +310,7 @@ fn a_rule_may_take_a_derivative_itself() {
 /// An operation whose shape rule uses a tape.
 struct Measured;
 
-impl CustomOperation<f64> for Measured {
+impl CustomOperation for Measured {
     fn name(&self) -> &str {
         "measured"
     }
@@ -328,7 +328,7 @@ impl CustomOperation<f64> for Measured {
 
 #[test]
 fn a_users_code_may_use_a_tape_wherever_it_is_called() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0, 3.0]));
     assert_eq!(custom(Measured, &[x]).square().sum().grad(x).value(), arr1(&[2.0, 4.0, 6.0]).into_dyn());
 }
@@ -336,7 +336,7 @@ fn a_users_code_may_use_a_tape_wherever_it_is_called() {
 #[test]
 #[should_panic(expected = "exp_affine: needs m×n, n and m entries, got [[2, 3], [2], [2]]")]
 fn a_custom_shape_rule_s_objection_is_passed_on() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (a, x) = (tape.input("a", numbers(&[2, 3], 0.0, 1.0)), tape.input("x", numbers(&[2], 0.0, 1.0)));
     let _ = custom(ExpAffine, &[a, x, x]);
 }
@@ -349,7 +349,7 @@ fn a_rule_whose_cotangents_are_of_another_number_or_shape_is_refused_where_the_d
         AT.set(info.location().filter(|at| at.file().ends_with("tests/custom.rs")).map_or(0, |at| at.line()));
         default(info);
     }));
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     let refused = |rule, words: &str| {
         let loss = custom(Wrong(rule), &[x]).sum();
@@ -365,7 +365,7 @@ fn a_rule_whose_cotangents_are_of_another_number_or_shape_is_refused_where_the_d
 
 #[test]
 fn a_custom_operation_in_a_program_is_named_and_runs_on_new_inputs() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     let loss = custom(Cube, &[x]).sum();
     let program = tape.compile([x], [loss, loss.grad(x)]);

@@ -22,7 +22,7 @@ fn for_each_level(test: impl Fn(Level)) {
 }
 
 /// A function of one number (or of the same one twice), by its kernel.
-fn compute<T: Real>(f: fn(Var<T>) -> Var<T>, x: &[T]) -> Vec<T> {
+fn compute<T: Real>(f: fn(Var) -> Var, x: &[T]) -> Vec<T> {
     let tape = Tape::new();
     let input = tape.input("x", ndarray::Array1::from_elem(x.len(), T::one()));
     let mut out = vec![T::zero(); x.len()];
@@ -34,9 +34,9 @@ fn compute<T: Real>(f: fn(Var<T>) -> Var<T>, x: &[T]) -> Vec<T> {
 type Exact = (Double, i32);
 
 /// What is tested of a function: its name, itself, its reference, and the largest error in ulp.
-type Case<T> = (&'static str, fn(Var<T>) -> Var<T>, fn(f64) -> Option<Exact>, f64);
+type Case = (&'static str, fn(Var) -> Var, fn(f64) -> Option<Exact>, f64);
 
-fn cases<T: Real>() -> Vec<Case<T>> {
+fn cases() -> Vec<Case> {
     vec![
         ("exp", |x| x.exp(), |x| finite(x).map(|x| double::exp(x.into())), 1.0),
         ("ln", |x| x.ln(), |x| finite(x).filter(|&x| x > 0.0).map(|x| (double::ln(x), 0)), 1.0),
@@ -100,7 +100,7 @@ fn samples<T: Real>(from_bits: fn(u64) -> T, count: usize) -> Vec<T> {
 
 fn check_ulps<T: Real>(from_bits: fn(u64) -> T, mantissa: i32, smallest: i32) {
     let x = samples(from_bits, 20_000);
-    for (name, f, reference, bound) in cases::<T>() {
+    for (name, f, reference, bound) in cases() {
         let exact: Vec<(T, Exact)> = x.iter().filter_map(|&x| Some((x, reference(x.as_f64())?))).collect();
         let x: Vec<T> = exact.iter().map(|&(x, _)| x).collect();
         for_each_level(|level| {
@@ -111,7 +111,7 @@ fn check_ulps<T: Real>(from_bits: fn(u64) -> T, mantissa: i32, smallest: i32) {
                     worst = (error, x);
                 }
             }
-            println!("{name:9} {} {level:8?} {:.3} ulp at {:e}", T::NAME, worst.0, worst.1);
+            println!("{name:9} {} {level:8?} {:.3} ulp at {:e}", T::DTYPE, worst.0, worst.1);
             assert!(worst.0 <= bound, "{name}({:e}) is {} ulp off, at {level:?}", worst.1, worst.0);
         });
     }
@@ -216,8 +216,8 @@ fn maximum_minimum_comparison_and_choice_of_special_values() {
     let special = [0.0, -0.0, 1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
     let pairs: Vec<(f64, f64)> = special.iter().flat_map(|&a| special.iter().map(move |&b| (a, b))).collect();
     let (a, b): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
-    let tape = Tape::<f64>::new();
-    let x = tape.input("x", ndarray::Array1::zeros(a.len()));
+    let tape = Tape::new();
+    let x = tape.input("x", ndarray::Array1::<f64>::zeros(a.len()));
     let of = |y: Var| {
         let mut out = vec![0.0; a.len()];
         y.run_kernel(&[&a, &b, &a], &mut out);
@@ -255,10 +255,10 @@ fn the_same_bits_wherever_a_number_stands() {
 
 #[test]
 fn integer_powers() {
-    let x = [0.7, -1.3, 1.0, 2.0, -0.999, 1.0001];
+    let x = [0.7_f64, -1.3, 1.0, 2.0, -0.999, 1.0001];
     for_each_level(|_| {
         for n in -64..=64 {
-            let tape = Tape::<f64>::new();
+            let tape = Tape::new();
             let mut out = [0.0; 6];
             tape.input("x", ndarray::arr1(&x)).powf(f64::from(n)).run_kernel(&[&x], &mut out);
             for (x, y) in x.iter().zip(out) {
@@ -311,7 +311,7 @@ fn reductions() {
     for_each_level(|level| {
         for &(shape, axes) in SHAPES {
             let x = random(shape);
-            let tape = Tape::<f64>::new();
+            let tape = Tape::new();
             let input = tape.input("x", &x);
             let of = |y: Var| {
                 let mut out = vec![f64::NAN; y.size()];
@@ -351,7 +351,7 @@ fn reductions_of_special_values() {
                     x[position] = special;
                     let (x, bits) = (x.into_dyn(), |x: f64| if x.is_nan() { 0 } else { x.to_bits() });
                     for (shape, axis) in [([1, length], 1), ([length, 1], 0)] {
-                        let tape = Tape::<f64>::new();
+                        let tape = Tape::new();
                         let input = tape.input("x", x.to_shape(shape.as_slice()).unwrap().to_owned());
                         for (y, expected) in [(input.max_axes(&[axis]), max), (input.logsumexp(&[axis]), log)] {
                             let mut out = [0.0];
@@ -374,7 +374,7 @@ fn reductions_of_special_values() {
 }
 
 fn reduced(f: fn(Var) -> Var, x: &[f64]) -> f64 {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let mut out = [0.0];
     f(tape.input("x", ndarray::arr1(x))).run_kernel(&[x], &mut out);
     out[0]
@@ -399,10 +399,10 @@ fn check_softmaxes<T: Real>(level: Level) {
         let (x, v) = (rounded(random(&[rows, n]) * 3.0), rounded(random(&[n, rows]).reversed_axes()));
         let (x, v) =
             (x.into_dimensionality::<ndarray::Ix2>().unwrap(), v.into_dimensionality::<ndarray::Ix2>().unwrap());
-        let tape = Tape::<T>::new();
+        let tape = Tape::new();
         let [a, b] = [&x, &v].map(|x| tape.input("x", x));
         let log = a.log_softmax();
-        let numbers = [log, log.jvp(a, b), log.vjp(a, b)].map(|y| y.value());
+        let numbers = [log, log.jvp(a, b), log.vjp(a, b)].map(|y| y.value_as::<T>());
         for row in 0..rows {
             let doubles = |array: ndarray::ArrayView1<'_, T>| array.iter().map(|x| x.as_f64()).collect::<Vec<_>>();
             let expected = log_softmax_and_deviations(&doubles(x.row(row)), &doubles(v.row(row)));
@@ -411,15 +411,15 @@ fn check_softmaxes<T: Real>(level: Level) {
                 for (j, expected) in expected.iter().enumerate() {
                     let number = numbers[[row, j]].as_f64();
                     let bound = 4.0 * (n as f64).sqrt() * T::epsilon().as_f64() * scale;
-                    let place = format!("{rows}×{n}, row {row}, part {part}, {} at {level:?}", T::NAME);
+                    let place = format!("{rows}×{n}, row {row}, part {part}, {} at {level:?}", T::DTYPE);
                     assert!((number - expected).abs() <= bound, "{place}: {number} and {expected}");
                 }
             }
         }
         // Along all directions, which a program moves behind the axis, with one probability for all of them.
         if (1..=100).contains(&(rows * n)) {
-            let probabilities = log.exp().value();
-            for (at, number) in log.jacobian_forward(a).value().indexed_iter() {
+            let probabilities = log.exp().value_as::<T>();
+            for (at, number) in log.jacobian_forward(a).value_as::<T>().indexed_iter() {
                 let [row, j, other, k] = [at[0], at[1], at[2], at[3]];
                 let expected = f64::from(u8::from(j == k)) - probabilities[[row, k]].as_f64();
                 let expected = if row == other { expected } else { 0.0 };
@@ -445,7 +445,7 @@ fn a_row_is_reduced_and_scanned_alike_among_any_number_of_rows() {
             let x = random(&[50, n]);
             let numbers = x.as_slice().unwrap();
             let of = |f: fn(Var) -> Var, rows: usize, operands: &[&[f64]]| {
-                let tape = Tape::<f64>::new();
+                let tape = Tape::new();
                 let y = f(tape.input("x", random(&[rows, n])));
                 let mut out = vec![0.0; y.size()];
                 y.run_kernel(operands, &mut out);
@@ -478,7 +478,7 @@ fn scans_in_all_four_ways() {
             let (length, behind) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
             for reverse in [false, true] {
                 for (shifted, start) in [(false, 0.0), (false, 0.7), (true, 0.0)] {
-                    let tape = Tape::<f64>::new();
+                    let tape = Tape::new();
                     let (x, c) = (tape.input("a", &a), tape.input("b", &b));
                     // The derivative of the opposite scan is the shifted one.
                     let y = match (reverse, shifted) {
@@ -532,7 +532,7 @@ fn gathering_and_scattering() {
         ] {
             let mut array = |length: usize| (0..count).map(|_| rng.random_range(0..length as i32)).collect();
             let arrays: Vec<Vec<i32>> = dims.iter().map(|&length: &usize| array(length)).collect();
-            let tape = Tape::<f64>::new();
+            let tape = Tape::new();
             let indices: Vec<_> = arrays.iter().map(|array| tape.index("i", ndarray::arr1(array))).collect();
             let row =
                 |n: usize| dims.iter().zip(&arrays).fold(0, |row, (length, array)| row * length + array[n] as usize);

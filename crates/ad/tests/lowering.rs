@@ -21,7 +21,7 @@ fn operations(program: &Program) -> Vec<String> {
 /// Compiles f(x, y), x and y of shapes [6, 4], with and without lowering, and compares their numbers; gives the
 /// operations that are left.
 fn lowered(f: impl Fn(Var, Var, Index) -> Var) -> Vec<String> {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, y) = (tape.input("x", random(&[6, 4], 1)), tape.input("y", random(&[6, 4], 2)));
     let index = tape.index("index", Array1::from_iter((0..24).map(|i| i * 5 % 6)));
     let result = f(x, y, index);
@@ -153,7 +153,7 @@ fn fused_operations_give_the_bits_of_each_in_turn() {
     };
     let values: Vec<ad::Value<'_>> = (0..4).map(|k| value(k + 4).into()).collect();
     let check = |f: &dyn Fn(&[Var], [Var; 2]) -> Var| {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let x: Vec<Var> = (0..4).map(|k| tape.input("x", value(k))).collect();
         let narrow = [x[1].at(0, 2).broadcast_to(&[30, 4]), x[2].at(1, 1).insert_axis(1).broadcast_to(&[30, 4])];
         let output = f(&x, narrow);
@@ -268,7 +268,7 @@ fn derivatives_in_all_directions_are_those_of_plain_programs() {
         }),
     ];
     for (name, objective) in objectives {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let (x, y) = (tape.input("x", random(&[6, 4], 1)), tape.input("y", random(&[6, 4], 2)));
         let index = tape.index("index", Array1::from_iter((0..600).map(|i| i * 5 % 24)));
         let loss = objective(x, y, index);
@@ -338,7 +338,7 @@ fn what_is_scattered_to_where_it_was_gathered_is_a_product_of_tables() {
 #[test]
 fn a_table_that_is_infinite_where_nobody_looks_makes_no_nan() {
     // The ratio π/μ of an action that μ never takes is infinite, and no sample has it.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.1, 0.2, -0.3]));
     let log_behaviour = tape.input("log_behaviour", arr1(&[0.5_f64.ln(), f64::NEG_INFINITY, 0.5_f64.ln()]));
     let actions = tape.index("actions", Array1::from_iter((0..5000).map(|i| 2 * (i % 2))));
@@ -362,7 +362,7 @@ fn transposes_of_matrices_are_flags_of_their_product() {
 #[test]
 fn the_hessian_product_of_dice_is_what_one_writes_by_hand() {
     // The rewards over n; gather, scan, product, reverse scan, scatter; and the same without the tangent.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (n, h) = (300, 20);
     let theta = tape.input("theta", random(&[5, 3], 1));
     let v = tape.input("v", random(&[5, 3], 2));
@@ -412,7 +412,7 @@ impl ShiftLike for Var {
 #[test]
 fn regions_give_the_numbers_of_whole_arrays_at_any_number_of_rows() {
     for n in [100, 257, 700] {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let (inputs, outputs) = samples(&tape, n);
         let compile = |lowering| tape.compile_with(inputs.iter().copied(), outputs.iter().copied(), lowering);
         let (on, off) = (compile(Lowering::On), compile(Lowering::Off));
@@ -434,7 +434,7 @@ fn regions_give_the_numbers_of_whole_arrays_at_any_number_of_rows() {
 
 #[test]
 fn results_are_the_same_bits_at_any_number_of_threads() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (inputs, outputs) = samples(&tape, 3000);
     let program = tape.compile(inputs[..2].iter().copied(), outputs);
     let values = [ad::Value::from(random(&[3, 4], 11)), random(&[5, 3], 12).into()];
@@ -451,7 +451,7 @@ fn results_are_the_same_bits_at_any_number_of_threads() {
 
 #[test]
 fn an_index_out_of_range_in_a_region_is_found_at_its_place_in_the_whole() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let table = tape.input("table", random(&[5], 1));
     let index = tape.index("index", Array2::<i32>::zeros((3000, 4)));
     let loss = table.gather(&[index]).scan(0.5, 1).square().sum();
@@ -466,7 +466,7 @@ fn an_index_out_of_range_in_a_region_is_found_at_its_place_in_the_whole() {
 
 #[test]
 fn nan_and_infinity_stay_where_they_are() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[0.0, f64::NAN, f64::INFINITY, -1.0]));
     let y = tape.input("y", arr2(&[[1.0, 1.0, 0.0, 0.0]]));
     let outputs = [x * 0.0, x - x, (x * 2.0).sum(), (y * x).sum_axes(&[0]), x.ln().exp(), -(x * -1.0), 0.0 - x];

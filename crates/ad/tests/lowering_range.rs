@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 /// The sum of f(x, a, b) over the entries, by a lowered program.
 fn number(f: impl Fn(Var, Var, Var) -> Var, [x, a, b]: [ArrayD<f64>; 3]) -> f64 {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let inputs = [tape.input("x", &x), tape.input("a", &a), tape.input("b", &b)];
     let result = f(inputs[0], inputs[1], inputs[2]).sum();
     let program = tape.compile(inputs, [result]);
@@ -62,11 +62,11 @@ fn no_factor_goes_where_a_product_or_a_sum_leaves_the_range() {
 
 #[test]
 fn a_sum_of_a_constant_times_large_and_small_numbers_stays_in_range_in_single_precision() {
-    let tape = Tape::<f32>::new();
+    let tape = Tape::new();
     let (w, r) = (tape.input("w", arr1(&[1e35_f32; 3])), tape.input("r", arr1(&[1e4_f32; 3])));
     let sum = ((w * 1e-30_f32) * r).sum();
     let program = tape.compile([w, r], [sum]);
-    let found = program.run(&values![arr1(&[1e35_f32; 3]), arr1(&[1e4_f32; 3])]).unwrap()[0].sum();
+    let found = program.run_as::<f32>(&values![arr1(&[1e35_f32; 3]), arr1(&[1e4_f32; 3])]).unwrap()[0].sum();
     assert!((found - 3e9).abs() <= 3e9 * 1e-6, "{found:e}");
 }
 
@@ -106,7 +106,7 @@ fn a_sum_of_no_entries_is_zero_whatever_they_were_made_of() {
     let none = |x: Var| x.broadcast_to(&[0]).sum();
     assert_eq!(number(|x, _, _| none(x), [nan.clone(), nan.clone(), nan.clone()]), 0.0);
     assert_eq!(number(|x, _, _| none(x * 0.0 + f64::NAN), [nan.clone(), nan.clone(), nan.clone()]), 0.0);
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     assert_eq!(none(tape.constant(f64::NAN)).item(), 0.0);
     assert_eq!(tape.constant(f64::NAN).broadcast_to(&[3, 0]).sum_axes(&[1]).value(), arr1(&[0.0; 3]).into_dyn());
 }
@@ -114,7 +114,7 @@ fn a_sum_of_no_entries_is_zero_whatever_they_were_made_of() {
 /// (x·a)·b of many rows, where a·b is made once and leaves the range in some replays.
 #[test]
 fn a_replay_that_leaves_the_range_runs_as_recorded_and_the_next_one_lowered() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let rows = 20_000;
     let column = |x: f64| Array1::from_elem(rows, x);
     let x = tape.input("x", Array2::from_elem((rows, 8), 1.0));
@@ -147,7 +147,7 @@ fn a_replay_that_leaves_the_range_runs_as_recorded_and_the_next_one_lowered() {
 
 #[test]
 fn an_index_out_of_range_is_found_by_the_recorded_operations_too() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, a) = (tape.input("x", arr1(&[1.0; 4])), tape.input("a", arr1(&[1.0, 1.0])));
     let index = tape.index("index", arr1(&[0; 4]));
     let sums = (x * a.gather(&[index])).scatter_add(&[index], &[2]);
@@ -171,26 +171,26 @@ const COLUMNS: usize = 4;
 const TABLE: usize = 5;
 
 /// How a program is recorded: as it is, or so that nothing cancels, for the scale of what is summed.
-struct Build<'a, T: Real> {
+struct Build<'a> {
     constants: &'a [f64],
-    index: Index<T>,
+    index: Index,
     /// x, y `[n, 4]`, row `[4]`, column `[n]`, table `[5]`, and a number.
-    inputs: &'a [Var<T>],
+    inputs: &'a [Var],
     scale: bool,
 }
 
-impl<T: Real> Build<'_, T> {
-    fn outputs(&self, steps: &[Step]) -> Vec<Var<T>> {
+impl Build<'_> {
+    fn outputs(&self, steps: &[Step]) -> Vec<Var> {
         let &[x, y, row, column, table, number] = self.inputs else { panic!("six inputs") };
         let whole = x.shape();
         let mut pool = vec![x, y];
         let mut sums = Vec::new();
-        let sign = if self.scale { T::one() } else { -T::one() };
+        let sign = if self.scale { 1.0 } else { -1.0 };
         for step in steps {
             let (a, b) = (pool[step.a % pool.len()], pool[step.b % pool.len()]);
             let constant = self.constants[step.constant % self.constants.len()];
-            let c = T::of(if self.scale { constant.abs() } else { constant });
-            let column_of = |column: Var<T>| column.insert_axis(1).broadcast_to(&whole);
+            let c = if self.scale { constant.abs() } else { constant };
+            let column_of = |column: Var| column.insert_axis(1).broadcast_to(&whole);
             pool.push(match step.operation {
                 0 => a + b,
                 1 if self.scale => a + b,
@@ -213,11 +213,11 @@ impl<T: Real> Build<'_, T> {
                     column_of(entries.scatter_add(&[self.index], &[TABLE]).gather(&[self.index])) * a
                 }
                 16 if self.scale => a + b,
-                16 => y.greater(T::zero()).select(a, b),
+                16 => y.greater(0.0).select(a, b),
                 17 => a.slice(1, 0..COLUMNS - 1).pad(1, 1, 0),
                 18 => (a * c).t().t() * sign,
                 19 => a.magic_box() * b,
-                20 => a * c + a * (c * sign * T::of(0.5)),
+                20 => a * c + a * (c * sign * 0.5),
                 21 => a * row.broadcast_to(&whole) + a * (row * c).broadcast_to(&whole),
                 22 => (a * row.broadcast_to(&whole)) * (row * number).broadcast_to(&whole),
                 _ => {
@@ -233,13 +233,13 @@ impl<T: Real> Build<'_, T> {
     }
 }
 
-trait Mixed<T: Real> {
-    fn hvp_or_none(self, x: Var<T>, row: Var<T>) -> Option<Var<T>>;
+trait Mixed {
+    fn hvp_or_none(self, x: Var, row: Var) -> Option<Var>;
 }
 
-impl<T: Real> Mixed<T> for Var<T> {
+impl Mixed for Var {
     /// The derivative of the gradient by x, by the row: that is, along ones.
-    fn hvp_or_none(self, x: Var<T>, row: Var<T>) -> Option<Var<T>> {
+    fn hvp_or_none(self, x: Var, row: Var) -> Option<Var> {
         self.grad_or_zeros([x].as_slice()).pop()?.sum().grad_or_zeros([row].as_slice()).pop()
     }
 }
@@ -274,19 +274,15 @@ fn run<T: Real>(
     constants: &[f64],
     scale: bool,
     lowering: Lowering,
-) -> Vec<Vec<f64>>
-where
-    Value<'static>: From<ArrayD<T>>,
-    ArrayD<T>: Clone,
-{
-    let tape = Tape::<T>::new();
+) -> Vec<Vec<f64>> {
+    let tape = Tape::new();
     let cast = |x: &ArrayD<f64>| x.mapv(|x| T::of(if scale { x.abs() } else { x }));
-    let vars: Vec<Var<T>> = entries(rows).iter().zip(inputs).map(|((name, _), x)| tape.input(name, cast(x))).collect();
+    let vars: Vec<Var> = entries(rows).iter().zip(inputs).map(|((name, _), x)| tape.input(name, cast(x))).collect();
     let index = tape.index("index", Array1::from_iter((0..rows).map(|i| (i * 7 % 4) as i32)));
     let outputs = Build { constants, index, inputs: &vars, scale }.outputs(steps);
     let program = tape.compile_with(vars.iter().copied(), outputs, lowering);
     let given: Vec<Value<'_>> = inputs.iter().map(|x| Value::from(cast(x))).collect();
-    let results = program.run(&given).unwrap();
+    let results: Vec<ArrayD<T>> = program.run_as(&given).unwrap();
     results.into_iter().map(|result| result.iter().map(|x| x.as_f64()).collect()).collect()
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use ad::{Error, Handle, Index, Program, Tape, Var, values, vmap, vmap_many};
+use ad::{DType, Error, Handle, Index, Program, Tape, Var, values, vmap, vmap_many};
 use indexmap::IndexMap;
 use ndarray::{Array1, Array2, ArrayD, arr0, arr1, arr2};
 
@@ -94,13 +94,18 @@ fn products_and_systems_of_shapes_that_do_not_fit_are_named() {
     refused!(a.matmul(x), "matmul", "[2, 3]", "[4]");
     refused!(x.matmul(a), "matmul", "[4]", "[2, 3]");
     refused!(x.sum().matmul(a), "matmul", "[]", "[2, 3]");
-    let stack = tape.input("s", ArrayD::zeros(vec![3, 3, 2]));
-    let other = tape.input("t", ArrayD::zeros(vec![2, 2, 3]));
+    let stack = tape.input("s", ArrayD::<f64>::zeros(vec![3, 3, 2]));
+    let other = tape.input("t", ArrayD::<f64>::zeros(vec![2, 2, 3]));
     refused!(stack.matmul(other), "matmul", "[3, 3, 2]", "[2, 2, 3]");
     refused!(a.solve(x), "solve", "[2, 3]", "[4]", "square", origin);
     refused!(x.solve(x), "solve", "[4]");
     refused!(matrix(&tape, 3, 3).solve(x), "solve", "[3, 3]", "[4]");
-    refused!(tape.input("s", ArrayD::zeros(vec![2, 3, 3])).solve(matrix(&tape, 4, 3)), "solve", "[2, 3, 3]", "[4, 3]");
+    refused!(
+        tape.input("s", ArrayD::<f64>::zeros(vec![2, 3, 3])).solve(matrix(&tape, 4, 3)),
+        "solve",
+        "[2, 3, 3]",
+        "[4, 3]"
+    );
 }
 
 #[test]
@@ -119,9 +124,9 @@ fn movements_and_reductions_that_do_not_suit_the_shape_are_named() {
     refused!(a.sum().t(), "t: ", "[]");
     refused!(Var::concat(&[a, matrix(&tape, 3, 3)], 1), "concat", "[2, 3]", "[3, 3]", "axis 1");
     refused!(Var::stack(&[a, matrix(&tape, 3, 3)], 0), "stack", "[2, 3]", "[3, 3]", origin);
-    refused!(Var::<f64>::concat(&[], 0), "concat: no arrays");
+    refused!(Var::concat(&[], 0), "concat: no arrays");
     refused!(Var::stack(&[a], 4), "stack", "axis 4", "[2, 3]");
-    refused!(Var::<f64>::stack(&[], 0), "stack: no arrays");
+    refused!(Var::stack(&[], 0), "stack: no arrays");
     refused!(a.sum_axes(&[2]), "sum", "axis 2", "[2, 3]", origin);
     refused!(a.mean_axes(&[2]), "sum", "axis 2", "[2, 3]");
     refused!(a.sum_axes(&[1, 1]), "sum", "[1, 1]", "not distinct");
@@ -163,7 +168,7 @@ fn only_a_scalar_has_a_gradient() {
 
 #[test]
 fn a_gradient_by_something_without_a_path_to_the_loss_is_refused_and_names_it() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("theta", arr1(&[1.0, 2.0]));
     let y = tape.input("phi", arr1(&[1.0, 2.0, 3.0]));
     let of_phi = format!("messages.rs:{}", line!() - 1);
@@ -209,7 +214,7 @@ fn a_gradient_by_something_without_a_path_to_the_loss_is_refused_and_names_it() 
 
 #[test]
 fn a_gradient_through_a_barrier_only_is_refused_and_names_the_barrier() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("theta", arr1(&[1.0, 2.0]));
     let stopped = (x.stop_gradient() * 2.0).sum();
     let barrier = format!("messages.rs:{}", line!() - 1);
@@ -226,7 +231,7 @@ fn a_gradient_through_a_barrier_only_is_refused_and_names_the_barrier() {
 
 #[test]
 fn derivatives_that_truly_vanish_are_exact_zeros_and_no_error() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, w) = (tape.input("x", arr1(&[1.0, 2.0])), tape.input("w", arr1(&[3.0, 4.0])));
     let linear = (x * arr1(&[2.0, -1.0])).sum();
     assert_eq!(linear.hessian(x).value(), Array2::<f64>::zeros((2, 2)).into_dyn());
@@ -252,7 +257,7 @@ fn derivatives_that_truly_vanish_are_exact_zeros_and_no_error() {
 
 #[test]
 fn two_tapes_in_one_operation_are_refused_with_both_places() {
-    let (one, other) = (Tape::<f64>::new(), Tape::<f64>::new());
+    let (one, other) = (Tape::new(), Tape::new());
     let x = one.input("x", arr1(&[1.0, 2.0]));
     let y = other.input("y", arr1(&[1.0, 2.0]));
     let (of_x, of_y) = (format!("messages.rs:{}", line!() - 2), format!("messages.rs:{}", line!() - 1));
@@ -289,7 +294,7 @@ fn two_tapes_in_one_operation_are_refused_with_both_places() {
 #[test]
 fn a_handle_of_a_dropped_tape_is_refused_with_its_place() {
     let (x, index) = {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         (tape.input("x", arr1(&[1.0, 2.0])), tape.index("i", arr1(&[0, 1])))
     };
     let place = format!("messages.rs:{}", line!() - 2);
@@ -321,7 +326,7 @@ fn a_handle_of_a_dropped_tape_is_refused_with_its_place() {
     refused!(ad::evaluate(&[x]), "dropped", place);
     refused!(Var::concat(&[x], 0), "dropped", place);
     refused!(ad::grad(|x: Var| x.sum(), x), "dropped", place);
-    refused!(index.to_real(), "dropped", "Index", place);
+    refused!(index.cast(DType::F64), "dropped", "Index", place);
     refused!(index.reshape(&[1, 2]), "dropped", "Index", place);
     refused!(Index::constant(x, arr1(&[1])), "dropped", place);
     // To print one is no use of it.
@@ -330,7 +335,7 @@ fn a_handle_of_a_dropped_tape_is_refused_with_its_place() {
 
 #[test]
 fn an_index_out_of_range_is_refused_where_it_is_recorded() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let table = matrix(&tape, 3, 2);
     let (high, low) = (tape.index("states", arr1(&[0, 3])), tape.index("states", arr1(&[1, 0, -1])));
     let place = format!("messages.rs:{}", line!() - 1);
@@ -345,7 +350,7 @@ fn an_index_out_of_range_is_refused_where_it_is_recorded() {
 
 #[test]
 fn index_arrays_that_do_not_suit_the_table_are_refused() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let table = matrix(&tape, 3, 2);
     let (two, three) = (tape.index("i", arr1(&[0, 1])), tape.index("j", arr1(&[0, 1, 1])));
     refused!(table.gather(&[two, three]), "gather", "different shapes", "[2]", "[3]");
@@ -358,7 +363,7 @@ fn index_arrays_that_do_not_suit_the_table_are_refused() {
 
 #[test]
 fn an_index_out_of_range_at_replay_is_an_error_with_its_position() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let table = matrix(&tape, 3, 2);
     let states = tape.index("states", arr2(&[[0, 1], [2, 0]]));
     let gathered = table.gather(&[states]);
@@ -382,7 +387,7 @@ fn an_index_out_of_range_at_replay_is_an_error_with_its_position() {
 }
 
 fn program_of_three() -> Program {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("theta", arr1(&[1.0, 2.0]));
     let w = tape.input("scale", 3.0);
     let states = tape.index("states", arr1(&[0, 1]));
@@ -412,17 +417,17 @@ fn a_replay_with_the_wrong_values_is_an_error_that_names_the_input() {
 
 #[test]
 fn a_replay_in_single_precision_wants_single_precision() {
-    let tape = Tape::<f32>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0_f32, 2.0]));
     let program = tape.compile([x], [x.square()]);
-    let error = program.run(&values![arr1(&[1.0_f64, 2.0])]).unwrap_err();
-    assert_eq!(error, Error::Dtype { input: "x".to_owned(), expected: "f32", given: "f64" });
-    assert_eq!(program.run(&values![arr1(&[3.0_f32, 1.0])]).unwrap()[0], arr1(&[9.0_f32, 1.0]).into_dyn());
+    let error = program.run_as::<f32>(&values![arr1(&[1.0_f64, 2.0])]).unwrap_err();
+    assert_eq!(error, Error::Dtype { input: "x".to_owned(), expected: DType::F32, given: DType::F64 });
+    assert_eq!(program.run_as::<f32>(&values![arr1(&[3.0_f32, 1.0])]).unwrap()[0], arr1(&[9.0_f32, 1.0]).into_dyn());
 }
 
 #[test]
 fn what_is_no_input_cannot_be_one_of_a_program() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = vector(&tape, 2);
     let y = x.sin();
     let place = format!("messages.rs:{}", line!() - 1);
@@ -432,7 +437,7 @@ fn what_is_no_input_cannot_be_one_of_a_program() {
 
 #[test]
 fn what_depends_on_a_placeholder_has_no_value() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = vector(&tape, 2);
     let mut kept = None;
     let _ = vmap(|x| *kept.insert(x.sin()), x);
@@ -445,19 +450,19 @@ fn what_depends_on_a_placeholder_has_no_value() {
 
 #[test]
 fn maps_over_what_has_no_common_leading_axis_are_refused() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (scalar, two, three) = (tape.input("s", 1.0), vector(&tape, 2), vector(&tape, 3));
     let place = format!("messages.rs:{}", line!() - 1);
     refused!(vmap(|x| x, scalar), "vmap", "scalar", &place);
     refused!(vmap_many(|x| x[0].var(), &[two.into(), three.into()]), "vmap", "[2]", "[3]", &place);
     refused!(vmap_many(|x| x[0].var(), &[two.into(), scalar.into()]), "vmap", "[2]", "[]");
     refused!(vmap_many(|_| two, &[]), "vmap: nothing");
-    refused!(vmap_many(|x| x[0].index().to_real(), &[two.into()]), "expected an Index");
+    refused!(vmap_many(|x| x[0].index().cast(DType::F64), &[two.into()]), "expected an Index");
 }
 
 #[test]
 fn directions_and_cotangents_of_the_wrong_shape_or_number_are_refused() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, y) = (vector(&tape, 2), vector(&tape, 3));
     refused!(x.sin().jvp(x, y), "jvp", "direction", "[3]", "[2]");
     refused!(x.sin().sum().hvp(x, y), "hvp", "direction", "[3]", "[2]");
@@ -480,7 +485,7 @@ fn directions_and_cotangents_of_the_wrong_shape_or_number_are_refused() {
 
 #[test]
 fn check_finite_names_the_operation_and_the_line_that_first_made_a_number_that_is_none() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("theta", arr1(&[1.0, 4.0]));
     let centred = x - 1.0;
     let root = centred.sqrt();
@@ -513,7 +518,7 @@ fn check_finite_names_the_operation_and_the_line_that_first_made_a_number_that_i
 
 #[test]
 fn check_finite_finds_what_only_a_derivative_makes() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 4.0]));
     let loss = (x * 2.0).sqrt().sum();
     let line = line!() - 1;
@@ -525,7 +530,7 @@ fn check_finite_finds_what_only_a_derivative_makes() {
 
 #[test]
 fn check_finite_lets_infinite_constants_mask_but_not_make_a_nan() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("logits", arr1(&[1.0, 2.0, 3.0]));
     let mask = arr1(&[0.0, f64::NEG_INFINITY, 0.0]);
     let masked = x + &mask;
@@ -543,7 +548,7 @@ fn check_finite_lets_infinite_constants_mask_but_not_make_a_nan() {
 
 #[test]
 fn check_finite_tells_which_constant_made_a_result_infinite() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     let mask = tape.constant(arr1(&[0.0, f64::NEG_INFINITY]));
     let line = line!() - 1;
@@ -567,7 +572,7 @@ fn check_finite_tells_which_constant_made_a_result_infinite() {
 #[test]
 fn check_finite_judges_what_runs() {
     // (x·c)·d is x·(c·d), which stays in the range of numbers where x·c does not.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, a) = (tape.input("x", 1e200), tape.input("a", arr1(&[1.0; 4])));
     let program = tape.compile([x, a], [(x * 1e200) * 1e-200 * a]);
     assert_eq!(program.run(&values![1e200, arr1(&[1.0; 4])]).unwrap()[0], arr1(&[1e200; 4]).into_dyn());
@@ -584,7 +589,7 @@ fn check_finite_judges_what_runs() {
 
 #[test]
 fn a_singular_system_is_an_error_that_names_its_line_and_matrix() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let eye = Array2::<f64>::eye(2);
     let a = tape.input("a", ndarray::stack![ndarray::Axis(0), eye, eye]);
     let b = tape.input("b", arr2(&[[1.0, 2.0], [3.0, 4.0]]));
@@ -652,7 +657,7 @@ fn pow_at_zero_has_the_documented_derivatives() {
     assert!(by_base == 0.0 && (by_exponent - 3.0_f64.ln()).abs() < 1e-15, "{by_exponent}");
     assert_eq!(gradients(Var::pow, (-2.0, 3.0)).0, 12.0);
     assert!(gradients(Var::pow, (-2.0, 3.0)).1.is_nan());
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     assert!(tape.constant(-2.0).pow(0.5).item().is_nan());
 }
 
@@ -671,7 +676,7 @@ fn ties_share_the_derivative() {
 
 #[test]
 fn maxima_and_minima_of_nan_are_nan() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (nan, one) = (tape.constant(f64::NAN), tape.constant(1.0));
     for value in [nan.max(one), one.max(nan), nan.min(one), one.min(nan)] {
         assert!(value.item().is_nan());
@@ -687,7 +692,7 @@ fn maxima_and_minima_of_nan_are_nan() {
 #[test]
 fn logsumexp_and_softmax_neither_overflow_nor_make_a_nan_of_masks() {
     let infinity = f64::INFINITY;
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let lse = |x: &[f64]| tape.constant(arr1(x)).logsumexp(&[0]).item();
     assert_eq!(lse(&[1000.0, 1000.0]), 1000.0 + 2.0_f64.ln());
     assert_eq!(lse(&[-1000.0, -infinity]), -1000.0);
@@ -704,7 +709,7 @@ fn logsumexp_and_softmax_neither_overflow_nor_make_a_nan_of_masks() {
 
 #[test]
 fn sigmoid_and_softplus_overflow_on_neither_side() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[-1e3, 0.0, 1e3]));
     assert_eq!(x.sigmoid().value(), arr1(&[0.0, 0.5, 1.0]).into_dyn());
     assert_eq!(x.softplus().value(), arr1(&[0.0, 2.0_f64.ln(), 1e3]).into_dyn());
@@ -719,7 +724,7 @@ fn select_keeps_a_nan_out_of_what_is_chosen() {
     let root = |x: Var| x.greater(0.0).select(x.greater(0.0).select(x, 1.0).sqrt(), 0.0);
     assert_eq!(gradient(root, -1.0), 0.0);
     assert_eq!(gradient(root, 4.0), 0.25);
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, f64::NAN]));
     let chosen = tape.constant(arr1(&[1.0, 0.0])).select(x, 5.0);
     assert_eq!(chosen.value(), arr1(&[1.0, 5.0]).into_dyn());
@@ -728,7 +733,7 @@ fn select_keeps_a_nan_out_of_what_is_chosen() {
 
 #[test]
 fn an_input_that_is_listed_twice_is_refused() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, y) = (vector(&tape, 3), vector(&tape, 3));
     refused!(tape.compile([x, y, x], [x + y]), "listed twice", "inputs 0 and 2", "made at");
 }
@@ -738,7 +743,7 @@ fn an_input_that_is_listed_twice_is_refused() {
 fn an_index_out_of_range_is_reported_for_what_the_user_wrote_and_where() {
     // Of few rows and of many, which are a region of several blocks.
     for n in [4, 5000] {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let table = tape.input("table", Array2::from_shape_fn((3, 2), |(s, a)| 0.1 + (s * 2 + a) as f64));
         let right: Array1<i32> = Array1::zeros(n);
         let (states, actions) = (tape.index("states", &right), tape.index("actions", &right));
@@ -814,7 +819,7 @@ fn an_index_out_of_range_is_reported_for_what_the_user_wrote_and_where() {
 #[test]
 fn a_singular_matrix_of_many_is_named_by_its_number() {
     let n = 5000;
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let eyes = ArrayD::from_shape_fn(vec![n, 2, 2], |i| if i[1] == i[2] { 1.0 } else { 0.0 });
     let (a, b) = (tape.input("a", &eyes), tape.input("b", Array2::<f64>::ones((n, 2))));
     let matrices = tape.input("c", ArrayD::<f64>::ones(vec![n, 2, 3]));
@@ -829,7 +834,7 @@ fn a_singular_matrix_of_many_is_named_by_its_number() {
 
 #[test]
 fn sizes_that_no_memory_holds_are_refused_where_they_are_recorded() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = vector(&tape, 3);
     let origin = format!("messages.rs:{}", line!() - 1);
     let origin = origin.as_str();
@@ -886,7 +891,7 @@ fn sizes_that_no_memory_holds_are_refused_where_they_are_recorded() {
 /// The message and place of every function that takes axes, shapes, ranges or other arrays, at bad ones.
 #[test]
 fn misuse_of_every_function_is_blamed_on_the_callers_line_and_names_the_function() {
-    let (tape, others) = (Tape::<f64>::new(), Tape::<f64>::new());
+    let (tape, others) = (Tape::new(), Tape::new());
     let a = matrix(&tape, 2, 3);
     let (v, s) = (vector(&tape, 3), tape.input("s", 1.0));
     let i = tape.index("i", arr1(&[0, 1]));
@@ -948,8 +953,8 @@ fn misuse_of_every_function_is_blamed_on_the_callers_line_and_names_the_function
         "sum: axes [0, 0]": a.sum_axes(&[0, 0]);
         "scan: axis 0": s.cumsum(0);
         "concat: shapes": Var::concat(&[a, v], 0);
-        "concat: no arrays": Var::<f64>::concat(&[], 0);
-        "stack: no arrays": Var::<f64>::stack(&[], 0);
+        "concat: no arrays": Var::concat(&[], 0);
+        "stack: no arrays": Var::stack(&[], 0);
         "stack: arrays of shapes": Var::stack(&[a, v], 0);
         "log_softmax": s.log_softmax();
         "softmax": s.softmax();
@@ -984,7 +989,7 @@ fn misuse_of_every_function_is_blamed_on_the_callers_line_and_names_the_function
 /// An operation that is never recorded.
 struct Nothing;
 
-impl ad::CustomOperation<f64> for Nothing {
+impl ad::CustomOperation for Nothing {
     fn name(&self) -> &str {
         "nothing"
     }
@@ -999,7 +1004,7 @@ impl ad::CustomOperation<f64> for Nothing {
 
 #[test]
 fn programs_of_nothing_and_of_empty_arrays_are_programs() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let nothing: Program = tape.compile([] as [Var; 0], []);
     assert_eq!(nothing.run(&[]).unwrap(), Vec::<ArrayD<f64>>::new());
     assert_eq!(nothing.cost().operations, 0);
@@ -1013,7 +1018,7 @@ fn programs_of_nothing_and_of_empty_arrays_are_programs() {
     assert_eq!(results[2], arr1(&[0.0; 3]).into_dyn());
     assert!(matches!(itself.run(&values![Array2::<f64>::zeros((3, 0))]), Err(Error::Shape { .. })));
     assert!(matches!(itself.run_into(&values![Array2::<f64>::zeros((0, 3))], &mut []), Err(Error::Results { .. })));
-    assert_eq!(ad::evaluate::<f64>(&[]).len(), 0);
+    assert_eq!(ad::evaluate(&[]).len(), 0);
     let scalar = tape.input("s", 2.0);
     assert_eq!(tape.compile([scalar], [scalar]).run(&values![3.0]).unwrap()[0].sum(), 3.0);
 }

@@ -8,7 +8,7 @@ use ndarray::{Array1, ArrayD, Dimension, arr1};
 
 /// Calls `law` with every operation's result and each of its variables, on a tape.
 fn for_every_case(law: impl Fn(&str, Var, Var)) {
-    for case in every_case::<f64>() {
+    for case in every_case() {
         let tape = Tape::new();
         let x: Vec<Var> = case.at.iter().map(|x| tape.input("x", x)).collect();
         let y = (case.f)(&x);
@@ -83,7 +83,7 @@ fn third_derivatives_are_the_same_in_any_mix_of_modes() {
 
 #[test]
 fn derivatives_of_orders_0_to_4_of_a_sine_go_round_in_a_circle() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 0.7);
     let (s, c) = 0.7_f64.sin_cos();
     for (order, expected) in [s, c, -s, -c, s].into_iter().enumerate() {
@@ -113,14 +113,14 @@ fn derivatives_of_orders_0_to_4_of_a_product_of_powers_are_those_on_paper() {
 
 #[test]
 fn the_derivative_of_order_0_is_the_array_itself() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     assert_eq!(x.square().derivative(x, 0).value(), arr1(&[1.0, 4.0]).into_dyn());
 }
 
 #[test]
 fn tangents_of_several_variables_add_up() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, y) = (tape.input("x", arr1(&[0.4, 1.1])), tape.input("y", 0.3));
     let (s, t) = (tape.constant(arr1(&[1.0, -2.0])), tape.constant(0.5));
     let f = (x * y).sin() * x;
@@ -136,7 +136,7 @@ fn tangents_of_several_variables_add_up() {
 fn functions_and_vars_give_the_same_derivatives() {
     let at = arr1(&[0.4, 1.1, -0.7]);
     let (direction, f) = (arr1(&[1.0, -2.0, 0.5]), |x: Var| (x.sin() * x.sum()).exp());
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, v) = (tape.input("x", &at), tape.constant(&direction));
     let dynamic = |array: Array1<f64>| array.into_dyn();
     assert_eq!(dynamic(ad::grad(|x| f(x).sum(), &at)), f(x).sum().grad(x).value());
@@ -154,7 +154,7 @@ fn functions_and_vars_give_the_same_derivatives() {
 
 #[test]
 fn derivatives_by_an_array_without_entries_have_none() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", Array1::<f64>::zeros(0));
     let loss = x.exp().sum();
     assert_eq!(loss.item(), 0.0);
@@ -178,7 +178,7 @@ fn directions_by_name_in_another_order_are_refused() {
 #[test]
 #[should_panic(expected = "jvp: directions `a`, `c` for variables `a`, `b`: each in its place")]
 fn tangents_of_other_names_are_refused() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let tree = |names| -> indexmap::IndexMap<String, Var> {
         named(names, [1.0, 2.0]).into_iter().map(|(name, x)| (name.clone(), tape.input(&name, x))).collect()
     };

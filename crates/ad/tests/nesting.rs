@@ -9,7 +9,7 @@ use ndarray::{Array0, Array1, ArrayD, arr0, arr1, arr2};
 #[test]
 fn an_inner_derivative_is_not_confused_with_the_outer_one() {
     assert_eq!(grad(|x| x * grad(|y| x + y, x * 0.0 + 1.0), 3.0), 1.0);
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, y) = (tape.input("x", 3.0), tape.input("y", 1.0));
     assert_eq!((x * (x + y).grad(y)).grad(x).item(), 1.0);
 }
@@ -19,7 +19,7 @@ fn an_inner_derivative_is_not_confused_with_the_outer_one() {
 #[test]
 fn a_function_differentiated_at_the_outer_variable_does_not_mistake_it_for_its_own() {
     assert_eq!(grad(|x| grad(|y| y * (x - y), x), 2.0), -1.0);
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 2.0);
     let y = x.alias();
     assert_eq!((y * (x - y)).grad(y).grad(x).item(), -1.0);
@@ -27,7 +27,7 @@ fn a_function_differentiated_at_the_outer_variable_does_not_mistake_it_for_its_o
 
 #[test]
 fn what_an_operation_with_nothing_to_do_gives_is_a_variable_of_its_own() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 2.0);
     let same: [fn(Var) -> Var; 9] = [
         |x| x.sum(),
@@ -138,7 +138,7 @@ fn a_model_may_own_its_tape_and_its_variables() {
 
 #[test]
 fn equal_expressions_are_different_variables() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 2.0);
     let z = x * x;
     assert_eq!((3.0 * (x * x) + z).grad(z).item(), 1.0);
@@ -149,7 +149,7 @@ fn equal_expressions_are_different_variables() {
 
 #[test]
 fn equal_results_of_derivative_passes_are_different_variables() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 2.0);
     let loss = x.powf(3.0);
     let (g1, g2) = (loss.grad(x), loss.grad(x));
@@ -167,7 +167,7 @@ fn equal_results_of_derivative_passes_are_different_variables() {
 
 #[test]
 fn a_gradient_may_be_taken_by_an_intermediate_result_and_by_its_own_ingredients_at_once() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 2.0);
     let z = x.square();
     let loss = z * x;
@@ -181,7 +181,7 @@ fn a_gradient_may_be_taken_by_an_intermediate_result_and_by_its_own_ingredients_
 
 #[test]
 fn taking_a_gradient_neither_freezes_nor_frees_anything() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 0.7);
     let y = x.sin();
     let first = y.grad(x);
@@ -216,7 +216,7 @@ fn named_trees_come_back_with_their_names_in_their_order() {
     assert_eq!(products["m"], arr1(&[6.0, -6.0]).into_dyn());
 
     // On Vars: an inner step on a tree, differentiated by the tree.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let vars: IndexMap<String, Var> = arrays.iter().map(|(name, x)| (name.clone(), tape.input(name, x))).collect();
     let direct = loss(vars.clone()).grad(&vars);
     assert_eq!(direct.keys().collect::<Vec<_>>(), ["z", "a", "m"]);
@@ -261,7 +261,7 @@ fn small_dice_loss(tape: &Tape, theta: Var) -> Var {
 
 /// How many nodes a tape and how many operations a program have for derivatives of orders 1 to 5.
 fn sizes(next: impl Fn(Var, Var) -> Var) -> [Vec<usize>; 2] {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.1, -0.4, 0.3]));
     let mut derivative = small_dice_loss(&tape, theta);
     let recorded = tape.len();

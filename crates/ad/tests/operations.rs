@@ -8,7 +8,7 @@ use ndarray::{Array1, ArrayD, arr0, arr1, arr2};
 
 /// Checks all, so that one failure does not hide another.
 #[track_caller]
-fn check(cases: Vec<Case<f64>>) {
+fn check(cases: Vec<Case>) {
     assert!(!cases.is_empty());
     let failures: Vec<String> = cases
         .iter()
@@ -101,7 +101,7 @@ fn check_gradients_fails_where_the_function_has_a_kink() {
 #[test]
 #[should_panic(expected = "dot: shapes [3] and [3, 1] differ (an inner product is one of equal shapes")]
 fn an_inner_product_does_not_broadcast() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let _ = tape.input("a", arr1(&[1.0, 2.0, 3.0])).dot(tape.input("b", arr2(&[[1.0], [2.0], [3.0]])));
 }
 
@@ -110,9 +110,9 @@ fn an_inner_product_does_not_broadcast() {
     expected = "scan: a start of shape [3] for an array of shape [2, 4, 3] along axis 1 (needs [2, 3], or a scalar)"
 )]
 fn the_start_of_a_recurrence_does_not_broadcast() {
-    let tape = Tape::<f64>::new();
-    let x = tape.input("x", ArrayD::zeros(vec![2, 4, 3]));
-    let _ = x.scan_from(0.9, tape.input("start", Array1::zeros(3)), 1);
+    let tape = Tape::new();
+    let x = tape.input("x", ArrayD::<f64>::zeros(vec![2, 4, 3]));
+    let _ = x.scan_from(0.9, tape.input("start", Array1::<f64>::zeros(3)), 1);
 }
 
 // stop_gradient and magic_box have derivatives that their values do not tell; finite differences of what they stand for do.
@@ -159,7 +159,7 @@ fn magic_box_differentiates_as_exp_of_x_minus_its_value() {
 
 #[test]
 fn magic_box_is_one_whatever_its_argument() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[-1e300, 0.0, f64::INFINITY, f64::NAN]));
     assert_eq!(x.magic_box().value(), arr1(&[1.0; 4]).into_dyn());
     assert_eq!(tape.constant(3.0).magic_box().item(), 1.0);
@@ -180,7 +180,7 @@ fn a_box_within_a_box_differentiates_as_exponentials_within_exponentials() {
 
 #[test]
 fn full_like_is_a_constant_whatever_the_array_holds() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[-1e300, f64::NEG_INFINITY, f64::NAN]));
     assert_eq!(x.full_like(0.0).value(), arr1(&[0.0; 3]).into_dyn());
     assert_eq!((x.full_like(2.5).sum() + 1.0).grad_or_zeros(x).value(), arr1(&[0.0; 3]).into_dyn());

@@ -35,7 +35,7 @@ fn result(child: &Output) -> String {
 #[test]
 fn lowering_is_turned_off_by_a_variable_in_any_case_and_by_no_other_word() {
     if is_child() {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let x = tape.input("x", arr1(&[1.0, 2.0]));
         let operations = tape.compile([x], [x.magic_box() * x]).cost().operations;
         return println!("result:{operations}");
@@ -58,7 +58,7 @@ fn lowering_is_turned_off_by_a_variable_in_any_case_and_by_no_other_word() {
 
 /// A program with regions that are shared among threads, and its inputs.
 fn large() -> (Program, Array2<f64>, Array2<f64>) {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = Array2::from_shape_fn((5000, 20), |(i, j)| ((i * 20 + j) as f64).sin());
     let w = Array2::from_shape_fn((20, 8), |(i, j)| ((i * 8 + j) as f64).cos());
     let (data, weights) = (tape.input("x", &x), tape.input("w", &w));

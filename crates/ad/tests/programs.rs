@@ -1,11 +1,11 @@
 //! Programs: what they print, cost and give, on whatever inputs and threads they run; and where nodes say they come from.
 
-use ad::{Handle, Lowering, Program, Tape, Var, values};
+use ad::{DType, Handle, Lowering, Program, Tape, Var, values};
 use ndarray::{Array1, Array2, ArrayD, Axis, Order, ShapeBuilder, arr1, arr2, s};
 
 #[test]
 fn a_program_prints_one_line_for_each_operation_with_its_shape_and_place() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("theta", arr2(&[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]));
     let actions = tape.index("actions", arr1(&[1, 0]));
     let first = line!() + 1;
@@ -37,16 +37,16 @@ fn a_program_prints_one_line_for_each_operation_with_its_shape_and_place() {
 
 #[test]
 fn a_program_prints_its_constants() {
-    let tape = Tape::<f32>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0_f32, 2.0]));
-    let text = tape.compile([x], [x * 2.5 + arr1(&[1.0, 3.0])]).to_string();
+    let text = tape.compile([x], [x * 2.5 + arr1(&[1.0_f32, 3.0])]).to_string();
     assert!(text.contains("f32[] = 2.5"), "one number is not written out: {text}");
     assert!(text.lines().any(|line| line.starts_with("const ") && line.ends_with("f32[2]")), "{text}");
 }
 
 #[test]
 fn costs_are_those_counted_by_hand() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let a = tape.input("a", Array2::<f64>::zeros((2, 3)));
     let b = tape.input("b", Array2::<f64>::zeros((3, 4)));
     let product = a.matmul(b);
@@ -70,7 +70,7 @@ fn costs_are_those_counted_by_hand() {
 
 #[test]
 fn what_nobody_asks_for_and_what_is_done_already_costs_nothing() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", Array1::<f64>::zeros(100));
     let _unused = x.exp().sum();
     let twice = x.sin() * x.sin();
@@ -81,7 +81,7 @@ fn what_nobody_asks_for_and_what_is_done_already_costs_nothing() {
 #[test]
 fn memory_does_not_grow_with_the_length_of_a_chain() {
     let peak = |length: usize| {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let x = tape.input("x", Array1::<f64>::zeros(1000));
         let y = (0..length).fold(x, |y, _| y.sin());
         tape.compile([x], [y]).cost().peak_memory
@@ -92,7 +92,7 @@ fn memory_does_not_grow_with_the_length_of_a_chain() {
 #[test]
 fn a_program_is_send_and_sync_and_gives_equal_results_from_every_thread() {
     fn shared<T: Send + Sync>(_: &T) {}
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[0.1, 0.2, 0.3]));
     let loss = (x.sin().exp() * x).sum();
     let program = tape.compile([x], [loss, loss.grad(x), loss.hessian(x)]);
@@ -127,7 +127,7 @@ fn a_program_outlives_its_tape_and_its_thread() {
 
 #[test]
 fn inputs_that_are_not_listed_keep_the_values_they_were_recorded_with() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, w) = (tape.input("x", arr1(&[1.0, 2.0])), tape.input("w", arr1(&[10.0, 20.0])));
     let states = tape.index("states", arr1(&[1, 1]));
     let y = (x * w).gather(&[states]);
@@ -144,7 +144,7 @@ fn inputs_that_are_not_listed_keep_the_values_they_were_recorded_with() {
 
 #[test]
 fn an_input_or_a_constant_may_be_an_output() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0]));
     let program = tape.compile([x], [x, tape.constant(3.0), x, x.alias()]);
     let results = program.run(&values![arr1(&[5.0, 6.0])]).unwrap();
@@ -154,7 +154,7 @@ fn an_input_or_a_constant_may_be_an_output() {
 
 #[test]
 fn runs_do_not_disturb_each_other() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr2(&[[0.1, 0.2], [0.3, 0.4]]));
     let index = tape.index("i", arr1(&[0, 0]));
     let y = (x.sin() * 2.0).gather(&[index]).scatter_add(&[index], &[2]).pad(0, 1, 1).cumsum(0);
@@ -168,7 +168,7 @@ fn runs_do_not_disturb_each_other() {
 
 #[test]
 fn a_var_says_on_which_line_it_was_made_and_a_derivative_what_it_comes_from() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let here = |line: u32, var: Var| {
         assert!(var.location().file().ends_with("tests/programs.rs"), "{}", var.location());
         assert_eq!(var.location().line(), line);
@@ -207,7 +207,7 @@ fn a_var_says_on_which_line_it_was_made_and_a_derivative_what_it_comes_from() {
 
 #[test]
 fn a_chain_of_a_million_operations_is_compiled_and_run() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 0.3);
     let y = (0..500_000).fold(x, |y, _| (y * 0.999).sin());
     let results = tape.compile([x], [y, y.grad(x)]).run(&values![0.4]).unwrap();
@@ -220,7 +220,7 @@ fn a_chain_of_a_million_operations_is_compiled_and_run() {
 #[test]
 fn a_chain_of_200_000_operations_is_recorded_differentiated_compiled_and_run() {
     let length = 200_000;
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 0.3);
     let y = (0..length / 2).fold(x, |y, _| (y * 0.999).sin());
     assert!(tape.len() >= length);
@@ -244,7 +244,7 @@ fn a_chain_of_200_000_operations_is_recorded_differentiated_compiled_and_run() {
 
 #[test]
 fn a_wide_sum_of_100_000_terms_is_differentiated() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 0.3);
     let sum = (0..100_000).fold(x * 0.0, |sum, _| sum + x);
     assert_eq!(sum.grad(x).item(), 100_000.0);
@@ -252,7 +252,7 @@ fn a_wide_sum_of_100_000_terms_is_differentiated() {
 
 #[test]
 fn arrays_in_any_layout_are_taken_for_what_they_are() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let matrix = arr2(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
     let transposed = matrix.t();
     let fortran = Array2::from_shape_vec((2, 3).f(), vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]).unwrap();
@@ -271,7 +271,7 @@ fn arrays_in_any_layout_are_taken_for_what_they_are() {
     // As what a program is run on.
     let x = tape.input("x", &weights);
     let states = tape.index("states", arr2(&[[0, 1], [2, 0], [1, 1]]));
-    let program = tape.compile([Handle::from(x), states.into()], [x * &weights, states.to_real()]);
+    let program = tape.compile([Handle::from(x), states.into()], [x * &weights, states.cast(DType::F64)]);
     let indices = arr2(&[[0, 2, 1], [1, 0, 1]]);
     let results = program.run(&values![transposed, indices.t()]).unwrap();
     assert_eq!(results[0], expected);
@@ -291,7 +291,7 @@ fn arrays_in_any_layout_are_taken_for_what_they_are() {
 
 #[test]
 fn arrays_without_entries_pass_through_programs() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", Array2::<f64>::zeros((0, 3)));
     let y = (x.exp() * 2.0).transpose(&[1, 0]).cumsum(1);
     let program = tape.compile([x], [y, y.sum(), y.sum().grad(x)]);
@@ -305,7 +305,7 @@ fn arrays_without_entries_pass_through_programs() {
 #[test]
 fn a_pair_of_indices_is_made_one_only_where_an_i32_can_count_the_places() {
     let text = |rows: usize, columns: usize, count: usize| {
-        let tape = Tape::<f64>::new();
+        let tape = Tape::new();
         let [x, y] = ["x", "y"].map(|name| tape.input(name, 1.0));
         // Nothing of this size is ever computed.
         let table = x.broadcast_to(&[rows, 1]).sin() * y.broadcast_to(&[columns]).cos();

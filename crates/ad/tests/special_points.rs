@@ -6,20 +6,20 @@ mod common;
 
 use std::f64::consts::LN_2;
 
-use ad::{Lowering, Real, Tape, Var};
+use ad::{DType, Lowering, Real, Tape, Var};
 use ndarray::{ArrayD, arr1, arr2};
 
 const INFINITY: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
 
-type Function<T> = fn(&[Var<T>]) -> Var<T>;
+type Function = fn(&[Var]) -> Var;
 
 /// The partial derivative by the listed variables, one after the other, in every mix of modes, as recorded and lowered.
-fn partials<T: Real>(f: Function<T>, at: &[f64], by: &[usize]) -> Vec<(String, T)> {
+fn partials<T: Real>(f: Function, at: &[f64], by: &[usize]) -> Vec<(String, T)> {
     let mut results = Vec::new();
     for modes in 0..1 << by.len() {
-        let tape = Tape::<T>::new();
-        let x: Vec<Var<T>> = at.iter().map(|&x| tape.input("x", T::of(x))).collect();
+        let tape = Tape::new();
+        let x: Vec<Var> = at.iter().map(|&x| tape.input("x", T::of(x))).collect();
         let mut derivative = f(&x);
         let mut name = String::new();
         for (i, &by) in by.iter().enumerate() {
@@ -28,34 +28,30 @@ fn partials<T: Real>(f: Function<T>, at: &[f64], by: &[usize]) -> Vec<(String, T
             derivative = if forward { derivative.jvp(x[by], tape.constant(T::one())) } else { derivative.grad(x[by]) };
         }
         for lowering in [Lowering::On, Lowering::Off] {
-            let values: Vec<ad::Value<'_>> = x.iter().map(|x| value(x.value())).collect();
+            let values: Vec<ad::Value<'_>> = at.iter().map(|&x| T::of(x).into()).collect();
             let program = tape.compile_with(x.iter().copied(), [derivative], lowering);
-            results.push((format!("{name} {lowering:?}"), program.run(&values).unwrap()[0].sum()));
+            results.push((format!("{name} {lowering:?}"), program.run_as(&values).unwrap()[0].sum()));
         }
     }
     results
 }
 
-fn value<T: Real>(array: ArrayD<T>) -> ad::Value<'static> {
-    if T::NAME == "f32" { array.mapv(|x| x.as_f64() as f32).into() } else { array.mapv(|x| x.as_f64()).into() }
-}
-
 /// Within some units of the number type's rounding of the number itself, and of its smallest number.
 fn is<T: Real>(number: T, expected: f64, epsilons: f64) -> bool {
     let number = number.as_f64();
-    let smallest = if T::NAME == "f32" { 2.0_f64.powi(-149) } else { f64::from_bits(1) };
+    let smallest = if T::DTYPE == DType::F32 { 2.0_f64.powi(-149) } else { f64::from_bits(1) };
     let close = (number - expected).abs() <= epsilons * (T::epsilon().as_f64() * expected.abs() + smallest);
     number == expected || number.is_nan() && expected.is_nan() || (expected != 0.0 && close)
 }
 
 /// What is wrong at a point; `expected` are the value, and the derivatives by the lists in `by`.
-fn problems<T: Real>(name: &str, f: Function<T>, at: &[f64], by: &[&[usize]], expected: &[f64]) -> Vec<String> {
+fn problems<T: Real>(name: &str, f: Function, at: &[f64], by: &[&[usize]], expected: &[f64]) -> Vec<String> {
     let mut problems = Vec::new();
     for (by, &expected) in by.iter().zip(expected) {
-        for (how, number) in partials(f, at, by) {
+        for (how, number) in partials::<T>(f, at, by) {
             if !is(number, expected, 8.0) {
                 problems
-                    .push(format!("{name} at {at:?}, by {by:?} ({how}, {}): {number:e}, not {expected:e}", T::NAME));
+                    .push(format!("{name} at {at:?}, by {by:?} ({how}, {}): {number:e}, not {expected:e}", T::DTYPE));
             }
         }
     }
@@ -68,9 +64,9 @@ fn expect_none(problems: Vec<String>) {
 }
 
 /// Functions of one number: where, and the derivatives of orders 0, 1, …, as far as there is something to say.
-type Row<T> = (&'static str, Function<T>, &'static [(f64, &'static [f64])]);
+type Row = (&'static str, Function, &'static [(f64, &'static [f64])]);
 
-fn functions_of_one<T: Real>() -> Vec<Row<T>> {
+fn functions_of_one() -> Vec<Row> {
     vec![
         (
             "abs",
@@ -86,7 +82,7 @@ fn functions_of_one<T: Real>() -> Vec<Row<T>> {
         ),
         (
             "max(x, 0)",
-            |x| x[0].max(T::zero()),
+            |x| x[0].max(0.0),
             &[
                 (0.0, &[0.0, 0.5, 0.0, 0.0]),
                 (-0.0, &[0.0, 0.5, 0.0, 0.0]),
@@ -97,7 +93,7 @@ fn functions_of_one<T: Real>() -> Vec<Row<T>> {
         ),
         (
             "min(x, 0)",
-            |x| x[0].min(T::zero()),
+            |x| x[0].min(0.0),
             &[(0.0, &[0.0, 0.5, 0.0, 0.0]), (-INFINITY, &[-INFINITY, 1.0, 0.0, 0.0]), (NAN, &[NAN, NAN])],
         ),
         // The derivatives of the two branches, averaged, at every order: (2 + 1)/2, (2 + 0)/2.
@@ -106,7 +102,7 @@ fn functions_of_one<T: Real>() -> Vec<Row<T>> {
         ("max(x, x)", |x| x[0].max(x[0]), &[(3.0, &[3.0, 1.0, 0.0, 0.0]), (INFINITY, &[INFINITY, 1.0, 0.0, 0.0])]),
         (
             "clip",
-            |x| x[0].clip(-T::one(), T::one()),
+            |x| x[0].clip(-1.0, 1.0),
             &[
                 (1.0, &[1.0, 0.5, 0.0, 0.0]),
                 (-1.0, &[-1.0, 0.5, 0.0, 0.0]),
@@ -188,7 +184,7 @@ fn functions_of_one<T: Real>() -> Vec<Row<T>> {
             &[(0.0, &[1.0, 0.0, 0.0, 0.0]), (INFINITY, &[1.0, 0.0, 0.0, 0.0]), (NAN, &[1.0, 0.0, 0.0, 0.0])],
         ),
         // The vanishing factor is not multiplied by what there is beside it.
-        ("x^0·∞", |x| x[0].powf(0.0) * T::infinity(), &[(2.0, &[INFINITY, 0.0, 0.0, 0.0])]),
+        ("x^0·∞", |x| x[0].powf(0.0) * INFINITY, &[(2.0, &[INFINITY, 0.0, 0.0, 0.0])]),
         ("x^1", |x| x[0].powf(1.0), &[(0.0, &[0.0, 1.0, 0.0, 0.0]), (INFINITY, &[INFINITY, 1.0, 0.0, 0.0])]),
         (
             "x^2",
@@ -239,13 +235,13 @@ fn functions_of_one<T: Real>() -> Vec<Row<T>> {
         ),
         (
             "x where x > 0, else 0",
-            |x| x[0].greater(T::zero()).select(x[0], T::zero()),
+            |x| x[0].greater(0.0).select(x[0], 0.0),
             &[(0.0, &[0.0, 0.0, 0.0, 0.0]), (INFINITY, &[INFINITY, 1.0, 0.0, 0.0])],
         ),
         // The way that `select` recommends.
         (
             "√(x where x > 0, else 1)",
-            |x| x[0].greater(T::zero()).select(x[0], T::one()).sqrt(),
+            |x| x[0].greater(0.0).select(x[0], 1.0).sqrt(),
             &[(0.0, &[1.0, 0.0, 0.0, 0.0]), (-1.0, &[1.0, 0.0, 0.0, 0.0]), (NAN, &[1.0, 0.0, 0.0, 0.0])],
         ),
     ]
@@ -253,7 +249,7 @@ fn functions_of_one<T: Real>() -> Vec<Row<T>> {
 
 #[test]
 fn a_branch_not_taken_whose_derivative_is_infinite_is_zero_times_infinity_in_reverse_mode() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", 0.0);
     let y = x.greater(0.0).select(x.sqrt(), 0.0);
     assert!(y.grad(x).item().is_nan());
@@ -262,9 +258,9 @@ fn a_branch_not_taken_whose_derivative_is_infinite_is_zero_times_infinity_in_rev
 
 fn check_functions_of_one<T: Real>() {
     let by: [&[usize]; 4] = [&[], &[0], &[0, 0], &[0, 0, 0]];
-    let rows = functions_of_one::<T>();
+    let rows = functions_of_one();
     let points = rows.iter().flat_map(|(name, f, points)| points.iter().map(move |point| (name, *f, point)));
-    expect_none(points.flat_map(|(name, f, (at, expected))| problems(name, f, &[*at], &by, expected)).collect());
+    expect_none(points.flat_map(|(name, f, (at, expected))| problems::<T>(name, f, &[*at], &by, expected)).collect());
 }
 
 #[test]
@@ -283,7 +279,7 @@ const BY: [&[usize]; 11] =
 
 type Pairs = Vec<([f64; 2], Vec<f64>)>;
 
-fn functions_of_two<T: Real>() -> Vec<(&'static str, Function<T>, Pairs)> {
+fn functions_of_two() -> Vec<(&'static str, Function, Pairs)> {
     let zero = 0.0;
     let ln_3 = 3.0_f64.ln();
     vec![
@@ -405,9 +401,9 @@ fn functions_of_two<T: Real>() -> Vec<(&'static str, Function<T>, Pairs)> {
 }
 
 fn check_functions_of_two<T: Real>() {
-    let rows = functions_of_two::<T>();
+    let rows = functions_of_two();
     let points = rows.iter().flat_map(|(name, f, points)| points.iter().map(move |point| (name, *f, point)));
-    expect_none(points.flat_map(|(name, f, (at, expected))| problems(name, f, at, &BY, expected)).collect());
+    expect_none(points.flat_map(|(name, f, (at, expected))| problems::<T>(name, f, at, &BY, expected)).collect());
 }
 
 #[test]
@@ -422,7 +418,7 @@ fn functions_of_two_numbers_in_single_precision() {
 
 #[test]
 fn equal_winners_share_the_derivatives_of_a_maximum() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     for (x, gradient) in [
         ([1.0, 1.0, 0.0], [0.5, 0.5, 0.0]),
         ([0.0, -0.0, 0.0], [1.0 / 3.0; 3]),
@@ -461,14 +457,14 @@ fn check_tails<T: Real>(magnitudes: &[f64]) {
         let ([_, a, b, c], [_, d, e, f]) = (sigmoid_derivatives(x), sigmoid_derivatives(2.0 * x));
         let [sigmoid, ..] = sigmoid_derivatives(x);
         let [opposite, ..] = sigmoid_derivatives(-x);
-        let rows: [(&str, Function<T>, [f64; 3]); 4] = [
+        let rows: [(&str, Function, [f64; 3]); 4] = [
             ("sigmoid", |x| x[0].sigmoid(), [a, b, c]),
             ("tanh", |x| x[0].tanh(), [4.0 * d, 8.0 * e, 16.0 * f]),
             ("softplus", |x| x[0].softplus(), [sigmoid, a, b]),
             ("log σ", |x| -(-x[0]).softplus(), [opposite, -a, -b]),
         ];
         for (name, f, expected) in rows {
-            wrong.extend(problems(name, f, &[x], &by, &expected));
+            wrong.extend(problems::<T>(name, f, &[x], &by, &expected));
         }
     }
     expect_none(wrong);
@@ -533,17 +529,17 @@ fn check_saturated_logits<T: Real>(below: &[f64]) {
     let total: f64 = 1.0 + exponentials.iter().sum::<f64>();
     let others: Vec<f64> = exponentials.iter().map(|e| e / total).collect();
     let [first, second, third] = cumulants(&others);
-    let tape = Tape::<T>::new();
+    let tape = Tape::new();
     let logits: Vec<T> = std::iter::once(0.0).chain(below.iter().map(|x| -x)).map(T::of).collect();
     let x = tape.input("x", arr1(&logits));
-    let forms: [(&str, Function<T>); 2] =
+    let forms: [(&str, Function); 2] =
         [("logsumexp", |x| x[0].logsumexp(&[0])), ("log_softmax", |x| -x[0].log_softmax())];
     let close = |what: &str, number: &ArrayD<T>, expected: &ArrayD<f64>| {
         for (number, &expected) in number.iter().zip(expected) {
             let smallest = T::min_positive_value().as_f64();
             let good =
                 is(*number, expected, 16.0) || expected.abs() < smallest && number.abs() < T::min_positive_value();
-            assert!(good, "{what} {} below {below:?}: {number:e}, not {expected:e}", T::NAME);
+            assert!(good, "{what} {} below {below:?}: {number:e}, not {expected:e}", T::DTYPE);
         }
     };
     for (name, f) in forms {
@@ -558,20 +554,20 @@ fn check_saturated_logits<T: Real>(below: &[f64]) {
                 expected[row] = if row == 0 { -rest } else { others[row - 1] - 1.0 };
             }
             let gradient = loss.grad(x);
-            close(&format!("{name} {row}, gradient"), &gradient.value(), &expected);
-            close(&format!("{name} {row}, jvp"), &loss.jacobian_forward(x).value(), &expected);
+            close(&format!("{name} {row}, gradient"), &gradient.value_as(), &expected);
+            close(&format!("{name} {row}, jvp"), &loss.jacobian_forward(x).value_as(), &expected);
             for (how, hessian) in [("reverse", gradient.jacobian_reverse(x)), ("forward", gradient.jacobian_forward(x))]
             {
-                close(&format!("{name} {row}, Hessian, {how}"), &hessian.value(), &second);
+                close(&format!("{name} {row}, Hessian, {how}"), &hessian.value_as(), &second);
                 let thirds = [hessian.jacobian_reverse(x), hessian.jacobian_forward(x)];
-                thirds.iter().for_each(|d| close(&format!("{name} {row}, third, {how}"), &d.value(), &third));
+                thirds.iter().for_each(|d| close(&format!("{name} {row}, third, {how}"), &d.value_as(), &third));
             }
         }
     }
     // A probability itself: ∂p_i/∂x_j is the second derivative of the logarithm of the sum.
     let softmax = x.softmax();
-    close("softmax", &softmax.jacobian_reverse(x).value(), &second);
-    close("softmax", &softmax.jacobian_forward(x).value(), &second);
+    close("softmax", &softmax.jacobian_reverse(x).value_as(), &second);
+    close("softmax", &softmax.jacobian_forward(x).value_as(), &second);
 }
 
 #[test]
@@ -584,7 +580,7 @@ fn derivatives_of_a_saturated_policy() {
         check_saturated_logits::<f32>(below);
     }
     // In numbers: d²/dx² of the log-probability of [0, 40] is −p(1 − p).
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[0.0, 40.0]));
     let hessian = x.log_softmax().at(0, 0).hessian(x).value();
     for (entry, sign) in hessian.iter().zip([-1.0, 1.0, 1.0, -1.0]) {
@@ -594,7 +590,7 @@ fn derivatives_of_a_saturated_policy() {
 
 #[test]
 fn a_large_offset_of_the_logits_does_not_matter() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let (x, offset) = (tape.input("x", arr1(&[0.0, 1.0, -3.0])), 2.0_f64.powi(40));
     let shifted = tape.input("shifted", arr1(&[offset, offset + 1.0, offset - 3.0]));
     assert_eq!(shifted.log_softmax().value(), x.log_softmax().value());
@@ -603,7 +599,7 @@ fn a_large_offset_of_the_logits_does_not_matter() {
 
 #[test]
 fn integers_are_compared_as_integers() {
-    let tape = Tape::<f32>::new();
+    let tape = Tape::new();
     let integers = tape.index("integers", arr1(&[16_777_216, 16_777_217, -16_777_217, i32::MAX]));
     assert_eq!(integers.equal(16_777_216).value(), arr1(&[1.0, 0.0, 0.0, 0.0]).into_dyn());
     assert_eq!(integers.equal(16_777_217).value(), arr1(&[0.0, 1.0, 0.0, 0.0]).into_dyn());
@@ -617,18 +613,18 @@ fn integers_are_compared_as_integers() {
 
 #[test]
 fn an_integer_that_single_precision_does_not_have_is_an_error_where_it_becomes_a_number() {
-    let tape = Tape::<f32>::new();
+    let tape = Tape::new();
     let integers = tape.index("integers", arr1(&[16_777_216, -16_777_216, 16_777_218]));
-    let numbers = integers.to_real();
+    let numbers = integers.cast(DType::F32);
     let line = line!() - 1;
-    assert_eq!(numbers.value(), arr1(&[16_777_216.0, -16_777_216.0, 16_777_218.0]).into_dyn());
+    assert_eq!(numbers.value_as::<f32>(), arr1(&[16_777_216.0_f32, -16_777_216.0, 16_777_218.0]).into_dyn());
     let program = tape.compile([integers], [numbers]);
-    let error = program.run(&ad::values![arr1(&[0, 16_777_219, 1])]).unwrap_err().to_string();
+    let error = program.run_as::<f32>(&ad::values![arr1(&[0, 16_777_219, 1])]).unwrap_err().to_string();
     let expected = format!(
-        "to_real at crates/ad/tests/special_points.rs:{line}:28: the integer 16777219 at position 1 is no f32; compare \
+        "cast at crates/ad/tests/special_points.rs:{line}:28: the integer 16777219 at position 1 is no f32; compare \
          integers with `equal`, or compute in f64"
     );
     assert_eq!(error, expected);
-    let tape = Tape::<f64>::new();
-    assert_eq!(tape.index("i", arr1(&[i32::MAX])).to_real().value()[[0]], f64::from(i32::MAX));
+    let tape = Tape::new();
+    assert_eq!(tape.index("i", arr1(&[i32::MAX])).cast(DType::F64).value()[[0]], f64::from(i32::MAX));
 }

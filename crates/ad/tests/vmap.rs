@@ -2,7 +2,7 @@
 
 mod common;
 
-use ad::{Handle, Index, Tape, Var, vmap, vmap_many};
+use ad::{DType, Handle, Index, Tape, Var, vmap, vmap_many};
 use common::{assert_close, every_case, indices, numbers, weighted};
 use ndarray::{Array1, Array2, ArrayD, Axis, arr1, arr2};
 
@@ -37,7 +37,7 @@ fn example(x: &[Var], is_batched: &[bool], mut argument: impl FnMut(usize) -> Va
 
 #[test]
 fn every_operation_mapped_over_any_of_its_operands_is_a_loop() {
-    for case in every_case::<f64>() {
+    for case in every_case() {
         for (what, transform) in TRANSFORMS {
             for mask in 1..1 << case.at.len() {
                 let is_batched: Vec<bool> = (0..case.at.len()).map(|i| mask & (1 << i) != 0).collect();
@@ -71,7 +71,7 @@ fn every_operation_mapped_over_any_of_its_operands_is_a_loop() {
 
 #[test]
 fn a_map_within_a_map_is_a_loop_within_a_loop() {
-    for case in every_case::<f64>() {
+    for case in every_case() {
         for (what, transform) in TRANSFORMS {
             let tape = Tape::new();
             let inputs = case.at.iter().map(|x| tape.input("x", batch_of(&batch_of(x, 2), 3)));
@@ -94,7 +94,7 @@ fn a_map_within_a_map_is_a_loop_within_a_loop() {
 
 #[test]
 fn nested_maps_over_different_operands_are_an_outer_product() {
-    for case in every_case::<f64>().into_iter().filter(|case| case.at.len() == 2) {
+    for case in every_case().into_iter().filter(|case| case.at.len() == 2) {
         for (what, transform) in TRANSFORMS {
             let tape = Tape::new();
             let a = tape.input("a", batch_of(&case.at[0], 2));
@@ -112,13 +112,13 @@ fn nested_maps_over_different_operands_are_an_outer_product() {
 
 #[test]
 fn a_batch_of_none_gives_none_and_a_batch_of_one_gives_one() {
-    for case in every_case::<f64>() {
+    for case in every_case() {
         for n in [0, 1] {
             let tape = Tape::new();
             let mut shapes = case.at.iter().map(|x| x.shape().to_vec());
             let x: Vec<Handle> = (case.at.iter())
                 .map(|x| match n {
-                    0 => tape.input("x", ArrayD::zeros([vec![0], shapes.next().unwrap()].concat())).into(),
+                    0 => tape.input("x", ArrayD::<f64>::zeros([vec![0], shapes.next().unwrap()].concat())).into(),
                     _ => tape.input("x", batch_of(x, n)).into(),
                 })
                 .collect();
@@ -203,16 +203,18 @@ fn pick_by_batched_indices_is_a_loop() {
 
 #[test]
 fn moved_and_converted_indices_are_loops() {
-    indexed(&[4], &[2, 3], &[4], |x, i| x.gather(&[i[0].transpose(&[1, 0])]) * i[0].transpose(&[1, 0]).to_real());
+    indexed(&[4], &[2, 3], &[4], |x, i| {
+        x.gather(&[i[0].transpose(&[1, 0])]) * i[0].transpose(&[1, 0]).cast(DType::F64)
+    });
     indexed(&[4], &[2, 3], &[4], |x, i| x.gather(&[i[0].reshape(&[6])]) * i[0].reshape(&[6]).equal(1));
     indexed(&[4], &[2, 3], &[4], |x, i| x.gather(&[i[0].slice(1, 1..3).pad(0, 1, 0)]));
-    indexed(&[4], &[3], &[4], |x, i| x.gather(&[i[0].broadcast_to(&[2, 3])]) * i[0].insert_axis(0).to_real());
+    indexed(&[4], &[3], &[4], |x, i| x.gather(&[i[0].broadcast_to(&[2, 3])]) * i[0].insert_axis(0).cast(DType::F64));
     indexed(&[4], &[3], &[4], |x, i| x.gather(&[i[0].at(0, 1)]));
 }
 
 #[test]
 fn indices_batched_by_two_maps_are_a_loop_within_a_loop() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let table = tape.input("table", numbers(&[3, 4, 2], -1.0, 1.0));
     let states = tape.index("states", indices(&[5, 6], 3));
     let actions = tape.index("actions", indices(&[5, 6], 4));
@@ -243,7 +245,7 @@ fn indices_batched_by_two_maps_are_a_loop_within_a_loop() {
 
 #[test]
 fn per_example_gradients_and_hessians_are_one_computation() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let w = tape.input("w", arr1(&[0.3, -0.8]));
     let x = tape.input("x", arr2(&[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]));
     let loss = |x: Var| (w * x).sin().sum().square();
@@ -257,7 +259,7 @@ fn per_example_gradients_and_hessians_are_one_computation() {
 #[test]
 fn a_derivative_of_derivatives_in_a_map_is_that_of_the_loop() {
     // MAML's shape: per-task inner steps inside the map, the meta-gradient outside.
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.3, -0.8]));
     let tasks = tape.input("tasks", arr2(&[[1.0, 0.2], [-0.5, 0.7], [0.1, -1.1]]));
     let loss = |theta: Var, task: Var| (theta.sin() * task - theta).square().sum();
@@ -270,7 +272,7 @@ fn a_derivative_of_derivatives_in_a_map_is_that_of_the_loop() {
 
 #[test]
 fn a_result_that_ignores_the_argument_is_repeated() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0, 3.0]));
     let w = tape.input("w", arr1(&[5.0, 7.0]));
     let mapped = vmap(|_| w.square(), x);
@@ -280,7 +282,7 @@ fn a_result_that_ignores_the_argument_is_repeated() {
 
 #[test]
 fn a_result_that_is_the_argument_is_the_batch_as_a_node_of_its_own() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0, 3.0]));
     let same = vmap(|x| x, x);
     assert_eq!(same.value(), x.value());
@@ -289,7 +291,7 @@ fn a_result_that_is_the_argument_is_the_batch_as_a_node_of_its_own() {
 
 #[test]
 fn one_array_may_be_mapped_as_two_arguments() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0, 3.0]));
     let product = vmap_many(|x| x[0].var() * x[1].var(), &[x.into(), x.into()]);
     assert_eq!(product.sum().grad(x).value(), arr1(&[2.0, 4.0, 6.0]).into_dyn());
@@ -297,7 +299,7 @@ fn one_array_may_be_mapped_as_two_arguments() {
 
 #[test]
 fn a_singular_matrix_in_a_map_is_found() {
-    let tape = Tape::<f64>::new();
+    let tape = Tape::new();
     let a = tape.input("a", ndarray::stack![Axis(0), Array2::<f64>::eye(2), Array2::<f64>::zeros((2, 2))]);
     let b = tape.input("b", arr1(&[1.0, 2.0]));
     let x = vmap(|a| a.solve(b), a);

@@ -127,7 +127,7 @@ pub(crate) fn split_leading(handles: &[Handle], size: usize) -> Vec<Handle> {
 /// # let mdp = TabularMdp::new(ndarray::Array3::from_elem((2, 2, 2), 0.5), ndarray::arr2(&[[0.0, 1.0], [2.0, 3.0]]))?;
 /// # let logits = ndarray::Array2::zeros((2, 2));
 /// # let rollout = mdp.sample(&policy::softmax(&logits), 5, 8, 0)?;
-/// let tape = ad::Tape::<f64>::new();
+/// let tape = ad::Tape::new();
 /// let theta = tape.input("theta", &logits);
 /// let gradients = per_trajectory_gradients(&rollout.record(&tape), theta, |one| {
 ///     ImportanceSampling.surrogate(&Batch::new(one, one.log_prob(theta), 0.9))

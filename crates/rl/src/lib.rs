@@ -14,7 +14,7 @@
 //! let logits = ndarray::Array2::zeros((5, 3));
 //! let rollout = mdp.sample(&policy::softmax(&logits), 20, 100, 0)?;
 //!
-//! let tape = ad::Tape::<f64>::new();
+//! let tape = ad::Tape::new();
 //! let theta = tape.input("theta", &logits);
 //! let episodes = rollout.record(&tape);
 //! let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);

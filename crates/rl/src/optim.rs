@@ -120,7 +120,7 @@ impl Number for Var {
 /// ```
 /// use rl::optim::{Rule, TapeOptimiser};
 ///
-/// let tape = ad::Tape::<f64>::new();
+/// let tape = ad::Tape::new();
 /// let theta = tape.input("theta", &ndarray::arr1(&[1.0, -2.0]));
 /// let loss = |x: ad::Var| (x * x * 0.5).sum();
 /// let mut inner = TapeOptimiser::new(Rule::sgd(0.1));
@@ -153,7 +153,7 @@ impl TapeOptimiser {
     /// Panics if there are not as many gradients as parameters, or another number of them than before, or if shapes differ.
     #[track_caller]
     #[must_use]
-    pub fn step<P: Tree<f64>, G: Tree<f64>>(&mut self, parameters: P, gradients: G) -> P::Output {
+    pub fn step<P: Tree, G: Tree>(&mut self, parameters: P, gradients: G) -> P::Output {
         let (leaves, gradients) = (parameters.leaves(), gradients.leaves());
         assert_eq!(leaves.len(), gradients.len(), "step: as many gradients as parameters are needed");
         for (parameter, gradient) in leaves.iter().zip(&gradients) {

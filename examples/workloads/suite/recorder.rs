@@ -155,7 +155,7 @@ impl<'s> Recorder<'s> {
     }
 
     /// The value of an objective and its gradient, in one program.
-    pub fn value_and_grad<P: Tree<f64>>(&self, names: [&str; 2], objective: Var, parameters: P) -> Task
+    pub fn value_and_grad<P: Tree>(&self, names: [&str; 2], objective: Var, parameters: P) -> Task
     where
         Output: From<P::Output>,
     {
@@ -163,7 +163,7 @@ impl<'s> Recorder<'s> {
     }
 
     /// The Hessian of an objective times a direction.
-    pub fn hvp<P: Tree<f64>>(&self, name: &str, objective: Var, parameters: P, direction: P) -> Task
+    pub fn hvp<P: Tree>(&self, name: &str, objective: Var, parameters: P, direction: P) -> Task
     where
         Output: From<P::Output>,
     {

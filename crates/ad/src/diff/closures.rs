@@ -9,15 +9,14 @@ use ndarray::{Array, ArrayD, Dimension, Ix0};
 
 use super::derivatives::Unrelated;
 use super::tree::same_names;
-use crate::program::evaluate;
+use crate::program::evaluate_values;
 use crate::real::Real;
 use crate::tape::{Tape, Var};
+use crate::tensor::Value;
 
 /// What a function can be differentiated at: a number, an array, a [`Var`], a named tree of arrays or Vars, or a pair of
 /// such.
 pub trait Arguments: Sized {
-    /// `f64` or `f32`.
-    type Real: Real;
     /// What the closure is called with.
     type Vars;
     /// The argument's structure, filled with derivatives.
@@ -30,10 +29,10 @@ pub trait Arguments: Sized {
     /// Records the argument, on a new tape if it has none.
     #[doc(hidden)]
     #[track_caller]
-    fn record(&self, tape: &mut Option<Tape<Self::Real>>) -> Self::Vars;
+    fn record(&self, tape: &mut Option<Tape>) -> Self::Vars;
     /// The recorded variables, in order.
     #[doc(hidden)]
-    fn leaves(vars: &Self::Vars) -> Vec<Var<Self::Real>>;
+    fn leaves(vars: &Self::Vars) -> Vec<Var>;
     /// What is different in the structure of a tangent or direction.
     #[doc(hidden)]
     fn expect_like(&self, _other: &Self) -> Result<(), String> {
@@ -41,96 +40,97 @@ pub trait Arguments: Sized {
     }
     /// Takes this argument's share of the results.
     #[doc(hidden)]
-    fn collect(&self, results: &mut dyn Iterator<Item = Answer<Self::Real>>) -> Self::Values;
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Self::Values;
     #[doc(hidden)]
-    fn tensor(answer: Answer<Self::Real>) -> Self::Tensor;
+    fn tensor(answer: Answer) -> Self::Tensor;
     #[doc(hidden)]
-    fn scalar(answer: Answer<Self::Real>) -> Self::Scalar;
+    fn scalar(answer: Answer) -> Self::Scalar;
 }
 
 /// A result, and its numbers if the argument was made of numbers.
 #[derive(Debug)]
-pub struct Answer<T: Real> {
-    var: Var<T>,
-    numbers: Option<ArrayD<T>>,
+pub struct Answer {
+    var: Var,
+    numbers: Option<Value<'static>>,
 }
 
-impl<T: Real> Answer<T> {
-    fn numbers(self) -> ArrayD<T> {
-        self.numbers.expect("arguments made of numbers have a tape of their own, and are evaluated")
+impl Answer {
+    #[track_caller]
+    fn numbers<T: Real>(self) -> ArrayD<T> {
+        let numbers = self.numbers.expect("arguments made of numbers have a tape of their own, and are evaluated");
+        let dtype = numbers.dtype();
+        numbers.into_array().unwrap_or_else(|| panic!("a result of {dtype} for arguments of {}", T::DTYPE))
     }
 }
 
 /// Evaluates the results, all at once, where the arguments were numbers.
-fn answers<T: Real>(tape: &Option<Tape<T>>, results: Vec<Var<T>>) -> std::vec::IntoIter<Answer<T>> {
-    let numbers: Vec<Option<ArrayD<T>>> = match tape {
-        Some(_) => evaluate(&results).into_iter().map(Some).collect(),
+#[track_caller]
+fn answers(tape: &Option<Tape>, results: Vec<Var>) -> std::vec::IntoIter<Answer> {
+    let numbers: Vec<Option<Value<'static>>> = match tape {
+        Some(_) => evaluate_values(&results).into_iter().map(Some).collect(),
         None => results.iter().map(|_| None).collect(),
     };
     let answers: Vec<_> = results.into_iter().zip(numbers).map(|(var, numbers)| Answer { var, numbers }).collect();
     answers.into_iter()
 }
 
-impl<T: Real> Arguments for Var<T> {
-    type Real = T;
-    type Vars = Var<T>;
-    type Values = Var<T>;
-    type Tensor = Var<T>;
-    type Scalar = Var<T>;
+impl Arguments for Var {
+    type Vars = Var;
+    type Values = Var;
+    type Tensor = Var;
+    type Scalar = Var;
 
     #[track_caller]
-    fn record(&self, _tape: &mut Option<Tape<T>>) -> Var<T> {
+    fn record(&self, _tape: &mut Option<Tape>) -> Var {
         self.alias()
     }
-    fn leaves(vars: &Var<T>) -> Vec<Var<T>> {
+    fn leaves(vars: &Var) -> Vec<Var> {
         vec![*vars]
     }
-    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Var<T> {
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Var {
         results.next().expect("one result for each leaf").var
     }
-    fn tensor(answer: Answer<T>) -> Var<T> {
+    fn tensor(answer: Answer) -> Var {
         answer.var
     }
-    fn scalar(answer: Answer<T>) -> Var<T> {
+    fn scalar(answer: Answer) -> Var {
         answer.var
     }
 }
 
 impl<T: Real, D: Dimension> Arguments for &Array<T, D> {
-    type Real = T;
-    type Vars = Var<T>;
+    type Vars = Var;
     type Values = Array<T, D>;
     type Tensor = ArrayD<T>;
     type Scalar = T;
 
     #[track_caller]
-    fn record(&self, tape: &mut Option<Tape<T>>) -> Var<T> {
+    fn record(&self, tape: &mut Option<Tape>) -> Var {
         tape.get_or_insert_default().input("x", *self)
     }
-    fn leaves(vars: &Var<T>) -> Vec<Var<T>> {
+    fn leaves(vars: &Var) -> Vec<Var> {
         vec![*vars]
     }
-    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Array<T, D> {
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Array<T, D> {
         let numbers = results.next().expect("one result for each leaf").numbers();
         numbers.into_dimensionality().expect("a derivative has its variable's shape")
     }
-    fn tensor(answer: Answer<T>) -> ArrayD<T> {
+    fn tensor(answer: Answer) -> ArrayD<T> {
         answer.numbers()
     }
-    fn scalar(answer: Answer<T>) -> T {
+    fn scalar(answer: Answer) -> T {
         number(answer.numbers())
     }
 }
 
 impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
-    type Real = T;
-    type Vars = IndexMap<String, Var<T>>;
+    type Vars = IndexMap<String, Var>;
     type Values = IndexMap<String, ArrayD<T>>;
     type Tensor = ArrayD<T>;
     type Scalar = T;
 
     #[track_caller]
-    fn record(&self, tape: &mut Option<Tape<T>>) -> Self::Vars {
+    fn record(&self, tape: &mut Option<Tape>) -> Self::Vars {
         let tape = tape.get_or_insert_default();
         let mut vars = IndexMap::with_capacity(self.len());
         for (name, array) in *self {
@@ -138,79 +138,77 @@ impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
         }
         vars
     }
-    fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
+    fn leaves(vars: &Self::Vars) -> Vec<Var> {
         vars.values().copied().collect()
     }
     fn expect_like(&self, other: &Self) -> Result<(), String> {
         same_names(self, other)
     }
-    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Self::Values {
         self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").numbers())).collect()
     }
-    fn tensor(answer: Answer<T>) -> ArrayD<T> {
+    fn tensor(answer: Answer) -> ArrayD<T> {
         answer.numbers()
     }
-    fn scalar(answer: Answer<T>) -> T {
+    fn scalar(answer: Answer) -> T {
         number(answer.numbers())
     }
 }
 
-impl<T: Real> Arguments for &IndexMap<String, Var<T>> {
-    type Real = T;
-    type Vars = IndexMap<String, Var<T>>;
-    type Values = IndexMap<String, Var<T>>;
-    type Tensor = Var<T>;
-    type Scalar = Var<T>;
+impl Arguments for &IndexMap<String, Var> {
+    type Vars = IndexMap<String, Var>;
+    type Values = IndexMap<String, Var>;
+    type Tensor = Var;
+    type Scalar = Var;
 
     #[track_caller]
-    fn record(&self, _tape: &mut Option<Tape<T>>) -> Self::Vars {
+    fn record(&self, _tape: &mut Option<Tape>) -> Self::Vars {
         let mut vars = IndexMap::with_capacity(self.len());
         for (name, var) in *self {
             vars.insert(name.clone(), var.alias());
         }
         vars
     }
-    fn leaves(vars: &Self::Vars) -> Vec<Var<T>> {
+    fn leaves(vars: &Self::Vars) -> Vec<Var> {
         vars.values().copied().collect()
     }
     fn expect_like(&self, other: &Self) -> Result<(), String> {
         same_names(self, other)
     }
-    fn collect(&self, results: &mut dyn Iterator<Item = Answer<T>>) -> Self::Values {
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Self::Values {
         self.keys().map(|name| (name.clone(), results.next().expect("one result for each leaf").var)).collect()
     }
-    fn tensor(answer: Answer<T>) -> Var<T> {
+    fn tensor(answer: Answer) -> Var {
         answer.var
     }
-    fn scalar(answer: Answer<T>) -> Var<T> {
+    fn scalar(answer: Answer) -> Var {
         answer.var
     }
 }
 
-impl<A: Arguments, B: Arguments<Real = A::Real>> Arguments for (A, B) {
-    type Real = A::Real;
+impl<A: Arguments, B: Arguments> Arguments for (A, B) {
     type Vars = (A::Vars, B::Vars);
     type Values = (A::Values, B::Values);
     type Tensor = A::Tensor;
     type Scalar = A::Scalar;
 
     #[track_caller]
-    fn record(&self, tape: &mut Option<Tape<A::Real>>) -> Self::Vars {
+    fn record(&self, tape: &mut Option<Tape>) -> Self::Vars {
         (self.0.record(tape), self.1.record(tape))
     }
-    fn leaves(vars: &Self::Vars) -> Vec<Var<A::Real>> {
+    fn leaves(vars: &Self::Vars) -> Vec<Var> {
         [A::leaves(&vars.0), B::leaves(&vars.1)].concat()
     }
     fn expect_like(&self, other: &Self) -> Result<(), String> {
         self.0.expect_like(&other.0).and_then(|()| self.1.expect_like(&other.1))
     }
-    fn collect(&self, results: &mut dyn Iterator<Item = Answer<A::Real>>) -> Self::Values {
+    fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Self::Values {
         (self.0.collect(results), self.1.collect(results))
     }
-    fn tensor(answer: Answer<A::Real>) -> A::Tensor {
+    fn tensor(answer: Answer) -> A::Tensor {
         A::tensor(answer)
     }
-    fn scalar(answer: Answer<A::Real>) -> A::Scalar {
+    fn scalar(answer: Answer) -> A::Scalar {
         A::scalar(answer)
     }
 }
@@ -218,26 +216,25 @@ impl<A: Arguments, B: Arguments<Real = A::Real>> Arguments for (A, B) {
 macro_rules! number_arguments {
     ($type:ident) => {
         impl Arguments for $type {
-            type Real = $type;
-            type Vars = Var<$type>;
+            type Vars = Var;
             type Values = $type;
             type Tensor = ArrayD<$type>;
             type Scalar = $type;
 
             #[track_caller]
-            fn record(&self, tape: &mut Option<Tape<$type>>) -> Var<$type> {
+            fn record(&self, tape: &mut Option<Tape>) -> Var {
                 tape.get_or_insert_default().input("x", *self)
             }
-            fn leaves(vars: &Var<$type>) -> Vec<Var<$type>> {
+            fn leaves(vars: &Var) -> Vec<Var> {
                 vec![*vars]
             }
-            fn collect(&self, results: &mut dyn Iterator<Item = Answer<$type>>) -> $type {
+            fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> $type {
                 number(results.next().expect("one result for each leaf").numbers())
             }
-            fn tensor(answer: Answer<$type>) -> ArrayD<$type> {
+            fn tensor(answer: Answer) -> ArrayD<$type> {
                 answer.numbers()
             }
-            fn scalar(answer: Answer<$type>) -> $type {
+            fn scalar(answer: Answer) -> $type {
                 number(answer.numbers())
             }
         }
@@ -265,18 +262,18 @@ fn number<T: Real>(array: ArrayD<T>) -> T {
 /// assert_eq!(d, 1.0);
 /// ```
 #[track_caller]
-pub fn grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> A::Values {
+pub fn grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> A::Values {
     gradient("grad", f, x).1
 }
 
 /// The value of `f` at `x` and its gradient, in one computation.
 #[track_caller]
-pub fn value_and_grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> (A::Scalar, A::Values) {
+pub fn value_and_grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> (A::Scalar, A::Values) {
     gradient("value_and_grad", f, x)
 }
 
 #[track_caller]
-fn gradient<A: Arguments>(operation: &str, f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A) -> (A::Scalar, A::Values) {
+fn gradient<A: Arguments>(operation: &str, f: impl FnOnce(A::Vars) -> Var, x: A) -> (A::Scalar, A::Values) {
     let mut tape = None;
     let vars = x.record(&mut tape);
     let leaves = A::leaves(&vars);
@@ -292,9 +289,9 @@ fn gradient<A: Arguments>(operation: &str, f: impl FnOnce(A::Vars) -> Var<A::Rea
 /// its shape).
 #[track_caller]
 pub fn vjp<A: Arguments>(
-    f: impl FnOnce(A::Vars) -> Var<A::Real>,
+    f: impl FnOnce(A::Vars) -> Var,
     x: A,
-    cotangent: impl FnOnce(Var<A::Real>) -> Var<A::Real>,
+    cotangent: impl FnOnce(Var) -> Var,
 ) -> (A::Tensor, A::Values) {
     let mut tape = None;
     let vars = x.record(&mut tape);
@@ -308,7 +305,7 @@ pub fn vjp<A: Arguments>(
 
 /// The value of `f` at `x` and its tangent J·t, for the tangent `t` of `x`. (Forward mode.)
 #[track_caller]
-pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, tangent: A) -> (A::Tensor, A::Tensor) {
+pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, tangent: A) -> (A::Tensor, A::Tensor) {
     let mut tape = None;
     let (vars, tangents) = with_directions("jvp", &mut tape, &x, &tangent);
     let leaves = A::leaves(&vars);
@@ -325,7 +322,7 @@ pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, tangent:
 /// assert_eq!(ad::hvp(|x| (x * x * x).sum(), &x, &v), ndarray::arr1(&[6.0, 0.0]));
 /// ```
 #[track_caller]
-pub fn hvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, direction: A) -> A::Values {
+pub fn hvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, direction: A) -> A::Values {
     let mut tape = None;
     let (vars, directions) = with_directions("hvp", &mut tape, &x, &direction);
     let leaves = A::leaves(&vars);
@@ -337,10 +334,10 @@ pub fn hvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var<A::Real>, x: A, directio
 #[track_caller]
 fn with_directions<A: Arguments>(
     operation: &str,
-    tape: &mut Option<Tape<A::Real>>,
+    tape: &mut Option<Tape>,
     x: &A,
     direction: &A,
-) -> (A::Vars, Vec<Var<A::Real>>) {
+) -> (A::Vars, Vec<Var>) {
     if let Err(problem) = x.expect_like(direction) {
         panic!("{operation}: {problem}");
     }
@@ -351,7 +348,7 @@ fn with_directions<A: Arguments>(
 
 /// The derivative of each entry of `f(x)` by each of x: of shape `f(x).shape() + x.shape()`.
 #[track_caller]
-pub fn jacobian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(Var<R>) -> Var<R>, x: A) -> A::Tensor {
+pub fn jacobian<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A) -> A::Tensor {
     derivative_called("jacobian", f, x, 1)
 }
 
@@ -362,24 +359,20 @@ pub fn jacobian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(V
 /// assert_eq!(h, ndarray::arr2(&[[6.0, 0.0], [0.0, 12.0]]).into_dyn());
 /// ```
 #[track_caller]
-pub fn hessian<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(f: impl FnOnce(Var<R>) -> Var<R>, x: A) -> A::Tensor {
+pub fn hessian<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A) -> A::Tensor {
     derivative_called("hessian", f, x, 2)
 }
 
 /// The n-th derivative of `f` at `x`, of shape `f(x).shape()` followed by n times `x.shape()`.
 #[track_caller]
-pub fn derivative<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(
-    f: impl FnOnce(Var<R>) -> Var<R>,
-    x: A,
-    order: usize,
-) -> A::Tensor {
+pub fn derivative<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A, order: usize) -> A::Tensor {
     derivative_called("derivative", f, x, order)
 }
 
 #[track_caller]
-fn derivative_called<A: Arguments<Vars = Var<R>, Real = R>, R: Real>(
+fn derivative_called<A: Arguments<Vars = Var>>(
     operation: &str,
-    f: impl FnOnce(Var<R>) -> Var<R>,
+    f: impl FnOnce(Var) -> Var,
     x: A,
     order: usize,
 ) -> A::Tensor {

@@ -2,11 +2,10 @@
 //! [`pushforward`](super::pushforward) and [`Mapping`].
 
 use super::tree::Tree;
-use super::vmap::Mapping;
 use super::{Path, Through, path, pullback, pushforward};
+use crate::op::batch::Mapping;
 use crate::op::leaf::fill;
 use crate::op::{Leaf, Op, apply};
-use crate::real::Real;
 use crate::tape::{NodeId, Recording, Var};
 use crate::tensor::{Shape, size, size_if_fits};
 
@@ -17,7 +16,7 @@ pub(crate) enum Unrelated {
     Zero,
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// The gradient of this scalar with respect to a [`Var`], an array or list of them, or a named tree: in the same
     /// structure, each of the shape of its variable.
     ///
@@ -26,14 +25,14 @@ impl<T: Real> Var<T> {
     /// vanish because of the mathematics, as the second of a linear loss, are exact zeros and no error.
     #[track_caller]
     #[must_use]
-    pub fn grad<P: Tree<T>>(self, wrt: P) -> P::Output {
+    pub fn grad<P: Tree>(self, wrt: P) -> P::Output {
         wrt.rebuild(self.gradient("grad", &wrt.leaves(), Unrelated::Panic))
     }
 
     /// [`grad`](Self::grad) that is zero with respect to what this does not depend on.
     #[track_caller]
     #[must_use]
-    pub fn grad_or_zeros<P: Tree<T>>(self, wrt: P) -> P::Output {
+    pub fn grad_or_zeros<P: Tree>(self, wrt: P) -> P::Output {
         wrt.rebuild(self.gradient("grad_or_zeros", &wrt.leaves(), Unrelated::Zero))
     }
 
@@ -47,14 +46,14 @@ impl<T: Real> Var<T> {
              loss made at {}",
             self.location()
         );
-        let one = fill(self.tape, 1.0, &[]);
+        let one = fill(self, 1.0, &[]);
         cotangents(operation, &[(self, one)], wrt, unrelated)
     }
 
     /// Jᵀ·u: the cotangents of `wrt`, given this array's.
     #[track_caller]
     #[must_use]
-    pub fn vjp<P: Tree<T>>(self, wrt: P, cotangent: Self) -> P::Output {
+    pub fn vjp<P: Tree>(self, wrt: P, cotangent: Self) -> P::Output {
         self.expect_shape("vjp", "cotangent", cotangent, self);
         wrt.rebuild(cotangents("vjp", &[(self, cotangent)], &wrt.leaves(), Unrelated::Panic))
     }
@@ -62,12 +61,12 @@ impl<T: Real> Var<T> {
     /// J·t: this array's tangent, given those of `wrt`. (Forward mode.)
     #[track_caller]
     #[must_use]
-    pub fn jvp<P: Tree<T>>(self, wrt: P, tangent: P) -> Self {
+    pub fn jvp<P: Tree>(self, wrt: P, tangent: P) -> Self {
         self.tangent(wrt, tangent, Unrelated::Panic)
     }
 
     #[track_caller]
-    pub(crate) fn tangent<P: Tree<T>>(self, wrt: P, tangent: P, unrelated: Unrelated) -> Self {
+    pub(crate) fn tangent<P: Tree>(self, wrt: P, tangent: P, unrelated: Unrelated) -> Self {
         let (variables, tangents) = self.directions("jvp", &wrt, &tangent);
         tangents_of("jvp", &[self], &variables, &tangents, unrelated)[0]
     }
@@ -75,7 +74,7 @@ impl<T: Real> Var<T> {
     /// The Hessian of this scalar times a direction, forward over reverse: the tangent of its gradient.
     #[track_caller]
     #[must_use]
-    pub fn hvp<P: Tree<T>>(self, wrt: P, direction: P) -> P::Output {
+    pub fn hvp<P: Tree>(self, wrt: P, direction: P) -> P::Output {
         let (variables, tangents) = self.directions("hvp", &wrt, &direction);
         let gradients = self.gradient("hvp", &variables, Unrelated::Panic);
         wrt.rebuild(tangents_of("hvp", &gradients, &variables, &tangents, Unrelated::Panic))
@@ -160,6 +159,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     fn expect_shape(self, operation: &str, what: &str, given: Self, of: Self) {
         self.check_same_tape(operation, given);
+        given.check_same_dtype(operation, of);
         let (shape, wanted) = (given.shape(), of.shape());
         assert!(
             shape == wanted,
@@ -171,7 +171,7 @@ impl<T: Real> Var<T> {
 
     /// Variables and a tangent for each.
     #[track_caller]
-    fn directions<P: Tree<T>>(self, operation: &str, wrt: &P, direction: &P) -> (Vec<Self>, Vec<Self>) {
+    fn directions<P: Tree>(self, operation: &str, wrt: &P, direction: &P) -> (Vec<Self>, Vec<Self>) {
         if let Err(problem) = wrt.expect_like(direction) {
             panic!("{operation}: {problem}");
         }
@@ -186,15 +186,11 @@ impl<T: Real> Var<T> {
 
 /// Pulls back, and replaces what does not flow by zeros or a panic.
 #[track_caller]
-fn cotangents<T: Real>(
-    operation: &str,
-    outputs: &[(Var<T>, Var<T>)],
-    wrt: &[Var<T>],
-    unrelated: Unrelated,
-) -> Vec<Var<T>> {
+fn cotangents(operation: &str, outputs: &[(Var, Var)], wrt: &[Var], unrelated: Unrelated) -> Vec<Var> {
     for (output, _) in outputs {
         output.check_same_tape_all(operation, wrt);
     }
+    expect_floats(operation, wrt);
     let flowing = match pullback(outputs, wrt) {
         Ok(flowing) => flowing,
         Err(problem) => panic!("{problem}"),
@@ -214,13 +210,8 @@ fn cotangents<T: Real>(
 
 /// Pushes forward, and replaces what does not flow by zeros or a panic.
 #[track_caller]
-fn tangents_of<T: Real>(
-    operation: &str,
-    outputs: &[Var<T>],
-    wrt: &[Var<T>],
-    tangents: &[Var<T>],
-    unrelated: Unrelated,
-) -> Vec<Var<T>> {
+fn tangents_of(operation: &str, outputs: &[Var], wrt: &[Var], tangents: &[Var], unrelated: Unrelated) -> Vec<Var> {
+    expect_floats(operation, wrt);
     let flowing = match pushforward(outputs, wrt, tangents) {
         Ok(flowing) => flowing,
         Err(problem) => panic!("{problem}"),
@@ -235,20 +226,33 @@ fn tangents_of<T: Real>(
     results
 }
 
+#[track_caller]
+fn expect_floats(operation: &str, wrt: &[Var]) {
+    for (i, var) in wrt.iter().enumerate() {
+        let dtype = var.dtype();
+        assert!(
+            dtype.is_float(),
+            "{operation}: variable {i} ({}, made at {}) is of {dtype}, which has no derivative",
+            var.describe(),
+            var.location()
+        );
+    }
+}
+
 /// A derivative, or zeros of the shape of `like`, as a node of its own, which remembers of what it is a derivative.
 #[track_caller]
-fn result<T: Real>(derivative: Option<Var<T>>, like: Var<T>, of: &[NodeId]) -> Var<T> {
+fn result(derivative: Option<Var>, like: Var, of: &[NodeId]) -> Var {
     let derivative = match derivative {
         Some(derivative) => derivative,
-        None => fill(like.tape, 0.0, &like.shape()),
+        None => like.full_like(0.0),
     };
-    let _recording = Recording::<T>::in_place_of(derivative.tape, derivative.location(), 0);
+    let _recording = Recording::in_place_of(derivative.tape, derivative.location(), 0);
     derivative.derivative_of(of)
 }
 
 /// Panics unless some path is open.
 #[track_caller]
-fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var: Var<T>, position: usize) {
+fn expect_related(operation: &str, paths: &[Path], output: Var, var: Var, position: usize) {
     if paths.iter().any(|path| matches!(path, Path::Open(_))) {
         return;
     }
@@ -262,7 +266,7 @@ fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var:
     let barrier = paths.iter().find_map(|path| if let Path::Blocked(node) = path { Some(*node) } else { None });
     match barrier {
         Some(node) => {
-            let barrier = Var::<T>::recorded(var.tape, node);
+            let barrier = Var::recorded(var.tape, node);
             let name = barrier.with_node(|node| node.op.rules().name().to_owned());
             panic!(
                 "{operation}: what is differentiated (made at {}) depends on {which} only through `{name}` (at {}), which \
@@ -280,18 +284,18 @@ fn expect_related<T: Real>(operation: &str, paths: &[Path], output: Var<T>, var:
 
 /// The unit arrays of a Var's shape, along a new leading axis.
 #[track_caller]
-fn unit_directions<T: Real>(operation: &str, like: Var<T>) -> Var<T> {
+fn unit_directions(operation: &str, like: Var) -> Var {
     let shape: Shape = std::iter::once(like.size()).chain(like.shape()).collect();
-    if size_if_fits(&shape, size_of::<T>()).is_none() {
+    if size_if_fits(&shape, like.dtype().bytes()).is_none() {
         panic!(
             "{operation}: as many directions as entries, {shape:?}, are larger than any memory\n  array made at {}",
             like.location()
         );
     }
-    apply(like.tape, Op::Leaf(Leaf::Units { shape }), &[])
+    apply(like.tape, Op::Leaf(Leaf::Units { dtype: like.dtype(), shape }), &[])
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// "input `theta` of shape [2]", for messages.
     #[track_caller]
     pub(crate) fn describe(self) -> String {

@@ -4,7 +4,6 @@
 //! This file is the whole mechanism: reverse mode, and forward mode as reverse mode applied twice. It knows no operation.
 //! What users call stands in [`mod@derivatives`] (on Vars), `closures` (on functions) and [`vmap`](mod@vmap).
 
-use std::marker::PhantomData;
 use std::num::NonZeroU32;
 
 use rustc_hash::FxHashSet;
@@ -12,8 +11,7 @@ use smallvec::SmallVec;
 
 use crate::op::barrier::{self, Barrier, Line};
 use crate::op::{Call, Leaf, Op};
-use crate::real::Real;
-use crate::tape::{Graph, Kind, Node, NodeId, Recording, Var, record, with_graph};
+use crate::tape::{Graph, Node, NodeId, Recording, Var, record, with_graph};
 
 pub mod closures;
 pub mod derivatives;
@@ -24,24 +22,24 @@ pub mod vmap;
 ///
 /// The error says which surrogate was differentiated beyond its limit.
 #[track_caller]
-pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) -> Result<Vec<Option<Var<T>>>, String> {
+pub(crate) fn pullback(outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Option<Var>>, String> {
     let Some(tape) = wrt.first().map(|var| var.tape) else { return Ok(Vec::new()) };
-    let (active, pass) = with_graph::<T, _>(tape, |graph| {
+    let (active, pass) = with_graph(tape, |graph| {
         (Active::new(graph, outputs.iter().map(|(output, _)| output.node), wrt), graph.new_pass())
     });
 
-    let mut cotangents: Vec<Option<Var<T>>> = vec![None; active.nodes.len()];
-    let accumulate = |sum: &mut Option<Var<T>>, cotangent: Var<T>| {
+    let mut cotangents: Vec<Option<Var>> = vec![None; active.nodes.len()];
+    let accumulate = |sum: &mut Option<Var>, cotangent: Var| {
         *sum = Some(sum.map_or(cotangent, |sum| sum + cotangent));
     };
     for &(output, cotangent) in outputs {
         let Some(place) = active.place(output.node) else { continue };
-        let _recording = Recording::<T>::derivative(tape, output.location(), pass, true);
+        let _recording = Recording::derivative(tape, output.location(), pass, true);
         accumulate(&mut cotangents[place], cotangent);
     }
     for (place, &id) in active.nodes.iter().enumerate().rev() {
         let Some(cotangent) = cotangents[place] else { continue };
-        let node = with_graph::<T, _>(tape, |graph| graph.nodes[id as usize].clone());
+        let node = with_graph(tape, |graph| graph.nodes[id as usize].clone());
         let rules = node.op.rules();
         let mut needed: SmallVec<[bool; 3]> = (node.operands.iter().enumerate())
             .map(|(i, &operand)| active.place(operand).is_some() && rules.differentiable(i))
@@ -49,18 +47,21 @@ pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) ->
         if !needed.contains(&true) {
             continue;
         }
-        let _recording = Recording::<T>::derivative(tape, node.location, pass, true);
+        let _recording = Recording::derivative(tape, node.location, pass, true);
         let flowing = arriving(&node, &needed, cotangent, pass)?;
         // All operands get the same cotangent, but where a limited surrogate is concerned.
         while let Some(first) = needed.iter().position(|&needed| needed) {
             let together: SmallVec<[bool; 3]> =
                 needed.iter().zip(&flowing).map(|(&needed, g)| needed && g.node == flowing[first].node).collect();
-            let call =
-                Call { tape, operands: node.operands.clone(), output: id, needed: together, number: PhantomData };
+            let call = Call { tape, operands: node.operands.clone(), output: id, needed: together };
             let given = {
                 // A user's rule may take derivatives of its own, for which no node may stand for two.
                 let reuse = !matches!(node.op, Op::Custom(_));
-                let _recording = Recording::<T>::derivative(tape, node.location, pass, reuse);
+                #[cfg(debug_assertions)]
+                if !reuse {
+                    crate::trial::try_rule(&node.op, &call);
+                }
+                let _recording = Recording::derivative(tape, node.location, pass, reuse);
                 rules.vjp(&call, flowing[first])
             };
             for (i, cotangent) in given.into_iter().enumerate().filter(|&(i, _)| call.needed[i]) {
@@ -75,12 +76,12 @@ pub(crate) fn pullback<T: Real>(outputs: &[(Var<T>, Var<T>)], wrt: &[Var<T>]) ->
 }
 
 /// The cotangent that arrives at a node, as it is for each operand.
-fn arriving<T: Real>(node: &Node<T>, needed: &[bool], cotangent: Var<T>, pass: u32) -> Result<Arriving<T>, String> {
+fn arriving(node: &Node, needed: &[bool], cotangent: Var, pass: u32) -> Result<Arriving, String> {
     let limited = !node.lines.is_empty() || matches!(node.op, Op::Barrier(Barrier::Limit(_)));
     if !limited {
         return Ok(smallvec::smallvec![cotangent; needed.len()]);
     }
-    let lines: Vec<Box<[Line]>> = with_graph::<T, _>(cotangent.tape, |graph| {
+    let lines: Vec<Box<[Line]>> = with_graph(cotangent.tape, |graph| {
         node.operands.iter().map(|&operand| graph.nodes[operand as usize].lines.clone()).collect()
     });
     let lines: Vec<&[Line]> = lines.iter().map(|lines| &**lines).collect();
@@ -88,34 +89,30 @@ fn arriving<T: Real>(node: &Node<T>, needed: &[bool], cotangent: Var<T>, pass: u
         .map_err(|violation| format!("{violation}\n  surrogate recorded at {}", node.location))
 }
 
-type Arriving<T> = SmallVec<[Var<T>; 3]>;
+type Arriving = SmallVec<[Var; 3]>;
 
 /// The tangent of each output, given those of `wrt`; `None` where no derivative flows.
 ///
 /// The cotangents of `wrt` are a linear function of the outputs' cotangents, u ↦ Jᵀu; its transpose is t ↦ J·t. So this is
 /// the pullback of the pullback, and needs no rules of its own.
 #[track_caller]
-pub(crate) fn pushforward<T: Real>(
-    outputs: &[Var<T>],
-    wrt: &[Var<T>],
-    tangents: &[Var<T>],
-) -> Result<Vec<Option<Var<T>>>, String> {
-    let seeds: Vec<(Var<T>, Var<T>)> = outputs.iter().map(|&output| (output, placeholder(output))).collect();
+pub(crate) fn pushforward(outputs: &[Var], wrt: &[Var], tangents: &[Var]) -> Result<Vec<Option<Var>>, String> {
+    let seeds: Vec<(Var, Var)> = outputs.iter().map(|&output| (output, placeholder(output))).collect();
     let cotangents = pullback(&seeds, wrt)?;
-    let flowing: Vec<(Var<T>, Var<T>)> = cotangents
+    let flowing: Vec<(Var, Var)> = cotangents
         .into_iter()
         .zip(tangents)
         .filter_map(|(cotangent, &tangent)| cotangent.map(|cotangent| (cotangent, tangent)))
         .collect();
-    let placeholders: Vec<Var<T>> = seeds.iter().map(|&(_, seed)| seed).collect();
-    let end = outputs.first().map_or(0, |output| with_graph::<T, _>(output.tape, |graph| graph.nodes.len()));
+    let placeholders: Vec<Var> = seeds.iter().map(|&(_, seed)| seed).collect();
+    let end = outputs.first().map_or(0, |output| with_graph(output.tape, |graph| graph.nodes.len()));
     let results = pullback(&flowing, &placeholders)?;
     for result in results.iter().flatten() {
         if let Path::Open(_) = path(*result, &placeholders, Through::Everything) {
             // The second pass needed a number that the first made from a cotangent: for the sake of the culprit.
             let made = dependents(&placeholders, end);
             let Path::Open(node) = path(*result, &made, Through::Everything) else { unreachable!("it is open") };
-            let at = Var::<T>::recorded(result.tape, node).location();
+            let at = Var::recorded(result.tape, node).location();
             panic!(
                 "forward mode: the derivative rule of the operation recorded at {at} is not linear in its cotangent"
             );
@@ -125,17 +122,17 @@ pub(crate) fn pushforward<T: Real>(
 }
 
 /// A node of the output's shape that stands for a cotangent and never gets a number.
-fn placeholder<T: Real>(like: Var<T>) -> Var<T> {
-    let leaf = Leaf::Placeholder { kind: Kind::Real, shape: like.shape() };
-    let _recording = Recording::<T>::fresh(like.tape);
-    Var::recorded(like.tape, record::<T>(like.tape, Op::Leaf(leaf), &[]))
+fn placeholder(like: Var) -> Var {
+    let leaf = Leaf::Placeholder { dtype: like.dtype(), shape: like.shape() };
+    let _recording = Recording::fresh(like.tape);
+    Var::recorded(like.tape, record(like.tape, Op::Leaf(leaf), &[]))
 }
 
 /// All that depends on some Vars, among the nodes before `end`.
-fn dependents<T: Real>(vars: &[Var<T>], end: usize) -> Vec<Var<T>> {
+fn dependents(vars: &[Var], end: usize) -> Vec<Var> {
     let Some(first) = vars.first() else { return Vec::new() };
     let mut depends: FxHashSet<NodeId> = vars.iter().map(|var| var.node).collect();
-    with_graph::<T, _>(first.tape, |graph| {
+    with_graph(first.tape, |graph| {
         for (id, node) in graph.nodes[..end].iter().enumerate() {
             if node.operands.iter().any(|operand| depends.contains(operand)) {
                 depends.insert(id as NodeId);
@@ -155,7 +152,7 @@ struct Active {
 }
 
 impl Active {
-    fn new<T: Real>(graph: &Graph<T>, outputs: impl Iterator<Item = NodeId>, wrt: &[Var<T>]) -> Self {
+    fn new(graph: &Graph, outputs: impl Iterator<Item = NodeId>, wrt: &[Var]) -> Self {
         let targets: FxHashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
         let first = targets.iter().copied().min().unwrap_or(0);
         let ancestors = graph.ancestors(outputs, first, |node, i| node.op.rules().differentiable(i));
@@ -202,9 +199,9 @@ enum Path {
 }
 
 /// How `output` depends on any of `wrt`.
-fn path<T: Real>(output: Var<T>, wrt: &[Var<T>], through: Through) -> Path {
+fn path(output: Var, wrt: &[Var], through: Through) -> Path {
     let targets: FxHashSet<NodeId> = wrt.iter().map(|var| var.node).collect();
-    with_graph::<T, _>(output.tape, |graph| {
+    with_graph(output.tape, |graph| {
         // Twice: first where derivatives flow, then anywhere, remembering the last barrier passed.
         let first = targets.iter().copied().min().unwrap_or(0);
         let mut seen = FxHashSet::from_iter([output.node]);

@@ -2,15 +2,14 @@
 
 use indexmap::IndexMap;
 
-use crate::real::Real;
 use crate::tape::Var;
 
 /// One variable, several, or a tree of them by name (whose order is kept).
-pub trait Tree<T: Real> {
+pub trait Tree {
     /// The structure a derivative comes back in.
     type Output;
     /// The variables, in order.
-    fn leaves(&self) -> Vec<Var<T>>;
+    fn leaves(&self) -> Vec<Var>;
     /// What is different in another one's structure, if it is to have a direction for each of these variables.
     #[doc(hidden)]
     fn expect_like(&self, other: &Self) -> Result<(), String> {
@@ -20,58 +19,58 @@ pub trait Tree<T: Real> {
         }
     }
     /// The same structure with others in their places.
-    fn rebuild(&self, leaves: Vec<Var<T>>) -> Self::Output;
+    fn rebuild(&self, leaves: Vec<Var>) -> Self::Output;
 }
 
-impl<T: Real> Tree<T> for Var<T> {
-    type Output = Var<T>;
-    fn leaves(&self) -> Vec<Var<T>> {
+impl Tree for Var {
+    type Output = Var;
+    fn leaves(&self) -> Vec<Var> {
         vec![*self]
     }
-    fn rebuild(&self, leaves: Vec<Var<T>>) -> Var<T> {
+    fn rebuild(&self, leaves: Vec<Var>) -> Var {
         leaves[0]
     }
 }
 
-impl<T: Real, const N: usize> Tree<T> for [Var<T>; N] {
-    type Output = [Var<T>; N];
-    fn leaves(&self) -> Vec<Var<T>> {
+impl<const N: usize> Tree for [Var; N] {
+    type Output = [Var; N];
+    fn leaves(&self) -> Vec<Var> {
         self.to_vec()
     }
-    fn rebuild(&self, leaves: Vec<Var<T>>) -> [Var<T>; N] {
+    fn rebuild(&self, leaves: Vec<Var>) -> [Var; N] {
         leaves.try_into().expect("as many as leaves() gave")
     }
 }
 
-impl<T: Real> Tree<T> for &[Var<T>] {
-    type Output = Vec<Var<T>>;
-    fn leaves(&self) -> Vec<Var<T>> {
+impl Tree for &[Var] {
+    type Output = Vec<Var>;
+    fn leaves(&self) -> Vec<Var> {
         self.to_vec()
     }
-    fn rebuild(&self, leaves: Vec<Var<T>>) -> Vec<Var<T>> {
+    fn rebuild(&self, leaves: Vec<Var>) -> Vec<Var> {
         leaves
     }
 }
 
-impl<T: Real> Tree<T> for &Vec<Var<T>> {
-    type Output = Vec<Var<T>>;
-    fn leaves(&self) -> Vec<Var<T>> {
+impl Tree for &Vec<Var> {
+    type Output = Vec<Var>;
+    fn leaves(&self) -> Vec<Var> {
         self.to_vec()
     }
-    fn rebuild(&self, leaves: Vec<Var<T>>) -> Vec<Var<T>> {
+    fn rebuild(&self, leaves: Vec<Var>) -> Vec<Var> {
         leaves
     }
 }
 
-impl<T: Real> Tree<T> for &IndexMap<String, Var<T>> {
-    type Output = IndexMap<String, Var<T>>;
-    fn leaves(&self) -> Vec<Var<T>> {
+impl Tree for &IndexMap<String, Var> {
+    type Output = IndexMap<String, Var>;
+    fn leaves(&self) -> Vec<Var> {
         self.values().copied().collect()
     }
     fn expect_like(&self, other: &Self) -> Result<(), String> {
         same_names(self, other)
     }
-    fn rebuild(&self, leaves: Vec<Var<T>>) -> IndexMap<String, Var<T>> {
+    fn rebuild(&self, leaves: Vec<Var>) -> IndexMap<String, Var> {
         self.keys().cloned().zip(leaves).collect()
     }
 }

@@ -9,16 +9,12 @@
 // The coefficients of f32 are exact values of f32, written with all their digits.
 #![allow(clippy::excessive_precision)]
 
-use std::ops::AddAssign;
-
 use smallvec::SmallVec;
 
 use crate::real::Real;
 
 /// What the functions need to know of a number type, with a mantissa of p bits.
-pub trait Number: num_traits::Float + 'static {
-    /// An integer of the same size: what is counted along with numbers takes as many vectors.
-    type Count: Copy + Default + PartialEq + AddAssign + From<bool>;
+pub trait Number: Real + faer::traits::ComplexField {
     /// 1.5·2^(p−1) + the exponents' bias. Adding it rounds to an integer n, and leaves n + bias in the lowest bits of the
     /// sum: "n, shifted".
     const SHIFT: Self;
@@ -66,7 +62,6 @@ pub trait Number: num_traits::Float + 'static {
 macro_rules! number {
     ($float:ident, $bits:ident, mantissa: $mantissa:expr, $($constants:tt)*) => {
         impl Number for $float {
-            type Count = $bits;
             const SHIFT: Self = Self::WHOLE + ($float::MAX_EXP - 1) as $float;
             const WHOLE: Self = 1.5 * (1_u64 << $mantissa) as $float;
             const TINY: [Self; 2] = [1.0 / (1_u64 << ($mantissa + 11)) as $float, -($mantissa as $float) - 11.0];
@@ -154,14 +149,14 @@ number! { f32, u32, mantissa: 23,
 
 /// a·b + c, rounded once where the processor can.
 #[inline(always)]
-pub fn mul_add<T: Real, const FMA: bool>(a: T, b: T, c: T) -> T {
+pub fn mul_add<T: Number, const FMA: bool>(a: T, b: T, c: T) -> T {
     if FMA { T::fused(a, b, c) } else { a * b + c }
 }
 
 /// Σ c_i·x^i, where `square` is x². Even and odd powers are two sums, by Horner's rule each, so that half as many
 /// operations wait for one another. (Four sums take longer: a vector more, and another operation.)
 #[inline(always)]
-fn polynomial<T: Real, const FMA: bool>(c: &[T], x: T, square: T) -> T {
+fn polynomial<T: Number, const FMA: bool>(c: &[T], x: T, square: T) -> T {
     let mut sums = [T::zero(); 2];
     for i in (0..c.len()).rev() {
         sums[i % 2] = if i + 2 < c.len() { mul_add::<T, FMA>(sums[i % 2], square, c[i]) } else { c[i] };
@@ -172,7 +167,7 @@ fn polynomial<T: Real, const FMA: bool>(c: &[T], x: T, square: T) -> T {
 /// e^x = 2^n·(1 + near), where 1 + near is 1 within a factor of √2: (2^(n + k), near), where `shift` is
 /// [`Number::SHIFT`] + k, and 2^(n + k) a normal number.
 #[inline(always)]
-fn exp_parts<T: Real, const FMA: bool>(x: T, shift: T) -> (T, T) {
+fn exp_parts<T: Number, const FMA: bool>(x: T, shift: T) -> (T, T) {
     let shifted = mul_add::<T, FMA>(x, T::LOG2_E, shift);
     let n = shifted - shift;
     // x = n·ln 2 + high + low, and r is their sum: near = high + (low + r²·(½ + …)) rounds hardly more than once.
@@ -185,20 +180,20 @@ fn exp_parts<T: Real, const FMA: bool>(x: T, shift: T) -> (T, T) {
 
 /// e^x, where it is a normal number.
 #[inline(always)]
-pub fn exp<T: Real, const FMA: bool>(x: T) -> T {
+pub fn exp<T: Number, const FMA: bool>(x: T) -> T {
     let (power, near) = exp_parts::<T, FMA>(x, T::SHIFT);
     mul_add::<T, FMA>(power, near, power)
 }
 
 /// Is [`exp`] not for this number?
 #[inline(always)]
-pub fn is_exp_exception<T: Real>(x: T) -> bool {
+pub fn is_exp_exception<T: Number>(x: T) -> bool {
     x.abs() > T::LARGEST_EXPONENT
 }
 
 /// e^x for x ≤ 0, multiplied by a power of two at last: 2^n need not be a number.
 #[inline(always)]
-pub fn exp_of_negative<T: Real, const FMA: bool>(x: T) -> T {
+pub fn exp_of_negative<T: Number, const FMA: bool>(x: T) -> T {
     let x = if x < T::EXP_ZERO { T::EXP_ZERO } else { x };
     let [tiny, exponent] = T::TINY;
     let (power, near) = exp_parts::<T, FMA>(x, T::SHIFT - exponent);
@@ -207,7 +202,7 @@ pub fn exp_of_negative<T: Real, const FMA: bool>(x: T) -> T {
 
 /// ln x of a normal number x > 0: ln(2^k·m) = k·ln 2 + ln m, and ln m = ln(1 + f) by [`ln_near_one`].
 #[inline(always)]
-pub fn ln<T: Real, const FMA: bool>(x: T) -> T {
+pub fn ln<T: Number, const FMA: bool>(x: T) -> T {
     let (k, m) = x.split();
     let [high, low] = T::LN_2;
     mul_add::<T, FMA>(k, high, ln_near_one::<T, FMA>(m - T::one(), T::LN, k * low))
@@ -215,7 +210,7 @@ pub fn ln<T: Real, const FMA: bool>(x: T) -> T {
 
 /// Is [`ln`] not for this number?
 #[inline(always)]
-pub fn is_ln_exception<T: Real>(x: T) -> bool {
+pub fn is_ln_exception<T: Number>(x: T) -> bool {
     !(T::min_positive_value()..=T::max_value()).contains(&x)
 }
 
@@ -224,7 +219,7 @@ pub fn is_ln_exception<T: Real>(x: T) -> bool {
 /// ln(1 + f) = ln((1 + s)/(1 − s)) = 2s + s³·L(s²). Since 2s = f − f·s, and f is exact, it is best written as
 /// f − (f²/2 − s·(f²/2 + s²·L)): only small numbers are then rounded before the last step.
 #[inline(always)]
-fn ln_near_one<T: Real, const FMA: bool>(f: T, l: &[T], small: T) -> T {
+fn ln_near_one<T: Number, const FMA: bool>(f: T, l: &[T], small: T) -> T {
     let s = f / (f + T::of(2.0));
     let z = s * s;
     let half = T::of(0.5) * f * f;
@@ -233,7 +228,7 @@ fn ln_near_one<T: Real, const FMA: bool>(f: T, l: &[T], small: T) -> T {
 
 /// With t = e^(−2|x|) − 1, which is near −2|x| where x is small: tanh |x| = −t/(2 + t).
 #[inline(always)]
-pub fn tanh<T: Real, const FMA: bool>(x: T) -> T {
+pub fn tanh<T: Number, const FMA: bool>(x: T) -> T {
     let a = x.abs();
     let a = if a > T::TANH_ONE { T::TANH_ONE } else { a };
     let (power, near) = exp_parts::<T, FMA>(T::of(-2.0) * a, T::SHIFT);
@@ -247,14 +242,14 @@ pub fn tanh<T: Real, const FMA: bool>(x: T) -> T {
 /// 1 − tanh² x, given y = tanh x, of which nothing is lost where the tangent is near 1: (1 + |y|)·(1 − |y|), where
 /// 1 − |y| = e^(−2|x|)·(1 + |y|).
 #[inline(always)]
-pub fn tanh_slope<T: Real, const FMA: bool>(x: T, y: T) -> T {
+pub fn tanh_slope<T: Number, const FMA: bool>(x: T, y: T) -> T {
     let sum = T::one() + y.abs();
     exp_of_negative::<T, FMA>(T::of(-2.0) * x.abs()) * (sum * sum)
 }
 
 /// 1/(1 + e^−x), both parts of the fraction times a power of two, so that none of it overflows.
 #[inline(always)]
-pub fn sigmoid<T: Real, const FMA: bool>(x: T) -> T {
+pub fn sigmoid<T: Number, const FMA: bool>(x: T) -> T {
     let one_from = T::TANH_ONE + T::TANH_ONE;
     let x = if x > one_from { one_from } else { x };
     let x = if x < T::EXP_ZERO { T::EXP_ZERO } else { x };
@@ -267,7 +262,7 @@ pub fn sigmoid<T: Real, const FMA: bool>(x: T) -> T {
 
 /// ln(1 + e^x) = max(x, 0) + ln(1 + e^−|x|).
 #[inline(always)]
-pub fn softplus<T: Real, const FMA: bool>(x: T) -> T {
+pub fn softplus<T: Number, const FMA: bool>(x: T) -> T {
     let (positive, negative) = if x > T::zero() { (x, -x) } else { (T::zero(), x) };
     positive + ln_near_one::<T, FMA>(exp_of_negative::<T, FMA>(negative), T::LN_1P, T::zero())
 }
@@ -277,7 +272,7 @@ pub fn softplus<T: Real, const FMA: bool>(x: T) -> T {
 /// x = n·π/2 + r, |r| ≤ π/4, makes it one of ±sin r and ±cos r = ±(1 − 2·sin² r/2), by n + k, which `shifted` has in its
 /// lowest bits: one polynomial does for both.
 #[inline(always)]
-fn sine<T: Real, const FMA: bool>(x: T, shift: T) -> T {
+fn sine<T: Number, const FMA: bool>(x: T, shift: T) -> T {
     let shifted = mul_add::<T, FMA>(x, T::TWO_OVER_PI, shift);
     let n = shifted - shift;
     // The angle is r − excess. The first difference is exact.
@@ -303,19 +298,19 @@ fn sine<T: Real, const FMA: bool>(x: T, shift: T) -> T {
 
 /// sin x, for |x| up to [`Number::LARGEST_ANGLE`].
 #[inline(always)]
-pub fn sin<T: Real, const FMA: bool>(x: T) -> T {
+pub fn sin<T: Number, const FMA: bool>(x: T) -> T {
     sine::<T, FMA>(x, T::WHOLE)
 }
 
 /// cos x = sin(x + π/2), for |x| up to [`Number::LARGEST_ANGLE`].
 #[inline(always)]
-pub fn cos<T: Real, const FMA: bool>(x: T) -> T {
+pub fn cos<T: Number, const FMA: bool>(x: T) -> T {
     sine::<T, FMA>(x, T::WHOLE + T::one())
 }
 
 /// x^n for an integer |n| < 128, by squaring.
 #[inline(always)]
-pub fn powi<T: Real>(x: T, n: i32) -> T {
+pub fn powi<T: Number>(x: T, n: i32) -> T {
     let (mut y, mut square) = (T::one(), x);
     for bit in 0..7 {
         y *= if (n.unsigned_abs() >> bit) & 1 == 1 { square } else { T::one() };
@@ -326,7 +321,7 @@ pub fn powi<T: Real>(x: T, n: i32) -> T {
 
 /// ∂^m/∂a^m ∂^n/∂b^n a^b, as [`Var::pow`](crate::Var::pow) describes it: a^(b−m)·Σ_k n!/(n−k)!·c_k·(ln a)^(n−k), where c_k
 /// are the coefficients of b(b−1)⋯(b−m+1), as a polynomial around b.
-pub fn pow_derivative<T: Real>(a: T, b: T, m: usize, n: usize) -> T {
+pub fn pow_derivative<T: Number>(a: T, b: T, m: usize, n: usize) -> T {
     if m + n == 0 {
         return a.powf(b);
     }

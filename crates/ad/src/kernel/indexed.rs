@@ -1,8 +1,9 @@
 //! Reading and adding at integer indices: of a table with rows of `behind` numbers, one of the rows for each position of
 //! the index arrays.
 
+use super::functions::Number;
 use crate::machine::simd::{self, Kernel};
-use crate::real::Real;
+use crate::tensor::Element;
 
 /// Where in a table the rows are: one index array for each of its axes.
 #[derive(Clone, Copy)]
@@ -118,11 +119,11 @@ impl Kernel for AnyOutside<'_> {
 }
 
 /// out[n] = table[row n], where no index is outside.
-pub fn gather<T: Real>(table: &[T], indices: Indices<'_>, behind: usize, out: &mut [T]) {
+pub fn gather<T: Element>(table: &[T], indices: Indices<'_>, behind: usize, out: &mut [T]) {
     if !out.is_empty() {
         let table = &table[..indices.rows() * behind];
         if behind == 1 && table.len() <= SMALL && out.len() >= table.len() {
-            let mut copy = [T::zero(); SMALL];
+            let mut copy = [T::default(); SMALL];
             copy[..table.len()].copy_from_slice(table);
             simd::run(Each(indices, GatherFromCopy { table: &copy, out }));
         } else if behind == 1 {
@@ -133,13 +134,14 @@ pub fn gather<T: Real>(table: &[T], indices: Indices<'_>, behind: usize, out: &m
     }
 }
 
-/// table[row n] += x[n], where no index is outside.
-pub fn scatter_add<T: Real>(x: &[T], indices: Indices<'_>, behind: usize, table: &mut [T]) {
+/// table[row n] += x[n], where no index is outside. In double precision, so that many small numbers of single precision
+/// are not lost in their sum.
+pub fn scatter_add<T: Number>(x: &[T], indices: Indices<'_>, behind: usize, table: &mut [f64]) {
     let table = &mut table[..indices.rows() * behind];
     if behind != 1 {
         simd::run(Each(indices, ScatterRows { x, behind, table }));
     } else if table.len() <= SMALL && x.len() >= 2 * COPIES * table.len() {
-        let mut copies = [[T::zero(); SMALL]; COPIES];
+        let mut copies = [[0.0; SMALL]; COPIES];
         simd::run(Each(indices, ScatterToCopies { x, copies: &mut copies }));
         for (i, entry) in table.iter_mut().enumerate() {
             *entry += (copies[0][i] + copies[1][i]) + (copies[2][i] + copies[3][i]);
@@ -165,7 +167,7 @@ struct GatherNumbers<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Real> Visitor for GatherNumbers<'_, T> {
+impl<T: Element> Visitor for GatherNumbers<'_, T> {
     #[inline(always)]
     fn visit(&mut self, start: usize, rows: &[i32]) {
         for (out, &row) in self.out[start..].iter_mut().zip(rows) {
@@ -180,7 +182,7 @@ struct GatherFromCopy<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Real> Visitor for GatherFromCopy<'_, T> {
+impl<T: Element> Visitor for GatherFromCopy<'_, T> {
     #[inline(always)]
     fn visit(&mut self, start: usize, rows: &[i32]) {
         let (out, rest) = self.out[start..][..rows.len()].as_chunks_mut::<8>();
@@ -202,7 +204,7 @@ struct GatherRows<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Real> Visitor for GatherRows<'_, T> {
+impl<T: Element> Visitor for GatherRows<'_, T> {
     #[inline(always)]
     fn visit(&mut self, start: usize, rows: &[i32]) {
         let behind = self.behind;
@@ -219,10 +221,10 @@ const SMALL: usize = 128;
 
 struct ScatterToCopies<'a, T> {
     x: &'a [T],
-    copies: &'a mut [[T; SMALL]; COPIES],
+    copies: &'a mut [[f64; SMALL]; COPIES],
 }
 
-impl<T: Real> Visitor for ScatterToCopies<'_, T> {
+impl<T: Number> Visitor for ScatterToCopies<'_, T> {
     #[inline(always)]
     fn visit(&mut self, start: usize, rows: &[i32]) {
         let (x, rest) = self.x[start..][..rows.len()].as_chunks::<COPIES>();
@@ -230,25 +232,25 @@ impl<T: Real> Visitor for ScatterToCopies<'_, T> {
         // The remainder changes no row, but shows that none needs to be checked.
         for (x, rows) in x.iter().zip(rows) {
             for k in 0..COPIES {
-                self.copies[k][rows[k] as usize % SMALL] += x[k];
+                self.copies[k][rows[k] as usize % SMALL] += x[k].as_f64();
             }
         }
         for (x, &row) in rest.iter().zip(rest_rows) {
-            self.copies[0][row as usize % SMALL] += *x;
+            self.copies[0][row as usize % SMALL] += x.as_f64();
         }
     }
 }
 
 struct ScatterNumbers<'a, T> {
     x: &'a [T],
-    table: &'a mut [T],
+    table: &'a mut [f64],
 }
 
-impl<T: Real> Visitor for ScatterNumbers<'_, T> {
+impl<T: Number> Visitor for ScatterNumbers<'_, T> {
     #[inline(always)]
     fn visit(&mut self, start: usize, rows: &[i32]) {
         for (&x, &row) in self.x[start..].iter().zip(rows) {
-            self.table[row as u32 as usize] += x;
+            self.table[row as u32 as usize] += x.as_f64();
         }
     }
 }
@@ -256,17 +258,17 @@ impl<T: Real> Visitor for ScatterNumbers<'_, T> {
 struct ScatterRows<'a, T> {
     x: &'a [T],
     behind: usize,
-    table: &'a mut [T],
+    table: &'a mut [f64],
 }
 
-impl<T: Real> Visitor for ScatterRows<'_, T> {
+impl<T: Number> Visitor for ScatterRows<'_, T> {
     #[inline(always)]
     fn visit(&mut self, start: usize, rows: &[i32]) {
         let behind = self.behind;
         for (x, &row) in self.x[start * behind..].chunks_exact(behind).zip(rows) {
             let to = &mut self.table[row as u32 as usize * behind..][..behind];
             for (to, &x) in to.iter_mut().zip(x) {
-                *to += x;
+                *to += x.as_f64();
             }
         }
     }

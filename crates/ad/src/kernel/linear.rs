@@ -3,8 +3,8 @@
 use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::functions::Number;
 use crate::machine::simd::{self, Kernel};
-use crate::real::Real;
 
 /// A matrix in row-major order, perhaps seen transposed.
 #[derive(Clone, Copy)]
@@ -58,7 +58,7 @@ pub fn matmul<T: faer::traits::ComplexField>(
 ///
 /// The matrices of this project are small (the states of a tabular problem), where a blocked factorisation has nothing to
 /// gain, and this tells when a pivot vanishes.
-pub fn factor<T: Real>(n: usize, lu: &mut [T], pivots: &mut [T]) -> Result<(), Singular> {
+pub fn factor<T: Number>(n: usize, lu: &mut [T], pivots: &mut [T]) -> Result<(), Singular> {
     simd::run(Factoring { n, lu, pivots })
 }
 
@@ -68,7 +68,7 @@ struct Factoring<'a, T> {
     pivots: &'a mut [T],
 }
 
-impl<T: Real> Kernel for Factoring<'_, T> {
+impl<T: Number> Kernel for Factoring<'_, T> {
     type Output = Result<(), Singular>;
 
     #[inline(always)]
@@ -104,7 +104,7 @@ impl<T: Real> Kernel for Factoring<'_, T> {
 }
 
 /// Replaces the n×m right-hand side by the solution of A·x = b, or Aᵀ·x = b, where A has this factorisation.
-pub fn solve_factored<T: Real>(n: usize, lu: &[T], pivots: &[T], transposed: bool, b: &mut [T], m: usize) {
+pub fn solve_factored<T: Number>(n: usize, lu: &[T], pivots: &[T], transposed: bool, b: &mut [T], m: usize) {
     simd::run(SolveFactored { n, lu, pivots, transposed, b, m });
 }
 
@@ -117,7 +117,7 @@ struct SolveFactored<'a, T> {
     m: usize,
 }
 
-impl<T: Real> Kernel for SolveFactored<'_, T> {
+impl<T: Number> Kernel for SolveFactored<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -158,7 +158,7 @@ impl<T: Real> Kernel for SolveFactored<'_, T> {
 
 /// From each row of x, so many times y.
 #[inline(always)]
-fn subtract_rows<T: Real>(x: &mut [T], y: &[T], factor: impl Fn(usize) -> T) {
+fn subtract_rows<T: Number>(x: &mut [T], y: &[T], factor: impl Fn(usize) -> T) {
     // A vector: its rows are numbers.
     if let &[y] = y {
         return x.iter_mut().enumerate().for_each(|(i, x)| *x -= factor(i) * y);
@@ -168,6 +168,6 @@ fn subtract_rows<T: Real>(x: &mut [T], y: &[T], factor: impl Fn(usize) -> T) {
 
 /// x −= factor·y
 #[inline(always)]
-fn subtract<T: Real>(x: &mut [T], factor: T, y: &[T]) {
+fn subtract<T: Number>(x: &mut [T], factor: T, y: &[T]) {
     x.iter_mut().zip(y).for_each(|(x, &y)| *x -= factor * y);
 }

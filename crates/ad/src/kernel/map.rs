@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::functions::Number;
 use crate::machine::simd::{self, Kernel};
-use crate::real::Real;
 
 /// A function of `N` numbers, without branches. What it is made of, and itself, is to be marked `#[inline(always)]`.
 pub trait Function<T, const N: usize>: Copy {
@@ -58,7 +58,7 @@ impl<T: Copy> View<'_, T> {
 }
 
 /// out = f(x, y, …), entry by entry.
-pub fn map<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
+pub fn map<T: Number, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
     if operands.iter().all(|operand| operand.repeat.is_none()) {
         simd::run(Map { f, operands: operands.map(|operand| operand.numbers), out });
     } else {
@@ -70,7 +70,7 @@ pub fn map<T: Real, const N: usize>(f: impl Function<T, N>, operands: [View<'_, 
 type MapBlock<'a, T, const N: usize> = &'a mut dyn FnMut([&[T]; N], &mut [T]);
 
 /// What is repeated is written out, a block at a time, in the nearest cache.
-fn map_repeated<T: Real, const N: usize>(operands: [View<'_, T>; N], out: &mut [T], map: MapBlock<'_, T, N>) {
+fn map_repeated<T: Number, const N: usize>(operands: [View<'_, T>; N], out: &mut [T], map: MapBlock<'_, T, N>) {
     const BLOCK: usize = 256;
     let mut written: [SmallVec<[T; BLOCK]>; N] = std::array::from_fn(|_| SmallVec::new());
     // If all that is repeated comes again after a few entries, it is written once, for a block that is a multiple of them.
@@ -111,7 +111,7 @@ struct Write<'a, T> {
     written: &'a mut [T],
 }
 
-impl<T: Real> Kernel for Write<'_, T> {
+impl<T: Number> Kernel for Write<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -150,7 +150,7 @@ struct Map<'a, T, F, const N: usize> {
     out: &'a mut [T],
 }
 
-impl<T: Real, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
+impl<T: Number, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
     type Output = ();
 
     #[inline(always)]
@@ -169,7 +169,7 @@ impl<T: Real, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
 }
 
 #[inline(always)]
-fn block<T: Real, F: Function<T, N>, const N: usize, const FMA: bool>(f: F, operands: [&[T]; N], out: &mut [T]) {
+fn block<T: Number, F: Function<T, N>, const N: usize, const FMA: bool>(f: F, operands: [&[T]; N], out: &mut [T]) {
     let length = out.len();
     let operands = operands.map(|operand| &operand[..length]);
     let mut exceptions = T::Count::default();
@@ -191,5 +191,29 @@ fn block<T: Real, F: Function<T, N>, const N: usize, const FMA: bool>(f: F, oper
                 out[i] = f.exception(x);
             }
         }
+    }
+}
+
+/// Whether all have a magnitude from `least` to the largest finite one. Without a way out in the middle, so that it runs in
+/// vector instructions.
+pub fn all_between<T: Number>(least: T, numbers: &[T]) -> bool {
+    simd::run(AllBetween { least, numbers })
+}
+
+struct AllBetween<'a, T> {
+    least: T,
+    numbers: &'a [T],
+}
+
+impl<T: Number> Kernel for AllBetween<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> bool {
+        let mut outside = T::Count::default();
+        for x in self.numbers {
+            outside += (!((x.abs() >= self.least) & (x.abs() <= T::max_value()))).into();
+        }
+        outside == T::Count::default()
     }
 }

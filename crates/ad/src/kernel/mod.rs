@@ -8,6 +8,7 @@
 //! The same numbers give the same bits wherever they stand in a slice, however long it is and in whatever pieces it is
 //! computed, on one kind of processor. Kinds differ in the last bit, since some round a·b + c once and some twice.
 
+pub mod cast;
 pub mod functions;
 pub mod indexed;
 mod linear;

@@ -1,13 +1,16 @@
 //! Many numbers into one: sums, maxima, log-sum-exps, along an axis of length `n` between axes in front and `inner`
 //! numbers behind. In which order they are added depends on `n` and `inner` alone, not on what is in front.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 
 use smallvec::SmallVec;
 
+use super::functions::Number;
 use super::functions::{exp_of_negative, is_ln_exception, ln};
+use crate::dtype::DType;
 use crate::machine::simd::{self, Kernel};
-use crate::real::Real;
+use crate::tensor::Buffer;
 
 /// A way to make one number of two, and what to start from.
 pub trait Fold<T> {
@@ -24,7 +27,7 @@ pub struct Max;
 /// The larger, where a second one that is NaN is ignored.
 struct Largest;
 
-impl<T: Real> Fold<T> for Sum {
+impl<T: Number> Fold<T> for Sum {
     fn start() -> T {
         T::zero()
     }
@@ -34,7 +37,7 @@ impl<T: Real> Fold<T> for Sum {
     }
 }
 
-impl<T: Real> Fold<T> for Max {
+impl<T: Number> Fold<T> for Max {
     fn start() -> T {
         T::neg_infinity()
     }
@@ -44,7 +47,7 @@ impl<T: Real> Fold<T> for Max {
     }
 }
 
-impl<T: Real> Fold<T> for Largest {
+impl<T: Number> Fold<T> for Largest {
     fn start() -> T {
         T::neg_infinity()
     }
@@ -55,13 +58,26 @@ impl<T: Real> Fold<T> for Largest {
 }
 
 /// out[i, k] = join over j of x[i, j, k].
-pub fn fold<T: Real, F: Fold<T>>(x: &[T], n: usize, inner: usize, out: &mut [T]) {
+pub fn fold<T: Number, F: Fold<T>>(x: &[T], n: usize, inner: usize, out: &mut [T]) {
     simd::run(Along::<T, Folding<F>> { x, n, inner, out, by: PhantomData });
 }
 
 /// out[i, k] = ln Σ_j e^x[i, j, k], where −∞ and ∞ are numbers like others.
-pub fn logsumexp<T: Real>(x: &[T], n: usize, inner: usize, out: &mut [T]) {
+pub fn logsumexp<T: Number>(x: &[T], n: usize, inner: usize, out: &mut [T]) {
     simd::run(Along::<T, LogSumExp> { x, n, inner, out, by: PhantomData });
+}
+
+/// Runs `f` with room of this thread's for so many numbers, so that a replay need not allocate any. They may be anything.
+pub fn with_scratch<T: Number>(size: usize, f: impl FnOnce(&mut [T])) {
+    thread_local!(static SCRATCH: RefCell<[Buffer; 2]> =
+        const { RefCell::new([Buffer::F64(Vec::new()), Buffer::F32(Vec::new())]) });
+    let which = usize::from(T::DTYPE == DType::F32);
+    let taken = SCRATCH.try_with(|scratch| T::buffer(&mut scratch.borrow_mut()[which]).map(std::mem::take));
+    // Where the thread is ending, there may be none left.
+    let mut room = taken.ok().flatten().unwrap_or_default();
+    room.resize(size.max(room.len()), T::zero());
+    f(&mut room[..size]);
+    let _ = SCRATCH.try_with(|scratch| T::buffer(&mut scratch.borrow_mut()[which]).map(|kept| *kept = room));
 }
 
 /// Numbers that are worked on at once, and stay in the nearest cache.
@@ -86,7 +102,7 @@ struct Along<'a, T, R> {
     by: PhantomData<R>,
 }
 
-impl<T: Real, R: Reduction<T>> Kernel for Along<'_, T, R> {
+impl<T: Number, R: Reduction<T>> Kernel for Along<'_, T, R> {
     type Output = ();
 
     #[inline(always)]
@@ -126,7 +142,7 @@ impl<T: Real, R: Reduction<T>> Kernel for Along<'_, T, R> {
 
 struct Folding<F>(PhantomData<F>);
 
-impl<T: Real, F: Fold<T>> Reduction<T> for Folding<F> {
+impl<T: Number, F: Fold<T>> Reduction<T> for Folding<F> {
     const SHORT: usize = 8;
 
     #[inline(always)]
@@ -154,7 +170,7 @@ impl<T: Real, F: Fold<T>> Reduction<T> for Folding<F> {
 
 /// In 64 interleaved parts as far as it goes, then in 8, then one by one.
 #[inline(always)]
-fn fold_row<T: Real, F: Fold<T>>(row: &[T]) -> T {
+fn fold_row<T: Number, F: Fold<T>>(row: &[T]) -> T {
     const WIDE: usize = 64;
     let mut parts = [F::start(); 8];
     let (wide, rest) = row.split_at(row.len() / WIDE * WIDE);
@@ -182,7 +198,7 @@ fn fold_row<T: Real, F: Fold<T>>(row: &[T]) -> T {
 
 /// Folds each row into `out`, one after the other.
 #[inline(always)]
-fn fold_rows<T: Real, F: Fold<T>>(x: &[T], out: &mut [T]) {
+fn fold_rows<T: Number, F: Fold<T>>(x: &[T], out: &mut [T]) {
     let width = out.len();
     let mut rows = x.chunks_exact(4 * width);
     for four in rows.by_ref() {
@@ -204,37 +220,37 @@ struct LogSumExp;
 
 /// Against ±∞ nothing is subtracted.
 #[inline(always)]
-pub(super) fn subtrahend<T: Real>(largest: T) -> T {
+pub(super) fn subtrahend<T: Number>(largest: T) -> T {
     if largest.abs() < T::infinity() { largest } else { T::zero() }
 }
 
 /// ln of a sum that is 0, ∞, NaN, or not far below 1 at least.
 #[inline(always)]
-pub(super) fn ln_of_sum<T: Real, const FMA: bool>(sum: T) -> T {
+pub(super) fn ln_of_sum<T: Number, const FMA: bool>(sum: T) -> T {
     let y = if is_ln_exception(sum) { sum } else { ln::<T, FMA>(sum) };
     if sum == T::zero() { T::neg_infinity() } else { y }
 }
 
 /// e^(x − subtrahend). Where that is more than 1, some x is ∞, and so will be the result.
 #[inline(always)]
-pub(super) fn term<T: Real, const FMA: bool>(x: T, subtrahend: T) -> T {
+pub(super) fn term<T: Number, const FMA: bool>(x: T, subtrahend: T) -> T {
     let x = x - subtrahend;
     exp_of_negative::<T, FMA>(if x > T::zero() { T::zero() } else { x })
 }
 
 /// The largest number of a row that is none of NaN.
 #[inline(always)]
-pub(super) fn largest_of_row<T: Real>(row: &[T]) -> T {
+pub(super) fn largest_of_row<T: Number>(row: &[T]) -> T {
     fold_row::<T, Largest>(row)
 }
 
 /// ln Σ e^x of a row.
 #[inline(always)]
-pub(super) fn logsumexp_of_row<T: Real, const FMA: bool>(row: &[T]) -> T {
+pub(super) fn logsumexp_of_row<T: Number, const FMA: bool>(row: &[T]) -> T {
     LogSumExp::row::<FMA>(row)
 }
 
-impl<T: Real> Reduction<T> for LogSumExp {
+impl<T: Number> Reduction<T> for LogSumExp {
     const SHORT: usize = BLOCK / VECTOR;
 
     #[inline(always)]

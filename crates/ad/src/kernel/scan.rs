@@ -1,9 +1,9 @@
 //! The recurrence y_t = a_t + b·y_{t∓1}, along an axis of length `length` between axes in front and `behind` numbers.
 
+use super::functions::Number;
 use super::functions::mul_add;
 use super::map::View;
 use crate::machine::simd::{self, Kernel};
-use crate::real::Real;
 
 /// A scan's operands, its result, and which of the four it is (see `op::scan`).
 pub struct Scan<'a, T> {
@@ -19,7 +19,7 @@ pub struct Scan<'a, T> {
     pub shifted: bool,
 }
 
-impl<T: Real> Scan<'_, T> {
+impl<T: Number> Scan<'_, T> {
     pub fn compute(self) {
         if !self.out.is_empty() {
             simd::run(self);
@@ -27,7 +27,7 @@ impl<T: Real> Scan<'_, T> {
     }
 }
 
-impl<T: Real> Kernel for Scan<'_, T> {
+impl<T: Number> Kernel for Scan<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -65,7 +65,7 @@ trait Factors<T>: Copy {
     fn length(self) -> usize;
 }
 
-impl<T: Real> Factors<T> for &[T] {
+impl<T: Number> Factors<T> for &[T] {
     #[inline(always)]
     fn at(self, t: usize) -> T {
         self[t]
@@ -79,7 +79,7 @@ impl<T: Real> Factors<T> for &[T] {
 #[derive(Clone, Copy)]
 struct OneNumber<T>(T);
 
-impl<T: Real> Factors<T> for OneNumber<T> {
+impl<T: Number> Factors<T> for OneNumber<T> {
     #[inline(always)]
     fn at(self, _t: usize) -> T {
         self.0
@@ -98,7 +98,7 @@ struct Repeated<'a, T> {
     first: usize,
 }
 
-impl<T: Real> Factors<T> for Repeated<'_, T> {
+impl<T: Number> Factors<T> for Repeated<'_, T> {
     #[inline(always)]
     fn at(self, t: usize) -> T {
         self.numbers[(self.first + t) / self.times % self.numbers.len()]
@@ -111,7 +111,7 @@ impl<T: Real> Factors<T> for Repeated<'_, T> {
 
 /// Where nothing is behind, each step waits for the last. Several rows at once fill the time.
 #[inline(always)]
-fn along_rows<T: Real, B: Factors<T>, const FMA: bool, const REVERSE: bool>(
+fn along_rows<T: Number, B: Factors<T>, const FMA: bool, const REVERSE: bool>(
     scan: Scan<'_, T>,
     factors: impl Fn(usize) -> B,
 ) {
@@ -136,7 +136,7 @@ fn along_rows<T: Real, B: Factors<T>, const FMA: bool, const REVERSE: bool>(
 }
 
 #[inline(always)]
-fn rows_together<T: Real, B: Factors<T>, const ROWS: usize, const FMA: bool, const REVERSE: bool>(
+fn rows_together<T: Number, B: Factors<T>, const ROWS: usize, const FMA: bool, const REVERSE: bool>(
     a: [&[T]; ROWS],
     b: [B; ROWS],
     start: Option<[T; ROWS]>,
@@ -169,7 +169,7 @@ fn rows_together<T: Real, B: Factors<T>, const ROWS: usize, const FMA: bool, con
 
 /// Each step is one of vectors.
 #[inline(always)]
-fn across_rows<T: Real, const FMA: bool>(scan: Scan<'_, T>) {
+fn across_rows<T: Number, const FMA: bool>(scan: Scan<'_, T>) {
     let behind = scan.behind;
     let b = scan.b.numbers;
     steps(scan, |y, previous, a, at| {
@@ -182,7 +182,7 @@ fn across_rows<T: Real, const FMA: bool>(scan: Scan<'_, T>) {
 
 /// The same, where b is one number for each vector.
 #[inline(always)]
-fn across_rows_by_one_number<T: Real, const FMA: bool>(scan: Scan<'_, T>, times: usize) {
+fn across_rows_by_one_number<T: Number, const FMA: bool>(scan: Scan<'_, T>, times: usize) {
     let behind = scan.behind;
     let b = scan.b.numbers;
     steps(scan, |y, previous, a, at| {
@@ -195,7 +195,7 @@ fn across_rows_by_one_number<T: Real, const FMA: bool>(scan: Scan<'_, T>, times:
 
 /// Calls `step(y, the y before, a, where b's vector begins)` for each vector, but the first of a recurrence without a start.
 #[inline(always)]
-fn steps<T: Real>(scan: Scan<'_, T>, step: impl Fn(&mut [T], &[T], &[T], usize)) {
+fn steps<T: Number>(scan: Scan<'_, T>, step: impl Fn(&mut [T], &[T], &[T], usize)) {
     let Scan { a, start, out, length, behind, reverse, shifted, .. } = scan;
     for (block, out) in out.chunks_exact_mut(length * behind).enumerate() {
         let begin = block * length * behind;

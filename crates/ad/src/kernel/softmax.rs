@@ -6,10 +6,10 @@
 
 use std::marker::PhantomData;
 
+use super::functions::Number;
 use super::map::View;
 use super::reduce::{largest_of_row, ln_of_sum, logsumexp_of_row, subtrahend, term};
 use crate::machine::simd::{self, Kernel};
-use crate::real::Real;
 
 /// So many columns are worked on at once.
 const COLUMNS: usize = 64;
@@ -18,7 +18,7 @@ const COLUMNS: usize = 64;
 const TURNED: usize = 512;
 
 /// What is done to some columns.
-trait Columns<T: Real> {
+trait Columns<T: Number> {
     /// `x` and `out` have `n` rows of `step` numbers, of which `count` from `start` on are the columns; and so has `p`,
     /// unless it has one number for each row.
     #[allow(clippy::too_many_arguments, reason = "a loop's numbers")]
@@ -34,7 +34,7 @@ struct Along<'a, T, C> {
     by: PhantomData<C>,
 }
 
-impl<T: Real, C: Columns<T>> Kernel for Along<'_, T, C> {
+impl<T: Number, C: Columns<T>> Kernel for Along<'_, T, C> {
     type Output = ();
 
     #[inline(always)]
@@ -78,7 +78,7 @@ impl<T: Real, C: Columns<T>> Kernel for Along<'_, T, C> {
 
 /// Rows of n numbers as columns.
 #[inline(always)]
-fn turn<T: Real>(x: &[T], n: usize, turned: &mut [T]) {
+fn turn<T: Number>(x: &[T], n: usize, turned: &mut [T]) {
     let count = x.len() / n;
     for (i, x) in x.chunks_exact(n).enumerate() {
         for j in 0..n {
@@ -90,7 +90,7 @@ fn turn<T: Real>(x: &[T], n: usize, turned: &mut [T]) {
 struct LogSoftmax;
 
 /// out = x − ln Σ e^x, computed of the differences to the largest x (where that is finite).
-pub fn log_softmax<T: Real>(x: &[T], n: usize, behind: usize, out: &mut [T]) {
+pub fn log_softmax<T: Number>(x: &[T], n: usize, behind: usize, out: &mut [T]) {
     if behind == 1 && n >= COLUMNS {
         return simd::run(LongRows { x, n, out });
     }
@@ -104,7 +104,7 @@ struct LongRows<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Real> Kernel for LongRows<'_, T> {
+impl<T: Number> Kernel for LongRows<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -123,7 +123,7 @@ impl<T: Real> Kernel for LongRows<'_, T> {
     }
 }
 
-impl<T: Real> Columns<T> for LogSoftmax {
+impl<T: Number> Columns<T> for LogSoftmax {
     #[inline(always)]
     fn columns<const FMA: bool>(x: &[T], _: &[T], n: usize, step: usize, start: usize, count: usize, out: &mut [T]) {
         let (mut largest, mut total) = ([T::neg_infinity(); COLUMNS], [T::zero(); COLUMNS]);
@@ -158,11 +158,11 @@ impl<T: Real> Columns<T> for LogSoftmax {
 struct Deviation;
 
 /// out = v − Σ p·v, where p has a number for each entry of v, or one for all that are behind the axis.
-pub fn deviation<T: Real>(v: &[T], p: View<'_, T>, n: usize, behind: usize, out: &mut [T]) {
+pub fn deviation<T: Number>(v: &[T], p: View<'_, T>, n: usize, behind: usize, out: &mut [T]) {
     simd::run(Along { x: v, p, n, behind, out, by: PhantomData::<Deviation> });
 }
 
-impl<T: Real> Columns<T> for Deviation {
+impl<T: Number> Columns<T> for Deviation {
     #[inline(always)]
     fn columns<const FMA: bool>(v: &[T], p: &[T], n: usize, step: usize, start: usize, count: usize, out: &mut [T]) {
         let row = |j: usize| j * step + start..j * step + start + count;
@@ -209,11 +209,11 @@ impl<T: Real> Columns<T> for Deviation {
 struct Transposed;
 
 /// out = g − p·Σ g, with p as in [`deviation`].
-pub fn deviation_transposed<T: Real>(g: &[T], p: View<'_, T>, n: usize, behind: usize, out: &mut [T]) {
+pub fn deviation_transposed<T: Number>(g: &[T], p: View<'_, T>, n: usize, behind: usize, out: &mut [T]) {
     simd::run(Along { x: g, p, n, behind, out, by: PhantomData::<Transposed> });
 }
 
-impl<T: Real> Columns<T> for Transposed {
+impl<T: Number> Columns<T> for Transposed {
     #[inline(always)]
     fn columns<const FMA: bool>(g: &[T], p: &[T], n: usize, step: usize, start: usize, count: usize, out: &mut [T]) {
         let row = |j: usize| j * step + start..j * step + start + count;
@@ -271,6 +271,6 @@ fn is_one_for_all<T>(p: &[T], n: usize, step: usize) -> bool {
 }
 
 /// Where the largest probability is.
-fn winner<T: Real>(p: &[T]) -> usize {
+fn winner<T: Number>(p: &[T]) -> usize {
     (1..p.len()).fold(0, |winner, j| if p[j] > p[winner] { j } else { winner })
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::elementwise::{Binary, Elementwise};
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Rules, alike, apply, floats};
+use crate::dtype::{DType, by_dtype};
 use crate::real::Real;
-use crate::tape::{Index, Kind, Node, NodeId, Var, is_reusing};
-use crate::tensor::Shape;
+use crate::tape::{Index, Node, NodeId, Var, is_reusing};
+use crate::tensor::{Shape, SliceMut};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Barrier {
@@ -26,7 +27,7 @@ pub enum Barrier {
     Line(Line),
 }
 
-impl<T: Real> Rules<T> for Barrier {
+impl Rules for Barrier {
     fn name(&self) -> &str {
         match self {
             Barrier::StopGradient => "stop_gradient",
@@ -45,8 +46,11 @@ impl<T: Real> Rules<T> for Barrier {
         }
     }
 
-    fn kind(&self, first: Kind) -> Kind {
-        first
+    fn dtype(&self, operands: &[DType]) -> Result<DType, String> {
+        match self {
+            Barrier::StopGradient | Barrier::Alias { .. } => alike(operands),
+            _ => floats(operands),
+        }
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
@@ -57,7 +61,7 @@ impl<T: Real> Rules<T> for Barrier {
         *self != Barrier::StopGradient
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         call.one(|| match self {
             Barrier::StopGradient => unreachable!("no derivative flows here"),
             Barrier::MagicBox => g * call.output(),
@@ -66,15 +70,14 @@ impl<T: Real> Rules<T> for Barrier {
         })
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Barrier(self.clone())
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        match (self, out) {
-            (Barrier::MagicBox, out) => out.real().fill(T::one()),
-            (_, Out::Real(out)) => out.copy_from_slice(operands[0].real()),
-            (_, Out::Index(out)) => out.copy_from_slice(operands[0].index()),
+    fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        match self {
+            Barrier::MagicBox => by_dtype!(floats SliceMut, out, |out| out.fill(Real::of(1.0))),
+            _ => out.copy_from(operands[0].data),
         }
         Ok(())
     }
@@ -94,7 +97,7 @@ impl Barrier {
 /// differentiation is nested, as in an inner update that is built on its gradient and then differentiated.
 ///
 /// ```should_panic
-/// let tape = ad::Tape::<f64>::new();
+/// let tape = ad::Tape::new();
 /// let theta = tape.input("theta", &ndarray::arr1(&[0.3, -0.2]));
 /// let limit = ad::DerivativeLimit::new("my surrogate", 1, "use a surrogate that claims order 2");
 /// let surrogate = limit.apply(theta.log_softmax().at(0, 0) * 2.0);
@@ -135,7 +138,7 @@ impl DerivativeLimit {
     /// The surrogate, differentiated under this limit.
     #[track_caller]
     #[must_use]
-    pub fn apply<T: Real>(&self, surrogate: Var<T>) -> Var<T> {
+    pub fn apply(&self, surrogate: Var) -> Var {
         surrogate.check_alive();
         apply(surrogate.tape, Op::Barrier(Barrier::Limit(self.clone())), &[surrogate.node])
     }
@@ -166,19 +169,19 @@ pub struct Line {
 }
 
 impl Line {
-    fn mark<T: Real>(self, cotangent: Var<T>) -> Var<T> {
+    fn mark(self, cotangent: Var) -> Var {
         apply(cotangent.tape, Op::Barrier(Barrier::Line(self)), &[cotangent.node])
     }
 
     /// A cotangent that goes on where this line began, at the surrogate.
-    fn left<T: Real>(&self, cotangent: Var<T>) -> Var<T> {
+    fn left(&self, cotangent: Var) -> Var {
         let lines = cotangent.with_node(|node| node.lines.iter().any(|line| line.limit == self.limit));
         if lines { Line { order: 0, ..self.clone() }.mark(cotangent) } else { cotangent }
     }
 }
 
 /// The lines a new node is in: those of its operands, unless it is where one begins or ends.
-pub(crate) fn lines<'a, T: Real>(op: &Op<T>, operands: impl Iterator<Item = &'a [Line]>) -> Box<[Line]> {
+pub(crate) fn lines<'a>(op: &Op, operands: impl Iterator<Item = &'a [Line]>) -> Box<[Line]> {
     let mut lines: Vec<Line> = Vec::new();
     if matches!(op, Op::Barrier(Barrier::StopGradient)) {
         return lines.into();
@@ -200,18 +203,18 @@ pub(crate) fn lines<'a, T: Real>(op: &Op<T>, operands: impl Iterator<Item = &'a 
 
 /// A cotangent that arrives at a node, as it flows on to each operand: marked with the order of the derivative that it is
 /// now part of. The error says which surrogate would be differentiated beyond its limit.
-pub(crate) fn follow<T: Real>(
-    node: &Node<T>,
+pub(crate) fn follow(
+    node: &Node,
     operands: &[&[Line]],
     needed: &[bool],
-    cotangent: Var<T>,
+    cotangent: Var,
     pass: u32,
-) -> Result<SmallVec<[Var<T>; 3]>, String> {
+) -> Result<SmallVec<[Var; 3]>, String> {
     if let Op::Barrier(Barrier::Limit(limit)) = &node.op {
         limit.check(1)?;
         return Ok(smallvec![Line { limit: limit.clone(), order: 1, pass }.mark(cotangent)]);
     }
-    let mut flowing: SmallVec<[Var<T>; 3]> = smallvec![cotangent; operands.len()];
+    let mut flowing: SmallVec<[Var; 3]> = smallvec![cotangent; operands.len()];
     if matches!(node.op, Op::Barrier(Barrier::Line(_))) {
         return Ok(flowing);
     }
@@ -234,7 +237,7 @@ pub(crate) fn follow<T: Real>(
     Ok(flowing)
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// The same numbers, through which no derivative flows, of any order, in either mode.
     #[track_caller]
     #[must_use]
@@ -265,7 +268,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     pub(crate) fn unchanged(self) -> Self {
         self.check_alive();
-        if is_reusing::<T>(self.tape) { self } else { self.alias() }
+        if is_reusing(self.tape) { self } else { self.alias() }
     }
 
     /// An alias that remembers what it is a derivative of.
@@ -276,7 +279,7 @@ impl<T: Real> Var<T> {
     }
 }
 
-impl<T: Real> Index<T> {
+impl Index {
     /// Integers have no derivative: nothing tells an array from an alias of it.
     pub(crate) fn unchanged(self) -> Self {
         self

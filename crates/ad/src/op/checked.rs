@@ -3,12 +3,12 @@
 //!
 //! (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules};
-use crate::kernel::map::{Function, Repeat, map};
-use crate::machine::simd::{self, Kernel};
-use crate::real::Real;
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules};
+use crate::dtype::by_dtype;
+use crate::kernel::functions::Number;
+use crate::kernel::map::{Function, Repeat, View, all_between, map};
 use crate::tape::Var;
-use crate::tensor::{Shape, size};
+use crate::tensor::{Shape, SliceMut, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Checked {
@@ -23,14 +23,14 @@ pub enum Checked {
 #[derive(Clone, Copy)]
 struct Product;
 
-impl<T: Real> Function<T, 2> for Product {
+impl<T: Number> Function<T, 2> for Product {
     #[inline(always)]
     fn value<const FMA: bool>(self, [a, b]: [T; 2]) -> T {
         a * b
     }
 }
 
-impl<T: Real> Rules<T> for Checked {
+impl Rules for Checked {
     fn name(&self) -> &str {
         "checked_times"
     }
@@ -46,11 +46,11 @@ impl<T: Real> Rules<T> for Checked {
         Ok(operands[0].into())
     }
 
-    fn vjp(&self, _call: &Call<T>, _cotangent: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, _call: &Call, _cotangent: Var) -> Cotangents {
         unreachable!("lowering begins when derivatives stand")
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Checked(*self)
     }
 
@@ -62,17 +62,8 @@ impl<T: Real> Rules<T> for Checked {
         true
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (a, b, out) = (operands[0].view(), operands[1].view(), out.real());
-        map(Product, [a, b], out);
-        let stays = match self {
-            Checked::Factor => {
-                let decides = |x: T| x == T::zero() || !x.is_finite();
-                let fine = |(i, product): (usize, &T)| product.is_normal() || decides(a.at(i)) || decides(b.at(i));
-                all_between(T::min_positive_value(), out) || out.iter().enumerate().all(fine)
-            }
-            Checked::Result => all_between(T::zero(), out),
-        };
+    fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        let stays = by_dtype!(floats SliceMut, out, |out| self.compute(operands[0].view(), operands[1].view(), out));
         if stays { Ok(()) } else { Err(Failure::LeftRange) }
     }
 
@@ -81,26 +72,17 @@ impl<T: Real> Rules<T> for Checked {
     }
 }
 
-/// Whether all have a magnitude from `least` to the largest finite one. Without a way out in the middle, so that it runs in
-/// vector instructions.
-fn all_between<T: Real>(least: T, numbers: &[T]) -> bool {
-    simd::run(AllBetween { least, numbers })
-}
-
-struct AllBetween<'a, T> {
-    least: T,
-    numbers: &'a [T],
-}
-
-impl<T: Real> Kernel for AllBetween<'_, T> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) -> bool {
-        let mut outside = T::Count::default();
-        for x in self.numbers {
-            outside += (!((x.abs() >= self.least) & (x.abs() <= T::max_value()))).into();
+impl Checked {
+    /// Whether the products stay where they may be.
+    fn compute<T: Number>(&self, a: View<'_, T>, b: View<'_, T>, out: &mut [T]) -> bool {
+        map(Product, [a, b], out);
+        match self {
+            Checked::Factor => {
+                let decides = |x: T| x == T::zero() || !x.is_finite();
+                let fine = |(i, product): (usize, &T)| product.is_normal() || decides(a.at(i)) || decides(b.at(i));
+                all_between(T::min_positive_value(), out) || out.iter().enumerate().all(fine)
+            }
+            Checked::Result => all_between(T::zero(), out),
         }
-        outside == T::Count::default()
     }
 }

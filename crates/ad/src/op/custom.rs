@@ -4,24 +4,24 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use ndarray::{ArrayViewD, ArrayViewMutD};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use smallvec::SmallVec;
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
-use crate::diff::vmap::Mapping;
+use super::batch::Mapping;
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::real::Real;
 use crate::tape::{Handle, Var};
-use crate::tensor::{Shape, size};
+use crate::tensor::{Shape, SliceMut, size};
 
-/// An operation on real arrays that the crate does not have.
+/// An operation that the crate does not have, on arrays of floating-point numbers.
 ///
 /// ```
 /// use ad::{CustomOperation, Tape, Var, custom};
-/// use ndarray::{ArrayViewD, ArrayViewMutD};
+/// use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 ///
 /// /// x³, as if the crate had no powers.
 /// struct Cube;
-/// impl CustomOperation<f64> for Cube {
+/// impl CustomOperation for Cube {
 ///     fn name(&self) -> &str { "cube" }
 ///     fn shape(&self, operands: &[&[usize]]) -> Result<ad::Shape, String> { Ok(operands[0].into()) }
 ///     fn forward(&self, operands: &[ArrayViewD<'_, f64>], mut out: ArrayViewMutD<'_, f64>) {
@@ -31,12 +31,12 @@ use crate::tensor::{Shape, size};
 ///         vec![Some(cotangent * operands[0] * operands[0] * 3.0)]
 ///     }
 /// }
-/// let tape = Tape::<f64>::new();
+/// let tape = Tape::new();
 /// let x = tape.input("x", 2.0);
 /// let y = custom(Cube, &[x]);
 /// assert_eq!(y.grad(x).grad(x).item(), 12.0);
 /// ```
-pub trait CustomOperation<T: Real>: Send + Sync + 'static {
+pub trait CustomOperation: Send + Sync + 'static {
     /// Its name, in messages and printed programs.
     fn name(&self) -> &str;
 
@@ -44,44 +44,54 @@ pub trait CustomOperation<T: Real>: Send + Sync + 'static {
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String>;
 
     /// Writes the result into `out`, which is full of zeros.
-    fn forward(&self, operands: &[ArrayViewD<'_, T>], out: ArrayViewMutD<'_, T>);
+    fn forward(&self, operands: &[ArrayViewD<'_, f64>], out: ArrayViewMutD<'_, f64>);
+
+    /// The same in single precision. By default it is done in double, and rounded: which is right, but allocates, and is no
+    /// faster.
+    fn forward_f32(&self, operands: &[ArrayViewD<'_, f32>], mut out: ArrayViewMutD<'_, f32>) {
+        let wide: Vec<ArrayD<f64>> = operands.iter().map(|operand| operand.mapv(f64::from)).collect();
+        let views: Vec<ArrayViewD<'_, f64>> = wide.iter().map(|operand| operand.view()).collect();
+        let mut result = ArrayD::zeros(out.raw_dim());
+        self.forward(&views, result.view_mut());
+        out.zip_mut_with(&result, |out, &x| *out = x as f32);
+    }
 
     /// The cotangent of each operand (`None` where no derivative flows) from that of the result, in tape operations and
     /// linear in the cotangent. In debug builds its first use tries out whether it is, and whether the result depends on
     /// operands that are all `None`; [`check_gradients`](crate::check_gradients) compares it with finite differences.
-    fn vjp(&self, operands: &[Var<T>], output: Var<T>, cotangent: Var<T>) -> Vec<Option<Var<T>>>;
+    fn vjp(&self, operands: &[Var], output: Var, cotangent: Var) -> Vec<Option<Var>>;
 }
 
 /// A custom operation, perhaps over new leading axes.
 #[derive(Clone)]
-pub struct Custom<T: Real> {
-    op: Arc<dyn CustomOperation<T>>,
+pub struct Custom {
+    op: Arc<dyn CustomOperation>,
     /// The lengths of the leading axes that all operands have, outermost first.
     leading: Shape,
 }
 
-impl<T: Real> std::fmt::Debug for Custom<T> {
+impl std::fmt::Debug for Custom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Custom({:?}, over {:?})", self.op.name(), self.leading)
     }
 }
 
-impl<T: Real> PartialEq for Custom<T> {
+impl PartialEq for Custom {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.op, &other.op) && self.leading == other.leading
     }
 }
 
-impl<T: Real> Eq for Custom<T> {}
+impl Eq for Custom {}
 
-impl<T: Real> Hash for Custom<T> {
+impl Hash for Custom {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (Arc::as_ptr(&self.op).cast::<()>() as usize).hash(state);
         self.leading.hash(state);
     }
 }
 
-impl<T: Real> Rules<T> for Custom<T> {
+impl Rules for Custom {
     fn name(&self) -> &str {
         self.op.name()
     }
@@ -96,14 +106,12 @@ impl<T: Real> Rules<T> for Custom<T> {
         Ok(self.leading.iter().copied().chain(shape).collect())
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
-        let operands: Vec<Var<T>> = (0..call.operands.len()).map(|operand| call.var(operand)).collect();
-        #[cfg(debug_assertions)]
-        crate::check::trial::try_rule(&Op::Custom(self.clone()), &operands, call.output());
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
+        let operands: Vec<Var> = (0..call.operands.len()).map(|operand| call.var(operand)).collect();
         self.cotangents(&operands, call.output(), g).into()
     }
 
-    fn batched(&self, size: usize) -> Op<T> {
+    fn batched(&self, size: usize) -> Op {
         let leading = std::iter::once(size).chain(self.leading.iter().copied()).collect();
         Op::Custom(Custom { op: Arc::clone(&self.op), leading })
     }
@@ -112,14 +120,31 @@ impl<T: Real> Rules<T> for Custom<T> {
         Rows::alike(operands).filter(|_| !self.leading.is_empty())
     }
 
-    fn on_rows(&self, rows: usize) -> Option<Op<T>> {
+    fn on_rows(&self, rows: usize) -> Option<Op> {
         let mut op = self.clone();
         op.leading[0] = rows;
         Some(Op::Custom(op))
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (rank, out) = (self.leading.len(), out.real());
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        match out {
+            SliceMut::F64(out) => self.compute(operands, shape, out, |views, out| self.op.forward(views, out)),
+            SliceMut::F32(out) => self.compute(operands, shape, out, |views, out| self.op.forward_f32(views, out)),
+            SliceMut::I32(_) | SliceMut::U8(_) => unreachable!("types are checked when an operation is recorded"),
+        }
+        Ok(())
+    }
+}
+
+impl Custom {
+    fn compute<T: Real>(
+        &self,
+        operands: &[Operand<'_>],
+        shape: &[usize],
+        out: &mut [T],
+        forward: impl Fn(&[ArrayViewD<'_, T>], ArrayViewMutD<'_, T>),
+    ) {
+        let rank = self.leading.len();
         // Else it would hold what some other operation has left there.
         out.fill(T::zero());
         let result = size(&shape[rank..]);
@@ -128,21 +153,18 @@ impl<T: Real> Rules<T> for Custom<T> {
                 .iter()
                 .map(|operand| {
                     let inner = &operand.shape[rank..];
-                    let entries = &operand.real()[i * size(inner)..][..size(inner)];
+                    let entries = &operand.numbers::<T>()[i * size(inner)..][..size(inner)];
                     ArrayViewD::from_shape(inner, entries).expect("sizes are checked when an operation is recorded")
                 })
                 .collect();
             let out = &mut out[i * result..][..result];
             let out = ArrayViewMutD::from_shape(&shape[rank..], out).expect("the result has the recorded shape");
-            self.op.forward(&views, out);
+            forward(&views, out);
         }
-        Ok(())
     }
-}
 
-impl<T: Real> Custom<T> {
     #[track_caller]
-    fn cotangents(&self, operands: &[Var<T>], output: Var<T>, g: Var<T>) -> Vec<Option<Var<T>>> {
+    fn cotangents(&self, operands: &[Var], output: Var, g: Var) -> Vec<Option<Var>> {
         let Some((_, inner)) = self.leading.split_first() else {
             let cotangents = self.op.vjp(operands, output, g);
             let count = (cotangents.len(), operands.len());
@@ -168,13 +190,13 @@ impl<T: Real> Custom<T> {
         };
         // One leading axis less, mapped over that axis.
         let inner = Custom { op: Arc::clone(&self.op), leading: inner.into() };
-        let arguments: Vec<Handle<T>> = operands.iter().chain([&output, &g]).map(|&var| var.into()).collect();
+        let arguments: Vec<Handle> = operands.iter().chain([&output, &g]).map(|&var| var.into()).collect();
         let mapping = Mapping::begin(&arguments);
-        let vars: Vec<Var<T>> = mapping.arguments.iter().map(|handle| handle.var()).collect();
+        let vars: Vec<Var> = mapping.arguments.iter().map(|handle| handle.var()).collect();
         let (g, rest) = vars.split_last().expect("operands, output and cotangent");
         let (output, operands) = rest.split_last().expect("operands and output");
         let cotangents = inner.cotangents(operands, *output, *g);
-        let flowing: Vec<Handle<T>> = cotangents.iter().flatten().map(|&cotangent| cotangent.into()).collect();
+        let flowing: Vec<Handle> = cotangents.iter().flatten().map(|&cotangent| cotangent.into()).collect();
         let mut mapped = mapping.end(&flowing).into_iter().map(Handle::var);
         cotangents.into_iter().map(|cotangent| cotangent.and_then(|_| mapped.next())).collect()
     }
@@ -182,7 +204,7 @@ impl<T: Real> Custom<T> {
 
 /// Records an operation of the user's own.
 #[track_caller]
-pub fn custom<T: Real>(op: impl CustomOperation<T>, operands: &[Var<T>]) -> Var<T> {
+pub fn custom(op: impl CustomOperation, operands: &[Var]) -> Var {
     let (first, rest) = operands.split_first().expect("custom: an operation needs an operand");
     first.check_same_tape_all(op.name(), rest);
     let nodes: Vec<_> = operands.iter().map(|operand| operand.node).collect();

@@ -7,13 +7,13 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use ndarray::{Array, Dimension};
 
-use super::leaf::fill;
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
-use crate::kernel::functions;
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
+use crate::dtype::by_dtype;
+use crate::kernel::functions::{self, Number};
 use crate::kernel::map::{Function, Repeat, View, map};
 use crate::real::Real;
 use crate::tape::{Var, constant};
-use crate::tensor::{IntoArray, Shape, broadcast_shape, size};
+use crate::tensor::{Element, Shape, SliceMut, Value, broadcast_shape, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Elementwise {
@@ -45,11 +45,11 @@ macro_rules! unary {
                 match self { $(Unary::$variant => stringify!($name)),* }
             }
 
-            fn forward<T: Real>(self, x: View<'_, T>, out: &mut [T]) {
+            fn forward<T: Number>(self, x: View<'_, T>, out: &mut [T]) {
                 match self { $(Unary::$variant => {
                     #[derive(Clone, Copy)]
                     struct F;
-                    impl<T: Real> Function<T, 1> for F {
+                    impl<T: Number> Function<T, 1> for F {
                         #[inline(always)]
                         fn value<const FMA: bool>(self, [$x]: [T; 1]) -> T { $value }
                         $(
@@ -62,12 +62,12 @@ macro_rules! unary {
                 })* }
             }
 
-            fn vjp<T: Real>(self, x: Var<T>, y: Var<T>, g: Var<T>) -> Var<T> {
+            fn vjp(self, x: Var, y: Var, g: Var) -> Var {
                 match self { $(Unary::$variant => { let ($a, $y, $g) = (x, y, g); $cotangent })* }
             }
         }
 
-        impl<T: Real> Var<T> {
+        impl Var {
             $($(#[$doc])* #[track_caller] #[must_use]
             $vis fn $name(self) -> Self {
                 self.check_alive();
@@ -88,11 +88,11 @@ macro_rules! binary {
                 match self { $(Binary::$variant => stringify!($name)),* }
             }
 
-            fn forward<T: Real>(self, x: View<'_, T>, z: View<'_, T>, out: &mut [T]) {
+            fn forward<T: Number>(self, x: View<'_, T>, z: View<'_, T>, out: &mut [T]) {
                 match self { $(Binary::$variant => {
                     #[derive(Clone, Copy)]
                     struct F;
-                    impl<T: Real> Function<T, 2> for F {
+                    impl<T: Number> Function<T, 2> for F {
                         #[inline(always)]
                         fn value<const FMA: bool>(self, [$x, $z]: [T; 2]) -> T { $value }
                     }
@@ -100,7 +100,7 @@ macro_rules! binary {
                 })* }
             }
 
-            fn vjp<T: Real>(self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+            fn vjp(self, call: &Call, g: Var) -> Cotangents {
                 let (a, b, y) = (call.var(0), call.var(1), call.output());
                 match self { $(Binary::$variant => {
                     #[allow(unused_variables)]
@@ -110,9 +110,9 @@ macro_rules! binary {
             }
         }
 
-        impl<T: Real> Var<T> {
+        impl Var {
             $($(#[$doc])* #[track_caller] #[must_use]
-            $vis fn $name(self, other: impl Into<Term<T>>) -> Self {
+            $vis fn $name(self, other: impl Into<Term>) -> Self {
                 self.binary(stringify!($name), Elementwise::Binary(Binary::$variant), other.into())
             })*
         }
@@ -129,11 +129,11 @@ macro_rules! compare {
                 match self { $(Compare::$variant => stringify!($name)),* }
             }
 
-            fn forward<T: Real>(self, x: View<'_, T>, z: View<'_, T>, out: &mut [T]) {
+            fn forward<T: Number>(self, x: View<'_, T>, z: View<'_, T>, out: &mut [T]) {
                 match self { $(Compare::$variant => {
                     #[derive(Clone, Copy)]
                     struct F;
-                    impl<T: Real> Function<T, 2> for F {
+                    impl<T: Number> Function<T, 2> for F {
                         #[inline(always)]
                         fn value<const FMA: bool>(self, [$x, $z]: [T; 2]) -> T { $value }
                     }
@@ -142,9 +142,9 @@ macro_rules! compare {
             }
         }
 
-        impl<T: Real> Var<T> {
+        impl Var {
             $($(#[$doc])* #[track_caller] #[must_use]
-            $vis fn $name(self, other: impl Into<Term<T>>) -> Self {
+            $vis fn $name(self, other: impl Into<Term>) -> Self {
                 self.binary(stringify!($name), Elementwise::Compare(Compare::$variant), other.into())
             })*
         }
@@ -170,7 +170,7 @@ unary! {
     pub cos Cos: |x| functions::cos::<T, FMA>(x), if x.abs() > T::LARGEST_ANGLE => x.cos(),
         |x, _y, g| -(g * x.sin());
     /// The square root. Its derivative at ±0 is ±∞ (so that of a norm √Σx² at 0 is ∞·0, NaN); below 0 the value is NaN.
-    pub sqrt Sqrt: |x| x.sqrt(), |_x, y, g| g * T::of(0.5) / y;
+    pub sqrt Sqrt: |x| x.sqrt(), |_x, y, g| g * 0.5 / y;
     /// The absolute value. Its derivatives at 0 are 0.
     pub abs Abs: |x| x.abs(), |x, _y, g| g * x.sign();
 }
@@ -205,18 +205,18 @@ compare! {
     pub(crate) order Order: |a, b| if a.is_nan() || b.is_nan() {
         T::nan()
     } else {
-        indicator::<T>(a > b) - indicator(a < b)
+        indicator::<T>(a > b) - indicator::<T>(a < b)
     };
 }
 
 #[inline(always)]
-fn indicator<T: Real>(holds: bool) -> T {
+fn indicator<T: Number>(holds: bool) -> T {
     if holds { T::one() } else { T::zero() }
 }
 
 /// 1 where a > b, ½ where they are equal, 0 where a < b, and NaN where either is.
-fn first_share<T: Real>(a: Var<T>, b: Var<T>) -> Var<T> {
-    a.order(b) * T::of(0.5) + T::of(0.5)
+fn first_share(a: Var, b: Var) -> Var {
+    a.order(b) * 0.5 + 0.5
 }
 
 #[derive(Clone, Copy)]
@@ -225,10 +225,10 @@ struct Power {
 }
 
 impl Power {
-    fn forward<T: Real>(self, x: View<'_, T>, out: &mut [T]) {
+    fn forward<T: Number>(self, x: View<'_, T>, out: &mut [T]) {
         #[derive(Clone, Copy)]
         struct Known<const N: i32>;
-        impl<T: Real, const N: i32> Function<T, 1> for Known<N> {
+        impl<T: Number, const N: i32> Function<T, 1> for Known<N> {
             #[inline(always)]
             fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
                 functions::powi(x, N)
@@ -236,7 +236,7 @@ impl Power {
         }
         #[derive(Clone, Copy)]
         struct Integer(i32);
-        impl<T: Real> Function<T, 1> for Integer {
+        impl<T: Number> Function<T, 1> for Integer {
             #[inline(always)]
             fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
                 functions::powi(x, self.0)
@@ -244,7 +244,7 @@ impl Power {
         }
         #[derive(Clone, Copy)]
         struct General(f64);
-        impl<T: Real> Function<T, 1> for General {
+        impl<T: Number> Function<T, 1> for General {
             #[inline(always)]
             fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
                 x.powf(T::of(self.0))
@@ -267,7 +267,7 @@ struct Pow {
     by_exponent: u8,
 }
 
-impl<T: Real> Function<T, 2> for Pow {
+impl<T: Number> Function<T, 2> for Pow {
     #[inline(always)]
     fn value<const FMA: bool>(self, [a, b]: [T; 2]) -> T {
         functions::pow_derivative(a, b, self.by_base.into(), self.by_exponent.into())
@@ -277,7 +277,7 @@ impl<T: Real> Function<T, 2> for Pow {
 #[derive(Clone, Copy)]
 struct TanhSlope;
 
-impl<T: Real> Function<T, 2> for TanhSlope {
+impl<T: Number> Function<T, 2> for TanhSlope {
     #[inline(always)]
     fn value<const FMA: bool>(self, [x, y]: [T; 2]) -> T {
         functions::tanh_slope::<T, FMA>(x, y)
@@ -285,21 +285,21 @@ impl<T: Real> Function<T, 2> for TanhSlope {
 }
 
 #[track_caller]
-fn tanh_slope<T: Real>(x: Var<T>, y: Var<T>) -> Var<T> {
+fn tanh_slope(x: Var, y: Var) -> Var {
     apply(x.tape, Op::Elementwise(Elementwise::TanhSlope), &[x.node, y.node])
 }
 
 #[derive(Clone, Copy)]
 struct Choose;
 
-impl<T: Real> Function<T, 3> for Choose {
+impl<T: Number> Function<T, 3> for Choose {
     #[inline(always)]
     fn value<const FMA: bool>(self, [condition, a, b]: [T; 3]) -> T {
         if condition != T::zero() { a } else { b }
     }
 }
 
-impl<T: Real> Rules<T> for Elementwise {
+impl Rules for Elementwise {
     fn name(&self) -> &str {
         match self {
             Elementwise::Unary(op) => op.name(),
@@ -336,13 +336,13 @@ impl<T: Real> Rules<T> for Elementwise {
         }
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         match *self {
             Elementwise::Unary(op) => call.one(|| op.vjp(call.var(0), call.output(), g)),
             Elementwise::Power(bits) => match f64::from_bits(bits) {
                 0.0 => smallvec::smallvec![None],
                 1.0 => call.one(|| g),
-                p => call.one(|| g * (call.var(0).powf(p - 1.0) * T::of(p))),
+                p => call.one(|| g * (call.var(0).powf(p - 1.0) * p)),
             },
             Elementwise::Binary(op) => op.vjp(call, g),
             Elementwise::Pow { by_base, by_exponent } => {
@@ -355,11 +355,11 @@ impl<T: Real> Rules<T> for Elementwise {
             Elementwise::Compare(_) => Cotangents::new(),
             // d/dx (1 − y²) = −2y·(1 − y²). With y·(1 − y²) as a factor, that would be kept beside its two factors.
             Elementwise::TanhSlope => {
-                smallvec::smallvec![Some(g * call.output() * call.var(1) * T::of(-2.0)), None]
+                smallvec::smallvec![Some(g * call.output() * call.var(1) * -2.0), None]
             }
             Elementwise::Select => {
                 let condition = call.var(0);
-                let zero = fill(call.tape, 0.0, &g.shape());
+                let zero = g.full_like(0.0);
                 smallvec::smallvec![
                     None,
                     call.needed[1].then(|| condition.select(g, zero)),
@@ -369,7 +369,7 @@ impl<T: Real> Rules<T> for Elementwise {
         }
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Elementwise(*self)
     }
 
@@ -377,19 +377,8 @@ impl<T: Real> Rules<T> for Elementwise {
         Rows::alike(operands)
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (x, out) = (operands[0].view(), out.real());
-        match *self {
-            Elementwise::Unary(op) => op.forward(x, out),
-            Elementwise::Power(bits) => Power { exponent: f64::from_bits(bits) }.forward(x, out),
-            Elementwise::Binary(op) => op.forward(x, operands[1].view(), out),
-            Elementwise::Pow { by_base, by_exponent } => {
-                map(Pow { by_base, by_exponent }, [x, operands[1].view()], out);
-            }
-            Elementwise::Compare(op) => op.forward(x, operands[1].view(), out),
-            Elementwise::Select => map(Choose, [x, operands[1].view(), operands[2].view()], out),
-            Elementwise::TanhSlope => map(TanhSlope, [x, operands[1].view()], out),
-        }
+    fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        by_dtype!(floats SliceMut, out, |out| self.compute(operands, out));
         Ok(())
     }
 
@@ -402,58 +391,86 @@ impl<T: Real> Rules<T> for Elementwise {
     }
 }
 
-/// The other operand of an operator: a [`Var`], a number, or an array.
-#[derive(Clone, Debug)]
-pub enum Term<T: Real> {
-    /// Recorded already.
-    Var(Var<T>),
-    /// The same everywhere.
-    Number(T),
-    /// A constant.
-    Array(ndarray::ArrayD<T>),
+impl Elementwise {
+    fn compute<T: Number>(&self, operands: &[Operand<'_>], out: &mut [T]) {
+        let x = operands[0].view();
+        match *self {
+            Elementwise::Unary(op) => op.forward(x, out),
+            Elementwise::Power(bits) => Power { exponent: f64::from_bits(bits) }.forward(x, out),
+            Elementwise::Binary(op) => op.forward(x, operands[1].view(), out),
+            Elementwise::Pow { by_base, by_exponent } => {
+                map(Pow { by_base, by_exponent }, [x, operands[1].view()], out);
+            }
+            Elementwise::Compare(op) => op.forward(x, operands[1].view(), out),
+            Elementwise::Select => map(Choose, [x, operands[1].view(), operands[2].view()], out),
+            Elementwise::TanhSlope => map(TanhSlope, [x, operands[1].view()], out),
+        }
+    }
 }
 
-impl<T: Real> From<Var<T>> for Term<T> {
-    fn from(var: Var<T>) -> Self {
+/// The other operand of an operator: a [`Var`], a number, or an array.
+#[derive(Clone, Debug)]
+pub enum Term {
+    /// Recorded already.
+    Var(Var),
+    /// The same everywhere. It takes the type of the array that it meets.
+    Number(f64),
+    /// A constant, of a type that has to be that of the array it meets.
+    Array(Value<'static>),
+}
+
+impl From<Var> for Term {
+    fn from(var: Var) -> Self {
         Term::Var(var)
     }
 }
 
-impl<T: Real> From<T> for Term<T> {
+impl<T: Real> From<T> for Term {
     fn from(number: T) -> Self {
-        Term::Number(number)
+        Term::Number(number.as_f64())
     }
 }
 
-impl<T: Real, D: Dimension> From<&Array<T, D>> for Term<T> {
-    fn from(array: &Array<T, D>) -> Self {
-        Term::Array(array.into_array())
+impl From<i32> for Term {
+    fn from(number: i32) -> Self {
+        Term::Number(number.into())
     }
 }
 
-impl<T: Real, D: Dimension> From<Array<T, D>> for Term<T> {
-    fn from(array: Array<T, D>) -> Self {
-        Term::Array(array.into_array())
+impl<E: Element, D: Dimension> From<&Array<E, D>> for Term {
+    fn from(array: &Array<E, D>) -> Self {
+        array.clone().into()
     }
 }
 
-impl<T: Real> Var<T> {
-    /// Records the term on this Var's tape; a number takes this Var's shape.
+impl<E: Element, D: Dimension> From<Array<E, D>> for Term {
+    fn from(array: Array<E, D>) -> Self {
+        Term::Array(array.into())
+    }
+}
+
+impl Var {
+    /// Records the term on this Var's tape; a number takes this Var's shape and type.
     #[track_caller]
-    pub(crate) fn term(self, operation: &str, term: Term<T>) -> Self {
+    pub(crate) fn term(self, operation: &str, term: Term) -> Self {
         self.check_alive();
         match term {
             Term::Var(var) => {
                 self.check_same_tape(operation, var);
+                self.check_same_dtype(operation, var);
                 var
             }
-            Term::Number(number) => fill(self.tape, number.as_f64(), &self.shape()),
-            Term::Array(array) => constant(self.tape, array),
+            Term::Number(number) => self.full_like(number),
+            Term::Array(array) => {
+                let constant = constant(self.tape, array);
+                self.check_same_dtype(operation, constant);
+                constant
+            }
         }
     }
 
     #[track_caller]
-    fn binary(self, operation: &str, op: Elementwise, other: Term<T>) -> Self {
+    fn binary(self, operation: &str, op: Elementwise, other: Term) -> Self {
         let other = self.term(operation, other);
         let (a, b) = self.broadcast_with(operation, other);
         apply(self.tape, Op::Elementwise(op), &[a.node, b.node])
@@ -483,7 +500,7 @@ impl<T: Real> Var<T> {
     /// derivative, select its input instead: `x.greater(0.0).select(x, 1.0).sqrt()`.
     #[track_caller]
     #[must_use]
-    pub fn select(self, a: impl Into<Term<T>>, b: impl Into<Term<T>>) -> Self {
+    pub fn select(self, a: impl Into<Term>, b: impl Into<Term>) -> Self {
         let (a, b) = (self.term("select", a.into()), self.term("select", b.into()));
         let (a, b) = a.broadcast_with("select", b);
         let (condition, a) = self.broadcast_with("select", a);
@@ -499,7 +516,7 @@ impl<T: Real> Var<T> {
     /// the jump of 0^b at b = 0, the derivatives by b alone are 0.
     #[track_caller]
     #[must_use]
-    pub fn pow(self, exponent: impl Into<Term<T>>) -> Self {
+    pub fn pow(self, exponent: impl Into<Term>) -> Self {
         self.binary("pow", Elementwise::Pow { by_base: 0, by_exponent: 0 }, exponent.into())
     }
 
@@ -523,18 +540,18 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn sign(self) -> Self {
-        self.order(T::zero())
+        self.order(0.0)
     }
 
     /// The nearest number in [low, high], NaN of NaN. The derivative is 0 outside, and ½ at a bound.
     #[track_caller]
     #[must_use]
-    pub fn clip(self, low: T, high: T) -> Self {
+    pub fn clip(self, low: f64, high: f64) -> Self {
         self.max(low).min(high)
     }
 }
 
-impl<T: Real> Neg for Var<T> {
+impl Neg for Var {
     type Output = Self;
     #[track_caller]
     fn neg(self) -> Self {
@@ -543,42 +560,38 @@ impl<T: Real> Neg for Var<T> {
 }
 
 macro_rules! operator {
-    ($trait:ident, $method:ident, $name:ident, $variant:ident) => {
-        impl<T: Real, R: Into<Term<T>>> $trait<R> for Var<T> {
-            type Output = Var<T>;
+    ($trait:ident, $method:ident, $name:ident) => {
+        impl<R: Into<Term>> $trait<R> for Var {
+            type Output = Var;
             #[track_caller]
-            fn $method(self, other: R) -> Var<T> {
+            fn $method(self, other: R) -> Var {
                 self.$name(other)
             }
         }
-        operator!($trait, $method, $name, f64, $variant);
-        operator!($trait, $method, $name, f32, $variant);
-    };
-    ($trait:ident, $method:ident, $name:ident, $number:ident, $variant:ident) => {
-        impl $trait<Var<$number>> for $number {
-            type Output = Var<$number>;
+        impl $trait<Var> for f64 {
+            type Output = Var;
             #[track_caller]
-            fn $method(self, other: Var<$number>) -> Var<$number> {
+            fn $method(self, other: Var) -> Var {
                 other.term(stringify!($name), Term::Number(self)).$name(other)
             }
         }
-        impl<D: Dimension> $trait<Var<$number>> for &Array<$number, D> {
-            type Output = Var<$number>;
+        impl<E: Element, D: Dimension> $trait<Var> for &Array<E, D> {
+            type Output = Var;
             #[track_caller]
-            fn $method(self, other: Var<$number>) -> Var<$number> {
+            fn $method(self, other: Var) -> Var {
                 other.term(stringify!($name), self.into()).$name(other)
             }
         }
-        impl<D: Dimension> $trait<Var<$number>> for Array<$number, D> {
-            type Output = Var<$number>;
+        impl<E: Element, D: Dimension> $trait<Var> for Array<E, D> {
+            type Output = Var;
             #[track_caller]
-            fn $method(self, other: Var<$number>) -> Var<$number> {
+            fn $method(self, other: Var) -> Var {
                 other.term(stringify!($name), self.into()).$name(other)
             }
         }
     };
 }
-operator!(Add, add, plus, Plus);
-operator!(Sub, sub, minus, Minus);
-operator!(Mul, mul, times, Times);
-operator!(Div, div, over, Over);
+operator!(Add, add, plus);
+operator!(Sub, sub, minus);
+operator!(Mul, mul, times);
+operator!(Div, div, over);

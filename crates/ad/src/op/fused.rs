@@ -1,11 +1,12 @@
 //! Two or three operations of arithmetic in one pass over the entries: what is between them is never written. Only the
 //! last step before a program is laid out makes them, so they have no derivatives; each operation rounds as it does alone.
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules};
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules};
+use crate::dtype::by_dtype;
+use crate::kernel::functions::Number;
 use crate::kernel::map::{Function, Repeat, map};
-use crate::real::Real;
 use crate::tape::Var;
-use crate::tensor::{Shape, size};
+use crate::tensor::{Shape, SliceMut, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
@@ -39,7 +40,7 @@ impl Arithmetic {
 
 /// One operation, as a type.
 trait Do: Copy {
-    fn of<T: Real>(a: T, b: T) -> T;
+    fn of<T: Number>(a: T, b: T) -> T;
 }
 
 macro_rules! arithmetic {
@@ -48,7 +49,7 @@ macro_rules! arithmetic {
         struct $name;
         impl Do for $name {
             #[inline(always)]
-            fn of<T: Real>(a: T, b: T) -> T { a $symbol b }
+            fn of<T: Number>(a: T, b: T) -> T { a $symbol b }
         }
     )*};
 }
@@ -68,7 +69,7 @@ macro_rules! with {
 #[derive(Clone, Copy)]
 struct First<F, G>(F, G);
 
-impl<T: Real, F: Do, G: Do> Function<T, 3> for First<F, G> {
+impl<T: Number, F: Do, G: Do> Function<T, 3> for First<F, G> {
     #[inline(always)]
     fn value<const FMA: bool>(self, [a, b, c]: [T; 3]) -> T {
         G::of(F::of(a, b), c)
@@ -78,7 +79,7 @@ impl<T: Real, F: Do, G: Do> Function<T, 3> for First<F, G> {
 #[derive(Clone, Copy)]
 struct Last<F, G>(F, G);
 
-impl<T: Real, F: Do, G: Do> Function<T, 3> for Last<F, G> {
+impl<T: Number, F: Do, G: Do> Function<T, 3> for Last<F, G> {
     #[inline(always)]
     fn value<const FMA: bool>(self, [a, b, c]: [T; 3]) -> T {
         F::of(a, G::of(b, c))
@@ -88,14 +89,14 @@ impl<T: Real, F: Do, G: Do> Function<T, 3> for Last<F, G> {
 #[derive(Clone, Copy)]
 struct Both<F, G, H>(F, G, H);
 
-impl<T: Real, F: Do, G: Do, H: Do> Function<T, 4> for Both<F, G, H> {
+impl<T: Number, F: Do, G: Do, H: Do> Function<T, 4> for Both<F, G, H> {
     #[inline(always)]
     fn value<const FMA: bool>(self, [a, b, c, d]: [T; 4]) -> T {
         G::of(F::of(a, b), H::of(c, d))
     }
 }
 
-impl<T: Real> Rules<T> for Fused {
+impl Rules for Fused {
     fn name(&self) -> &str {
         "fused"
     }
@@ -112,11 +113,11 @@ impl<T: Real> Rules<T> for Fused {
         Ok(operands[0].into())
     }
 
-    fn vjp(&self, _call: &Call<T>, _cotangent: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, _call: &Call, _cotangent: Var) -> Cotangents {
         unreachable!("operations are fused when derivatives stand")
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Fused(*self)
     }
 
@@ -128,9 +129,19 @@ impl<T: Real> Rules<T> for Fused {
         true
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+    fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        by_dtype!(floats SliceMut, out, |out| self.compute(operands, out));
+        Ok(())
+    }
+
+    fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
+        (operands.len() - 1) * size(shape)
+    }
+}
+
+impl Fused {
+    fn compute<T: Number>(&self, operands: &[Operand<'_>], out: &mut [T]) {
         let view = |i: usize| operands[i].view();
-        let out = out.real();
         match *self {
             Fused::First(f, g) => {
                 let x = [view(0), view(1), view(2)];
@@ -148,10 +159,5 @@ impl<T: Real> Rules<T> for Fused {
                 }));
             }
         }
-        Ok(())
-    }
-
-    fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
-        (operands.len() - 1) * size(shape)
     }
 }

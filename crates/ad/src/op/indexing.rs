@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply, floats};
+use crate::dtype::{DType, by_dtype};
 use crate::kernel::indexed::{Indices, flatten, gather, scatter_add};
-use crate::real::Real;
-use crate::tape::{Index, Kind, NodeId, Operands, Var, constant_index, here, record};
-use crate::tensor::{Axes, IntoArray, Shape, size, size_if_fits};
+use crate::kernel::reduce::with_scratch;
+use crate::tape::{Index, NodeId, Operands, Var, constant_index, here, record};
+use crate::tensor::{Axes, Shape, Slice, SliceMut, Value, size, size_if_fits};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Indexing {
@@ -23,9 +24,7 @@ pub enum Indexing {
     Gather { axis: usize, asked: Asked },
     /// (entries, indices …), added into zeros of lengths `dims` at `axis`.
     ScatterAdd { axis: usize, dims: Shape, asked: Asked },
-    /// Integers as numbers.
-    ToReal,
-    /// 1 where an integer is this one, else 0. Not by numbers: as `f32`, 2²⁴ + 1 would be 2²⁴.
+    /// 1 where an integer is this one, else 0, as `f64`. Not by numbers: as `f32`, 2²⁴ + 1 would be 2²⁴.
     Equal(i32),
     /// (indices …): for each position its number among all entries of axes of lengths `dims`, row-major. Lowering makes it
     /// where several gathers and scatters share their indices.
@@ -68,12 +67,11 @@ impl Hash for Asked {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-impl<T: Real> Rules<T> for Indexing {
+impl Rules for Indexing {
     fn name(&self) -> &str {
         match self {
             Indexing::Gather { .. } => "gather",
             Indexing::ScatterAdd { .. } => "scatter_add",
-            Indexing::ToReal => "to_real",
             Indexing::Equal(_) => "equal_index",
             Indexing::Flatten { .. } => "flat_index",
         }
@@ -83,14 +81,19 @@ impl<T: Real> Rules<T> for Indexing {
         match self {
             Indexing::Gather { axis, .. } => format!("axis={axis}"),
             Indexing::ScatterAdd { axis, dims, .. } => format!("axis={axis} into={:?}", dims.as_slice()),
-            Indexing::ToReal => String::new(),
             Indexing::Equal(integer) => format!("to={integer}"),
             Indexing::Flatten { dims, .. } => format!("of={:?}", dims.as_slice()),
         }
     }
 
-    fn kind(&self, _first: Kind) -> Kind {
-        if matches!(self, Indexing::Flatten { .. }) { Kind::Index } else { Kind::Real }
+    fn dtype(&self, operands: &[DType]) -> Result<DType, String> {
+        match self {
+            // A table of anything: also of bytes, as a memory of frames.
+            Indexing::Gather { .. } => Ok(operands[0]),
+            Indexing::ScatterAdd { .. } => floats(&operands[..1]),
+            Indexing::Equal(_) => Ok(DType::F64),
+            Indexing::Flatten { .. } => Ok(DType::I32),
+        }
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
@@ -99,7 +102,7 @@ impl<T: Real> Rules<T> for Indexing {
             return Err(format!("index arrays of different shapes, {:?} and {other:?}", indices[0]));
         }
         match self {
-            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => Ok(source.into()),
+            Indexing::Equal(_) | Indexing::Flatten { .. } => Ok(source.into()),
             Indexing::Gather { axis, .. } => {
                 let end = axis + indices.len();
                 if indices.is_empty() || end > source.len() {
@@ -130,7 +133,7 @@ impl<T: Real> Rules<T> for Indexing {
         }
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         let indices = || (1..call.operands.len()).map(|i| call.index(i)).collect::<Vec<_>>();
         let mut cotangents = call.one(|| match self {
             Indexing::Gather { axis, asked } => {
@@ -138,7 +141,7 @@ impl<T: Real> Rules<T> for Indexing {
                 scatter_add_at(g, *axis, &indices(), dims, asked.clone())
             }
             Indexing::ScatterAdd { axis, asked, .. } => gather_at(g, *axis, &indices(), asked.clone()),
-            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => {
+            Indexing::Equal(_) | Indexing::Flatten { .. } => {
                 unreachable!("integers have no derivative")
             }
         });
@@ -146,15 +149,15 @@ impl<T: Real> Rules<T> for Indexing {
         cotangents
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         unreachable!("whether the indices are batched decides; see `batch`")
     }
 
-    fn batch(&self, batch: &super::Batch<T>) -> NodeId {
+    fn batch(&self, batch: &super::Batch) -> NodeId {
         let indices_batched = (1..batch.operands.len()).any(|operand| batch.is_batched(operand));
         let (axis, asked) = match self {
-            Indexing::ToReal | Indexing::Equal(_) => {
-                return record::<T>(batch.tape, Op::Indexing(self.clone()), &[batch.batched(0).node()]);
+            Indexing::Equal(_) => {
+                return record(batch.tape, Op::Indexing(self.clone()), &[batch.batched(0).node()]);
             }
             Indexing::Flatten { .. } => unreachable!("only lowering makes flat indices"),
             Indexing::Gather { axis, asked } | Indexing::ScatterAdd { axis, asked, .. } => (*axis, asked),
@@ -162,10 +165,9 @@ impl<T: Real> Rules<T> for Indexing {
         if !indices_batched {
             // The new axis is one more that is carried along in front.
             let operands: Operands = batch.operands.iter().map(|(handle, _)| handle.node()).collect();
-            return record::<T>(batch.tape, Op::Indexing(self.at(axis + 1)), &operands);
+            return record(batch.tape, Op::Indexing(self.at(axis + 1)), &operands);
         }
-        let mut indices: Vec<Index<T>> =
-            (1..batch.operands.len()).map(|operand| batch.batched(operand).index()).collect();
+        let mut indices: Vec<Index> = (1..batch.operands.len()).map(|operand| batch.batched(operand).index()).collect();
         let source_batched = batch.is_batched(0);
         if let (Indexing::Gather { .. }, false) = (self, source_batched) {
             // The new axis is one more of the indices; in the result it stands at `axis`.
@@ -176,7 +178,7 @@ impl<T: Real> Rules<T> for Indexing {
         let shape = indices[0].shape();
         expect_i32("vmap", shape[0]);
         let counting = ndarray::ArrayD::from_shape_fn(shape.as_slice(), |position| position[0] as i32);
-        indices.insert(0, constant_index(batch.tape, counting));
+        indices.insert(0, constant_index(batch.tape, counting.into()));
         let source = move_axis(batch.batched(0).var(), 0, axis);
         let result = match self {
             Indexing::ScatterAdd { dims, .. } => {
@@ -192,7 +194,7 @@ impl<T: Real> Rules<T> for Indexing {
         let indices = operands.len() - 1;
         let mut by_row: SmallVec<[bool; 3]> = smallvec::smallvec![false; operands.len()];
         match self {
-            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => Rows::alike(operands),
+            Indexing::Equal(_) | Indexing::Flatten { .. } => Rows::alike(operands),
             // The indices have the rows; the table is everyone's, or gathers what all rows scatter.
             Indexing::Gather { axis: 0, .. } => {
                 by_row[1..].fill(true);
@@ -210,25 +212,14 @@ impl<T: Real> Rules<T> for Indexing {
         }
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], mut out: Out<'_, T>) -> Result<(), Failure> {
-        if let (Indexing::Flatten { dims, asked }, Out::Index(out)) = (self, out.reborrow()) {
-            flatten(inside(Indices { arrays: &arrays(operands), dims }, asked)?, out);
-            return Ok(());
-        }
-        let out = out.real();
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
         match self {
-            Indexing::Flatten { .. } => unreachable!("kinds are checked when an operation is recorded"),
-            Indexing::ToReal => {
-                for (position, (out, &integer)) in out.iter_mut().zip(operands[0].index()).enumerate() {
-                    *out = T::of(f64::from(integer));
-                    if out.as_f64() != f64::from(integer) {
-                        return Err(Failure::Inexact { integer, position, number: T::NAME });
-                    }
-                }
+            Indexing::Flatten { dims, asked } => {
+                flatten(inside(Indices { arrays: &arrays(operands), dims }, asked)?, out.of());
             }
             &Indexing::Equal(integer) => {
-                let equal = operands[0].index().iter().map(|&i| if i == integer { T::one() } else { T::zero() });
-                out.iter_mut().zip(equal).for_each(|(out, equal)| *out = equal);
+                let equal = operands[0].numbers().iter().map(|&i: &i32| if i == integer { 1.0 } else { 0.0 });
+                out.of::<f64>().iter_mut().zip(equal).for_each(|(out, equal)| *out = equal);
             }
             Indexing::Gather { axis, asked } => {
                 let (table, arrays) = (operands[0], arrays(&operands[1..]));
@@ -237,14 +228,25 @@ impl<T: Real> Rules<T> for Indexing {
                 let behind = size(&table.shape[axis + dims.len()..]);
                 let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
                 if count > 0 {
-                    for (block, out) in out.chunks_exact_mut(count).enumerate() {
-                        gather(&table.real()[block * rows..][..rows], indices, behind, out);
-                    }
+                    by_dtype!(SliceMut, out, |out| for (block, out) in out.chunks_exact_mut(count).enumerate() {
+                        gather(&table.numbers()[block * rows..][..rows], indices, behind, out);
+                    });
                 }
             }
             Indexing::ScatterAdd { .. } => {
-                out.fill(T::zero());
-                self.accumulate(operands, shape, out, &mut [])?;
+                let mut outcome = Ok(());
+                let mut sums = |sums: &mut [f64]| {
+                    sums.fill(0.0);
+                    outcome = self.accumulate(operands, shape, sums, SliceMut::F64(&mut []));
+                };
+                match out {
+                    SliceMut::F64(out) => sums(out),
+                    out => with_scratch(size(shape), |scratch| {
+                        sums(scratch);
+                        out.round_from(scratch);
+                    }),
+                }
+                outcome?;
             }
         }
         Ok(())
@@ -252,20 +254,20 @@ impl<T: Real> Rules<T> for Indexing {
 
     fn accumulate(
         &self,
-        operands: &[Operand<'_, T>],
+        operands: &[Operand<'_>],
         shape: &[usize],
-        sum: &mut [T],
-        _part: &mut [T],
+        sum: &mut [f64],
+        _part: SliceMut<'_>,
     ) -> Result<(), Failure> {
         let Indexing::ScatterAdd { axis, dims, asked } = self else { unreachable!("only scatter_add sums") };
-        let (x, arrays) = (operands[0].real(), arrays(&operands[1..]));
+        let arrays = arrays(&operands[1..]);
         let indices = inside(Indices { arrays: &arrays, dims }, asked)?;
         let behind = size(&shape[axis + dims.len()..]);
         let (rows, count) = (size(dims) * behind, size(operands[1].shape) * behind);
         if rows > 0 {
-            for (block, sum) in sum.chunks_exact_mut(rows).enumerate() {
+            by_dtype!(floats Slice, operands[0].data, |x| for (block, sum) in sum.chunks_exact_mut(rows).enumerate() {
                 scatter_add(&x[block * count..][..count], indices, behind, sum);
-            }
+            });
         }
         Ok(())
     }
@@ -286,13 +288,13 @@ impl Indexing {
             Indexing::ScatterAdd { dims, asked, .. } => {
                 Indexing::ScatterAdd { axis, dims: dims.clone(), asked: asked.clone() }
             }
-            Indexing::ToReal | Indexing::Equal(_) | Indexing::Flatten { .. } => self.clone(),
+            Indexing::Equal(_) | Indexing::Flatten { .. } => self.clone(),
         }
     }
 }
 
-fn arrays<'a, T>(indices: &[Operand<'a, T>]) -> SmallVec<[&'a [i32]; 3]> {
-    indices.iter().map(Operand::index).collect()
+fn arrays<'a>(indices: &[Operand<'a>]) -> SmallVec<[&'a [i32]; 3]> {
+    indices.iter().map(Operand::numbers).collect()
 }
 
 /// Rows of a table are numbered in 32 bits.
@@ -317,7 +319,7 @@ fn inside<'a>(indices: Indices<'a>, Asked(asked): &Asked) -> Result<Indices<'a>,
     })
 }
 
-fn move_axis<T: Real>(x: Var<T>, from: usize, to: usize) -> Var<T> {
+fn move_axis(x: Var, from: usize, to: usize) -> Var {
     let mut axes: Axes = (0..x.shape().len()).collect();
     let axis = axes.remove(from);
     axes.insert(to, axis);
@@ -325,21 +327,21 @@ fn move_axis<T: Real>(x: Var<T>, from: usize, to: usize) -> Var<T> {
 }
 
 #[track_caller]
-fn gather_at<T: Real>(table: Var<T>, axis: usize, indices: &[Index<T>], asked: Asked) -> Var<T> {
+fn gather_at(table: Var, axis: usize, indices: &[Index], asked: Asked) -> Var {
     apply(table.tape, Op::Indexing(Indexing::Gather { axis, asked }), &with_indices(table, indices))
 }
 
 #[track_caller]
-fn scatter_add_at<T: Real>(entries: Var<T>, axis: usize, indices: &[Index<T>], dims: &[usize], asked: Asked) -> Var<T> {
+fn scatter_add_at(entries: Var, axis: usize, indices: &[Index], dims: &[usize], asked: Asked) -> Var {
     let op = Indexing::ScatterAdd { axis, dims: dims.into(), asked };
     apply(entries.tape, Op::Indexing(op), &with_indices(entries, indices))
 }
 
-fn with_indices<T: Real>(source: Var<T>, indices: &[Index<T>]) -> Operands {
+fn with_indices(source: Var, indices: &[Index]) -> Operands {
     std::iter::once(source.node).chain(indices.iter().map(|index| index.node)).collect()
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// The entries of a table at integer indices, one index array for each of its leading axes (all of one shape):
     /// `log_probabilities.gather(&[states, actions])` is `log_probabilities[states[n,t], actions[n,t]]`. Trailing axes that
     /// are not indexed are kept, behind.
@@ -348,31 +350,31 @@ impl<T: Real> Var<T> {
     /// [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange) when a program runs.
     #[track_caller]
     #[must_use]
-    pub fn gather(self, indices: &[Index<T>]) -> Self {
+    pub fn gather(self, indices: &[Index]) -> Self {
         self.check_same_tape_all("gather", indices);
         for (axis, (index, &length)) in indices.iter().zip(&self.shape()).enumerate() {
             index.check_range("gather", axis, length);
         }
-        gather_at(self, 0, indices, Asked::new("gather", here::<T>(self.tape), 0))
+        gather_at(self, 0, indices, Asked::new("gather", here(self.tape), 0))
     }
 
     /// Zeros of lengths `dims` (and this array's trailing axes), with each entry added at its index: the transpose of
     /// [`gather`](Self::gather). Repeated indices accumulate.
     #[track_caller]
     #[must_use]
-    pub fn scatter_add(self, indices: &[Index<T>], dims: &[usize]) -> Self {
+    pub fn scatter_add(self, indices: &[Index], dims: &[usize]) -> Self {
         self.check_same_tape_all("scatter_add", indices);
         for (axis, (index, &length)) in indices.iter().zip(dims).enumerate() {
             index.check_range("scatter_add", axis, length);
         }
-        scatter_add_at(self, 0, indices, dims, Asked::new("scatter_add", here::<T>(self.tape), 0))
+        scatter_add_at(self, 0, indices, dims, Asked::new("scatter_add", here(self.tape), 0))
     }
 
     /// For each row the entry that `index` chooses along the last axis: of log-probabilities `[N, A]` and actions `[N]`,
     /// those of the actions taken.
     #[track_caller]
     #[must_use]
-    pub fn pick(self, index: Index<T>) -> Self {
+    pub fn pick(self, index: Index) -> Self {
         self.check_same_tape("pick", index);
         let (shape, rows) = (self.shape(), index.shape());
         assert!(
@@ -385,34 +387,25 @@ impl<T: Real> Var<T> {
         let count = size(&rows);
         expect_i32("pick", count);
         let counting = ndarray::Array1::from_iter(0..count as i32).into_dyn();
-        let row = constant_index(self.tape, counting);
+        let row = constant_index(self.tape, counting.into());
         // The row comes first.
-        let asked = Asked::new("pick", here::<T>(self.tape), last as isize - 1);
+        let asked = Asked::new("pick", here(self.tape), last as isize - 1);
         gather_at(self.reshaped(&[count, shape[last]]), 0, &[row, index.reshaped(&[count])], asked).reshaped(&rows)
     }
 }
 
-impl<T: Real> Index<T> {
+impl Index {
     /// Integers that never change, on the tape of a Var: for a function that is given Vars and no tape.
     #[track_caller]
-    pub fn constant(beside: Var<T>, value: impl IntoArray<i32>) -> Self {
+    pub fn constant<'a>(beside: Var, value: impl Into<Value<'a>>) -> Self {
         beside.check_alive();
-        constant_index(beside.tape, value.into_array())
+        constant_index(beside.tape, value.into())
     }
 
-    /// The integers as numbers. No derivative flows through it. An integer that is no `f32` (of those beyond 2²⁴ most are
-    /// not) is an [`Error::Inexact`](crate::Error::Inexact) when it runs in single precision.
+    /// 1 where the integer is `i`, else 0, as `f64` (which may be [cast](Var::cast)).
     #[track_caller]
     #[must_use]
-    pub fn to_real(self) -> Var<T> {
-        self.check_alive();
-        apply(self.tape, Op::Indexing(Indexing::ToReal), &[self.node])
-    }
-
-    /// 1 where the integer is `i`, else 0.
-    #[track_caller]
-    #[must_use]
-    pub fn equal(self, i: i32) -> Var<T> {
+    pub fn equal(self, i: i32) -> Var {
         self.check_alive();
         apply(self.tape, Op::Indexing(Indexing::Equal(i)), &[self.node])
     }
@@ -420,11 +413,16 @@ impl<T: Real> Index<T> {
     /// Panics if it was recorded with values and one of them is out of range.
     #[track_caller]
     fn check_range(self, operation: &str, axis: usize, length: usize) {
-        use super::{Data, Leaf};
+        use super::Leaf;
         let outside = self.with_node(|node| match &node.op {
-            Op::Leaf(Leaf::Input { value: Data::Index(array), .. } | Leaf::Constant(Data::Index(array))) => {
-                array.iter().copied().enumerate().find(|&(_, i)| usize::try_from(i).is_ok_and(|i| i < length).not())
-            }
+            Op::Leaf(Leaf::Input { value, .. } | Leaf::Constant(value)) => value
+                .value()
+                .entries()
+                .of::<i32>()
+                .iter()
+                .copied()
+                .enumerate()
+                .find(|&(_, i)| usize::try_from(i).is_ok_and(|i| i < length).not()),
             _ => None,
         });
         if let Some((position, i)) = outside {

@@ -3,112 +3,96 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use ndarray::ArrayD;
-
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rules};
+use super::{Call, Cotangents, Failure, Op, Operand, Rules, apply};
+use crate::dtype::{DType, by_dtype};
 use crate::real::Real;
-use crate::tape::{Kind, Var};
-use crate::tensor::Shape;
+use crate::tape::{Var, constant};
+use crate::tensor::{Shape, SliceMut, Value};
 
-/// An array held by a node, compared by identity.
+/// An array held by a node, row-major, compared by identity.
 #[derive(Clone, Debug)]
-pub enum Data<T> {
-    Real(Arc<ArrayD<T>>),
-    Index(Arc<ArrayD<i32>>),
-}
+pub struct Data(Arc<Value<'static>>);
 
-impl<T> Data<T> {
+impl Data {
+    pub fn value(&self) -> &Value<'static> {
+        &self.0
+    }
+
     fn address(&self) -> usize {
-        match self {
-            Data::Real(array) => Arc::as_ptr(array).cast::<()>() as usize,
-            Data::Index(array) => Arc::as_ptr(array).cast::<()>() as usize,
-        }
-    }
-
-    pub fn shape(&self) -> &[usize] {
-        match self {
-            Data::Real(array) => array.shape(),
-            Data::Index(array) => array.shape(),
-        }
-    }
-
-    pub fn kind(&self) -> Kind {
-        match self {
-            Data::Real(_) => Kind::Real,
-            Data::Index(_) => Kind::Index,
-        }
+        Arc::as_ptr(&self.0) as usize
     }
 }
 
-impl<T> PartialEq for Data<T> {
+impl From<Value<'_>> for Data {
+    fn from(value: Value<'_>) -> Self {
+        Self(Arc::new(value.owned()))
+    }
+}
+
+impl PartialEq for Data {
     fn eq(&self, other: &Self) -> bool {
         self.address() == other.address()
     }
 }
 
-impl<T> Eq for Data<T> {}
+impl Eq for Data {}
 
-impl<T> Hash for Data<T> {
+impl Hash for Data {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.address().hash(state);
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub enum Leaf<T> {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Leaf {
     /// May be replaced when a program runs; the value is the one it was recorded with.
-    Input { name: Arc<str>, value: Data<T> },
+    Input { name: Arc<str>, value: Data },
     /// Never changes.
-    Constant(Data<T>),
+    Constant(Data),
     /// One number (as the bits of an `f64`) everywhere.
-    Fill { bits: u64, shape: Shape },
+    Fill { bits: u64, dtype: DType, shape: Shape },
     /// The unit arrays of some shape, along a new axis in front of it or behind: entries of an identity matrix.
-    Units { shape: Shape },
+    Units { dtype: DType, shape: Shape },
     /// Stands for an argument that is substituted later (by `vmap`, or by a tangent); has no numbers.
-    Placeholder { kind: Kind, shape: Shape },
+    Placeholder { dtype: DType, shape: Shape },
 }
 
-impl<T: PartialEq> Eq for Leaf<T> {}
-
-impl<T> Hash for Leaf<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        std::mem::discriminant(self).hash(state);
-        match self {
-            Leaf::Input { value, .. } | Leaf::Constant(value) => value.hash(state),
-            Leaf::Fill { bits, shape } => (bits, shape).hash(state),
-            Leaf::Units { shape } => shape.hash(state),
-            Leaf::Placeholder { kind, shape } => (kind, shape).hash(state),
-        }
-    }
-}
-
-impl<T> Leaf<T> {
-    pub fn input(name: &str, value: Data<T>) -> Self {
+impl Leaf {
+    pub fn input(name: &str, value: Data) -> Self {
         Leaf::Input { name: name.into(), value }
     }
 
-    pub fn constant(value: Data<T>) -> Self {
-        Leaf::Constant(value)
+    /// One number everywhere, as near to it as the type has one.
+    pub fn fill(number: f64, dtype: DType, shape: &[usize]) -> Self {
+        Leaf::Fill { bits: dtype.round(number).to_bits(), dtype, shape: shape.into() }
     }
 }
 
-/// An array of the given shape with the same number everywhere.
+/// An array of the given shape with the same number everywhere, on the tape and of the type of a Var.
 #[track_caller]
-pub(crate) fn fill<T: Real>(tape: u32, number: f64, shape: &[usize]) -> Var<T> {
-    super::apply(tape, Op::Leaf(Leaf::Fill { bits: number.to_bits(), shape: shape.into() }), &[])
+pub(crate) fn fill(like: Var, number: f64, shape: &[usize]) -> Var {
+    apply(like.tape, Op::Leaf(Leaf::fill(number, like.dtype(), shape)), &[])
 }
 
-impl<T: Real> Var<T> {
-    /// This array's shape with `number` everywhere, whatever this array holds: a constant, for a function that is given Vars
-    /// and no tape. (x·0 would do for finite x only.)
+impl Var {
+    /// This array's shape and type with `number` everywhere, whatever this array holds: a constant, for a function that is
+    /// given Vars and no tape. (x·0 would do for finite x only.)
     #[track_caller]
     #[must_use]
-    pub fn full_like(self, number: T) -> Self {
-        fill(self.tape, number.as_f64(), &self.shape())
+    pub fn full_like(self, number: f64) -> Self {
+        fill(self, number, &self.shape())
+    }
+
+    /// A constant on this Var's tape, of this Var's type: numbers that a function brings along, which is given Vars and no
+    /// tape, and to be computed in the type that they are of. (Floating-point numbers of another type are rounded to it.)
+    #[track_caller]
+    #[must_use]
+    pub fn constant<'a>(self, value: impl Into<Value<'a>>) -> Self {
+        constant(self.tape, value.into().rounded(self.dtype()))
     }
 }
 
-impl<T: Real> Rules<T> for Leaf<T> {
+impl Rules for Leaf {
     fn name(&self) -> &str {
         match self {
             Leaf::Input { .. } => "input",
@@ -127,32 +111,34 @@ impl<T: Real> Rules<T> for Leaf<T> {
         }
     }
 
-    fn kind(&self, _first: Kind) -> Kind {
-        match self {
-            Leaf::Input { value, .. } | Leaf::Constant(value) => value.kind(),
-            Leaf::Fill { .. } | Leaf::Units { .. } => Kind::Real,
-            Leaf::Placeholder { kind, .. } => *kind,
-        }
+    fn dtype(&self, _operands: &[DType]) -> Result<DType, String> {
+        Ok(match self {
+            Leaf::Input { value, .. } | Leaf::Constant(value) => value.value().dtype(),
+            Leaf::Fill { dtype, .. } | Leaf::Units { dtype, .. } | Leaf::Placeholder { dtype, .. } => *dtype,
+        })
     }
 
     fn shape(&self, _operands: &[&[usize]]) -> Result<Shape, String> {
         Ok(match self {
-            Leaf::Input { value, .. } | Leaf::Constant(value) => value.shape().into(),
-            Leaf::Fill { shape, .. } | Leaf::Units { shape } | Leaf::Placeholder { shape, .. } => shape.clone(),
+            Leaf::Input { value, .. } | Leaf::Constant(value) => value.value().shape().into(),
+            Leaf::Fill { shape, .. } | Leaf::Units { shape, .. } | Leaf::Placeholder { shape, .. } => shape.clone(),
         })
     }
 
-    fn vjp(&self, _call: &Call<T>, _cotangent: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, _call: &Call, _cotangent: Var) -> Cotangents {
         Cotangents::new()
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         unreachable!("a leaf depends on no argument")
     }
 
-    fn forward(&self, _operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+    fn forward(&self, _operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
         match self {
-            Leaf::Fill { bits, .. } => out.real().fill(T::of(f64::from_bits(*bits))),
+            Leaf::Fill { bits, .. } => {
+                let number = f64::from_bits(*bits);
+                by_dtype!(floats SliceMut, out, |out| out.fill(Real::of(number)));
+            }
             _ => unreachable!("inputs and constants are read where they lie; placeholders are refused at compilation"),
         }
         Ok(())

@@ -3,11 +3,12 @@
 //!
 //! Both operations take their matrices transposed by flags, which differentiation flips: no transpose is ever recorded.
 
-use super::{Batch, Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use super::{Batch, Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
+use crate::dtype::by_dtype;
+use crate::kernel::functions::Number;
 use crate::kernel::{self, Accumulate};
-use crate::real::Real;
 use crate::tape::{NodeId, Var, record};
-use crate::tensor::{Shape, broadcast_shape, size};
+use crate::tensor::{Shape, Slice, SliceMut, broadcast_shape, size};
 
 /// (A, B) ↦ op(A)·op(B), where op transposes if the flag is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +39,7 @@ fn stack(shape: &[usize]) -> &[usize] {
     &shape[..shape.len() - 2]
 }
 
-impl<T: Real> Rules<T> for MatMul {
+impl Rules for MatMul {
     fn name(&self) -> &str {
         "matmul"
     }
@@ -65,7 +66,7 @@ impl<T: Real> Rules<T> for MatMul {
         Ok([stack(a), &[m, n]].concat().into())
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         let (a, b) = (call.var(0), call.var(1));
         let &MatMul { transpose_a: ta, transpose_b: tb } = self;
         if a.shape().len() > b.shape().len() {
@@ -82,14 +83,14 @@ impl<T: Real> Rules<T> for MatMul {
         )
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::MatMul(*self)
     }
 
-    fn batch(&self, batch: &Batch<T>) -> NodeId {
+    fn batch(&self, batch: &Batch) -> NodeId {
         let (a, b) = (batch.operands[0].0.var(), batch.operands[1].0.var());
         if batch.is_batched(0) && !batch.is_batched(1) && self.is_shared(&b.shape()) {
-            return record::<T>(batch.tape, Op::MatMul(*self), &[a.node, b.node]);
+            return record(batch.tape, Op::MatMul(*self), &[a.node, b.node]);
         }
         let (first, second) = (batch.batched(0).var(), batch.batched(1).var());
         if first.shape().len() > second.shape().len() {
@@ -102,7 +103,7 @@ impl<T: Real> Rules<T> for MatMul {
             return result.reshaped(&[&shape[..shape.len() - 1], &[columns]].concat()).node;
         }
         let operands = [batch.batched(0).node(), batch.batched(1).node()];
-        record::<T>(batch.tape, Op::MatMul(*self), &operands)
+        record(batch.tape, Op::MatMul(*self), &operands)
     }
 
     fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
@@ -120,19 +121,24 @@ impl<T: Real> Rules<T> for MatMul {
         }
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        self.products(operands, shape, out.real(), Accumulate::No);
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        by_dtype!(floats SliceMut, out, |out| self.products(operands, shape, out, Accumulate::No));
         Ok(())
     }
 
     fn accumulate(
         &self,
-        operands: &[Operand<'_, T>],
+        operands: &[Operand<'_>],
         shape: &[usize],
-        sum: &mut [T],
-        _part: &mut [T],
+        sum: &mut [f64],
+        mut part: SliceMut<'_>,
     ) -> Result<(), Failure> {
-        self.products(operands, shape, sum, Accumulate::Yes);
+        if let Slice::F64(_) = operands[0].data {
+            self.products(operands, shape, sum, Accumulate::Yes);
+        } else {
+            self.forward(operands, shape, part.reborrow())?;
+            part.as_slice().add_to(sum);
+        }
         Ok(())
     }
 
@@ -143,7 +149,7 @@ impl<T: Real> Rules<T> for MatMul {
 
 /// A stack of matrices as one, one above another.
 #[track_caller]
-fn tall<T: Real>(x: Var<T>) -> Var<T> {
+fn tall(x: Var) -> Var {
     let shape = x.shape();
     let (rows, columns) = (shape[..shape.len() - 1].iter().product(), shape[shape.len() - 1]);
     x.reshaped(&[rows, columns])
@@ -155,7 +161,7 @@ impl MatMul {
         b.len() == 2 && !self.transpose_a
     }
 
-    fn products<T: Real>(&self, operands: &[Operand<'_, T>], shape: &[usize], out: &mut [T], accumulate: Accumulate) {
+    fn products<T: Number>(&self, operands: &[Operand<'_>], shape: &[usize], out: &mut [T], accumulate: Accumulate) {
         let (a, b) = (operands[0], operands[1]);
         let (mut m, k) = matrix(a.shape, self.transpose_a);
         let n = shape[shape.len() - 1];
@@ -165,14 +171,14 @@ impl MatMul {
             (m, stacked) = (m * stacked, 1);
         }
         for i in 0..stacked {
-            let a = kernel::Matrix::new(&a.real()[i * m * k..][..m * k], m, k, self.transpose_a);
-            let b = kernel::Matrix::new(&b.real()[i * k * n..][..k * n], k, n, self.transpose_b);
-            T::matmul(&mut out[i * m * n..][..m * n], a, b, accumulate);
+            let a = kernel::Matrix::new(&a.numbers()[i * m * k..][..m * k], m, k, self.transpose_a);
+            let b = kernel::Matrix::new(&b.numbers()[i * k * n..][..k * n], k, n, self.transpose_b);
+            kernel::matmul(&mut out[i * m * n..][..m * n], a, b, accumulate);
         }
     }
 }
 
-impl<T: Real> Rules<T> for Solve {
+impl Rules for Solve {
     fn name(&self) -> &str {
         "solve"
     }
@@ -200,7 +206,7 @@ impl<T: Real> Rules<T> for Solve {
         Ok(b.into())
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         let (a, x) = (call.var(0), call.output());
         let flipped = Solve { transposed: !self.transposed, ..*self };
         let b_bar = apply(call.tape, Op::Solve(flipped), &[a.node, g.node]);
@@ -210,28 +216,40 @@ impl<T: Real> Rules<T> for Solve {
         )
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Solve(*self)
     }
 
-    fn batch(&self, batch: &Batch<T>) -> NodeId {
+    fn batch(&self, batch: &Batch) -> NodeId {
         let (a, b) = (batch.operands[0].0.var(), batch.operands[1].0.var());
         // One A for all: one factorisation, and the right-hand sides side by side.
         if !batch.is_batched(0) && a.shape().len() == 2 {
             let (n, m) = (b.shape()[1], b.shape()[2]);
             let wide = b.transpose(&[1, 0, 2]).reshape(&[n, batch.size * m]);
-            let x = apply::<T>(batch.tape, Op::Solve(*self), &[a.node, wide.node]);
+            let x = apply(batch.tape, Op::Solve(*self), &[a.node, wide.node]);
             return x.reshape(&[n, batch.size, m]).transpose(&[1, 0, 2]).node;
         }
-        record::<T>(batch.tape, Op::Solve(*self), &[batch.batched(0).node(), batch.batched(1).node()])
+        record(batch.tape, Op::Solve(*self), &[batch.batched(0).node(), batch.batched(1).node()])
     }
 
     fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
         Rows::alike(operands).filter(|_| operands[0].len() > 2)
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (a, b, out) = (operands[0].real(), operands[1].real(), out.real());
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        let [a, b] = [operands[0], operands[1]];
+        by_dtype!(floats SliceMut, out, |out| self.solutions(a.numbers(), b.numbers(), shape, out))
+    }
+
+    fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
+        let n = matrix(operands[0], false).1;
+        let factorisation = if self.factored { 0 } else { 2 * n * n * n * size(stack(shape)) / 3 };
+        factorisation + 2 * n * size(shape)
+    }
+}
+
+impl Solve {
+    fn solutions<T: Number>(&self, a: &[T], b: &[T], shape: &[usize], out: &mut [T]) -> Result<(), Failure> {
         let (n, m) = matrix(shape, false);
         out.copy_from_slice(b);
         for (i, out) in out.chunks_exact_mut((n * m).max(1)).enumerate() {
@@ -247,15 +265,9 @@ impl<T: Real> Rules<T> for Solve {
         }
         Ok(())
     }
-
-    fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
-        let n = matrix(operands[0], false).1;
-        let factorisation = if self.factored { 0 } else { 2 * n * n * n * size(stack(shape)) / 3 };
-        factorisation + 2 * n * size(shape)
-    }
 }
 
-impl<T: Real> Rules<T> for Factor {
+impl Rules for Factor {
     fn name(&self) -> &str {
         "factor"
     }
@@ -269,11 +281,11 @@ impl<T: Real> Rules<T> for Factor {
         Ok([stack(a), &[n + 1, n]].concat().into())
     }
 
-    fn vjp(&self, _call: &Call<T>, _cotangent: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, _call: &Call, _cotangent: Var) -> Cotangents {
         unreachable!("derivatives stand before a program is lowered")
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Factor(*self)
     }
 
@@ -281,15 +293,8 @@ impl<T: Real> Rules<T> for Factor {
         Rows::alike(operands).filter(|_| operands[0].len() > 2)
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (a, out) = (operands[0].real(), out.real());
-        let n = shape[shape.len() - 1];
-        for (i, out) in out.chunks_exact_mut((n * (n + 1)).max(1)).enumerate() {
-            let (lu, pivots) = out.split_at_mut(n * n);
-            lu.copy_from_slice(&a[i * n * n..][..n * n]);
-            kernel::factor(n, lu, pivots).map_err(|kernel::Singular| Failure::Singular { matrix: i })?;
-        }
-        Ok(())
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        by_dtype!(floats SliceMut, out, |out| factorisations(operands[0].numbers(), shape[shape.len() - 1], out))
     }
 
     fn flops(&self, operands: &[&[usize]], _shape: &[usize]) -> usize {
@@ -297,17 +302,27 @@ impl<T: Real> Rules<T> for Factor {
     }
 }
 
+fn factorisations<T: Number>(a: &[T], n: usize, out: &mut [T]) -> Result<(), Failure> {
+    for (i, out) in out.chunks_exact_mut((n * (n + 1)).max(1)).enumerate() {
+        let (lu, pivots) = out.split_at_mut(n * n);
+        lu.copy_from_slice(&a[i * n * n..][..n * n]);
+        kernel::factor(n, lu, pivots).map_err(|kernel::Singular| Failure::Singular { matrix: i })?;
+    }
+    Ok(())
+}
+
 #[track_caller]
-fn product<T: Real>(a: Var<T>, b: Var<T>, transpose_a: bool, transpose_b: bool) -> Var<T> {
+fn product(a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
     apply(a.tape, Op::MatMul(MatMul { transpose_a, transpose_b }), &[a.node, b.node])
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// The matrix product, by NumPy's rules: of vectors the inner product, and stacks of matrices broadcast.
     #[track_caller]
     #[must_use]
     pub fn matmul(self, other: Self) -> Self {
         self.check_same_tape("matmul", other);
+        self.check_same_dtype("matmul", other);
         let (a, b) = (self.shape(), other.shape());
         let fits = match (a.as_slice(), b.as_slice()) {
             ([], _) | (_, []) => false,
@@ -345,6 +360,7 @@ impl<T: Real> Var<T> {
     #[must_use]
     pub fn dot(self, other: Self) -> Self {
         self.check_same_tape("dot", other);
+        self.check_same_dtype("dot", other);
         let (a, b) = (self.shape(), other.shape());
         assert!(
             a == b,
@@ -362,6 +378,7 @@ impl<T: Real> Var<T> {
     #[must_use]
     pub fn solve(self, b: Self) -> Self {
         self.check_same_tape("solve", b);
+        self.check_same_dtype("solve", b);
         let (a, shape) = (self.shape(), b.shape());
         let vector = shape.len() + 1 == a.len();
         let right = if vector { b.insert_axis(shape.len()) } else { b };

@@ -1,22 +1,21 @@
-//! The operations. Each family is a file in which its operations' shape rule, derivative, batching rule and kernel stand
-//! together; this file lists the families and the questions that every operation answers.
+//! The operations. Each family is a file in which its operations' types, shape rule, derivative, batching rule and kernel
+//! stand together; this file lists the families and the questions that every operation answers.
 //!
-//! To add an operation to a family, add it in the family's file. To add a family, add its file, one variant to [`Op`] and
-//! one line to `rules_for`.
+//! To add an operation to a family, add it in the family's file. To add a family, add its file and a line to `families!`.
 
 use std::fmt::Debug;
-use std::hash::{Hash, Hasher};
-use std::marker::PhantomData;
 use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use crate::dtype::DType;
 use crate::kernel::map::{Repeat, View};
-use crate::real::Real;
-use crate::tape::{Handle, Index, Kind, NodeId, Operands, Var, record};
-use crate::tensor::Shape;
+use crate::tape::{Index, NodeId, Operands, Var, record};
+use crate::tensor::{Element, Shape, Slice, SliceMut};
 
 pub mod barrier;
+pub mod batch;
+pub mod cast;
 pub mod checked;
 pub mod custom;
 pub mod elementwise;
@@ -29,12 +28,28 @@ pub mod reduce;
 pub mod scan;
 pub mod softmax;
 
+pub use batch::Batch;
 pub use leaf::{Data, Leaf};
 
-/// An operation and its parameters. Equal values compute equal results from equal operands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Op<T: Real> {
-    Leaf(Leaf<T>),
+/// The families, each once: a variant of [`Op`] and the type whose [`Rules`] answer for it.
+macro_rules! families {
+    ($($family:ident($type:ty)),* $(,)?) => {
+        /// An operation and its parameters. Equal values compute equal results from equal operands.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Op { $($family($type)),* }
+
+        impl Op {
+            /// The operation's answers.
+            pub fn rules(&self) -> &dyn Rules {
+                match self { $(Op::$family(op) => op),* }
+            }
+        }
+    };
+}
+
+families! {
+    Leaf(Leaf),
+    Cast(cast::Cast),
     Elementwise(elementwise::Elementwise),
     Fused(fused::Fused),
     Checked(checked::Checked),
@@ -47,65 +62,11 @@ pub enum Op<T: Real> {
     Scan(scan::Scan),
     Softmax(softmax::Softmax),
     Barrier(barrier::Barrier),
-    Custom(custom::Custom<T>),
+    Custom(custom::Custom),
 }
-
-impl<T: Real> Eq for Op<T> {}
-
-impl<T: Real> Hash for Op<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        std::mem::discriminant(self).hash(state);
-        match self {
-            Op::Leaf(op) => op.hash(state),
-            Op::Elementwise(op) => op.hash(state),
-            Op::Fused(op) => op.hash(state),
-            Op::Checked(op) => op.hash(state),
-            Op::Movement(op) => op.hash(state),
-            Op::Reduce(op) => op.hash(state),
-            Op::Indexing(op) => op.hash(state),
-            Op::MatMul(op) => op.hash(state),
-            Op::Solve(op) => op.hash(state),
-            Op::Factor(op) => op.hash(state),
-            Op::Scan(op) => op.hash(state),
-            Op::Softmax(op) => op.hash(state),
-            Op::Barrier(op) => op.hash(state),
-            Op::Custom(op) => op.hash(state),
-        }
-    }
-}
-
-impl<T: Real> Op<T> {
-    /// The operation's answers.
-    pub fn rules(&self) -> &dyn Rules<T> {
-        T::rules(self)
-    }
-}
-
-/// [`Op::rules`] for one type of numbers.
-macro_rules! rules_for {
-    ($number:ty, $op:expr) => {
-        match $op {
-            $crate::op::Op::Leaf(op) => op as &dyn $crate::op::Rules<$number>,
-            $crate::op::Op::Elementwise(op) => op,
-            $crate::op::Op::Fused(op) => op,
-            $crate::op::Op::Checked(op) => op,
-            $crate::op::Op::Movement(op) => op,
-            $crate::op::Op::Reduce(op) => op,
-            $crate::op::Op::Indexing(op) => op,
-            $crate::op::Op::MatMul(op) => op,
-            $crate::op::Op::Solve(op) => op,
-            $crate::op::Op::Factor(op) => op,
-            $crate::op::Op::Scan(op) => op,
-            $crate::op::Op::Softmax(op) => op,
-            $crate::op::Op::Barrier(op) => op,
-            $crate::op::Op::Custom(op) => op,
-        }
-    };
-}
-pub(crate) use rules_for;
 
 /// The questions asked of an operation.
-pub trait Rules<T: Real> {
+pub trait Rules {
     /// What is it called, in messages and in printed programs?
     fn name(&self) -> &str;
 
@@ -114,9 +75,10 @@ pub trait Rules<T: Real> {
         String::new()
     }
 
-    /// What are the entries of its result, given those of its first operand?
-    fn kind(&self, _first: Kind) -> Kind {
-        Kind::Real
+    /// Of what type is its result, given those of the operands? The error says what is wrong with them. By default, numbers
+    /// of one floating-point type make numbers of that type.
+    fn dtype(&self, operands: &[DType]) -> Result<DType, String> {
+        floats(operands)
     }
 
     /// What shape has its result? The error says what is wrong with the operands.
@@ -130,15 +92,15 @@ pub trait Rules<T: Real> {
     /// What is the cotangent of each operand that needs one, given that of the result? Written in tape operations, and
     /// linear in the cotangent, so that derivatives of every order and in both modes follow.
     #[track_caller]
-    fn vjp(&self, call: &Call<T>, cotangent: Var<T>) -> Cotangents<T>;
+    fn vjp(&self, call: &Call, cotangent: Var) -> Cotangents;
 
     /// What is the same operation on operands that all have a new leading axis?
-    fn batched(&self, size: usize) -> Op<T>;
+    fn batched(&self, size: usize) -> Op;
 
     /// How is it done when some operands have a new leading axis of length `size` and others do not? The default gives
     /// one to all.
     #[track_caller]
-    fn batch(&self, batch: &Batch<T>) -> NodeId {
+    fn batch(&self, batch: &Batch) -> NodeId {
         let mut operands = Operands::new();
         for operand in 0..batch.operands.len() {
             operands.push(batch.batched(operand).node());
@@ -152,7 +114,7 @@ pub trait Rules<T: Real> {
     }
 
     /// What is the same operation on a block of that many rows, where its parameters know the number? `None` if they do not.
-    fn on_rows(&self, _rows: usize) -> Option<Op<T>> {
+    fn on_rows(&self, _rows: usize) -> Option<Op> {
         None
     }
 
@@ -162,25 +124,42 @@ pub trait Rules<T: Real> {
     }
 
     /// What are its numbers?
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure>;
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure>;
 
-    /// Adds its numbers to `sum`, if it is one that sums over rows. `part` is room for as many.
+    /// Adds its numbers to `sum`, if it is one that sums over rows. `part` is room for as many. (Sums over blocks are taken in
+    /// double precision, whatever is summed.)
     fn accumulate(
         &self,
-        operands: &[Operand<'_, T>],
+        operands: &[Operand<'_>],
         shape: &[usize],
-        sum: &mut [T],
-        part: &mut [T],
+        sum: &mut [f64],
+        mut part: SliceMut<'_>,
     ) -> Result<(), Failure> {
-        let part = &mut part[..sum.len()];
-        self.forward(operands, shape, Out::Real(part))?;
-        sum.iter_mut().zip(part).for_each(|(sum, &mut x)| *sum += x);
+        self.forward(operands, shape, part.reborrow())?;
+        part.as_slice().add_to(sum);
         Ok(())
     }
 
     /// How many floating-point operations is that? (A transcendental function counts as one.)
     fn flops(&self, _operands: &[&[usize]], _shape: &[usize]) -> usize {
         0
+    }
+}
+
+/// The type that all operands have, if it is one: arrays of any.
+pub(crate) fn alike(operands: &[DType]) -> Result<DType, String> {
+    let (&first, rest) = operands.split_first().ok_or("needs an operand")?;
+    match rest.iter().find(|&&other| other != first) {
+        Some(other) => Err(format!("operands of types {first} and {other}; `cast` one of them")),
+        None => Ok(first),
+    }
+}
+
+/// The floating-point type that all operands have.
+pub(crate) fn floats(operands: &[DType]) -> Result<DType, String> {
+    match alike(operands)? {
+        dtype if dtype.is_float() => Ok(dtype),
+        other => Err(format!("needs floating-point numbers, got {other}; `cast` it first")),
     }
 }
 
@@ -202,173 +181,63 @@ impl Rows {
 }
 
 /// The cotangents of an operation's operands, `None` where none is needed or none flows.
-pub type Cotangents<T> = SmallVec<[Option<Var<T>>; 3]>;
+pub type Cotangents = SmallVec<[Option<Var>; 3]>;
 
 /// An operation as a derivative rule sees it: its operands and its result on the tape.
-pub struct Call<T: Real> {
+pub struct Call {
     pub tape: u32,
     pub operands: Operands,
     pub output: NodeId,
     /// Which operands need a cotangent.
     pub needed: SmallVec<[bool; 3]>,
-    pub number: PhantomData<T>,
 }
 
-impl<T: Real> Call<T> {
+impl Call {
     #[track_caller]
-    pub fn var(&self, operand: usize) -> Var<T> {
+    pub fn var(&self, operand: usize) -> Var {
         Var::recorded(self.tape, self.operands[operand])
     }
 
     #[track_caller]
-    pub fn index(&self, operand: usize) -> Index<T> {
+    pub fn index(&self, operand: usize) -> Index {
         Index::recorded(self.tape, self.operands[operand])
     }
 
     #[track_caller]
-    pub fn output(&self) -> Var<T> {
+    pub fn output(&self) -> Var {
         Var::recorded(self.tape, self.output)
     }
 
     /// The list of one operand's cotangent.
-    pub fn one(&self, cotangent: impl FnOnce() -> Var<T>) -> Cotangents<T> {
+    pub fn one(&self, cotangent: impl FnOnce() -> Var) -> Cotangents {
         smallvec::smallvec![self.needed[0].then(cotangent)]
     }
 
     /// The list of two operands' cotangents, each only recorded if needed.
-    pub fn two(&self, first: impl FnOnce() -> Var<T>, second: impl FnOnce() -> Var<T>) -> Cotangents<T> {
+    pub fn two(&self, first: impl FnOnce() -> Var, second: impl FnOnce() -> Var) -> Cotangents {
         smallvec::smallvec![self.needed[0].then(first), self.needed[1].then(second)]
-    }
-}
-
-/// An operation as a batching rule sees it: operands, and whether each has the new leading axis.
-pub struct Batch<T: Real> {
-    pub tape: u32,
-    pub size: usize,
-    pub operands: SmallVec<[(Handle<T>, bool); 3]>,
-}
-
-impl<T: Real> Batch<T> {
-    /// The operand with a leading axis, repeated along it if it had none.
-    #[track_caller]
-    pub fn batched(&self, operand: usize) -> Handle<T> {
-        let (handle, batched) = self.operands[operand];
-        if batched {
-            return handle;
-        }
-        let mut shape = handle.shape();
-        shape.insert(0, self.size);
-        match handle {
-            Handle::Var(var) => var.broadcast_to(&shape).into(),
-            Handle::Index(index) => index.broadcast_to(&shape).into(),
-        }
-    }
-
-    pub fn is_batched(&self, operand: usize) -> bool {
-        self.operands[operand].1
     }
 }
 
 /// A kernel's operand.
 #[derive(Clone, Copy)]
-pub struct Operand<'a, T> {
-    pub data: Slice<'a, T>,
+pub struct Operand<'a> {
+    pub data: Slice<'a>,
     pub shape: &'a [usize],
     /// How `data` stands for entries of `shape`, if it has fewer. Only for operands that [take](Rules::takes_repeated) it.
     pub repeat: Option<Repeat>,
 }
 
-/// Dense, row-major entries of either kind.
-#[derive(Clone, Copy)]
-pub enum Slice<'a, T> {
-    Real(&'a [T]),
-    Index(&'a [i32]),
-}
-
-/// Where a kernel writes its result.
-pub enum Out<'a, T> {
-    Real(&'a mut [T]),
-    Index(&'a mut [i32]),
-}
-
-impl<'a, T> Operand<'a, T> {
+impl<'a> Operand<'a> {
     /// Of no entries: what is not there.
-    pub const NONE: Self = Self { data: Slice::Real(&[]), shape: &[], repeat: None };
+    pub const NONE: Self = Self { data: Slice::F64(&[]), shape: &[], repeat: None };
 
-    pub fn view(&self) -> View<'a, T> {
-        View { numbers: self.real(), repeat: self.repeat }
+    pub fn numbers<E: Element>(&self) -> &'a [E] {
+        self.data.of()
     }
 
-    pub fn real(&self) -> &'a [T] {
-        match self.data {
-            Slice::Real(data) => data,
-            Slice::Index(_) => unreachable!("kinds are checked when an operation is recorded"),
-        }
-    }
-
-    pub fn index(&self) -> &'a [i32] {
-        match self.data {
-            Slice::Index(data) => data,
-            Slice::Real(_) => unreachable!("kinds are checked when an operation is recorded"),
-        }
-    }
-}
-
-impl<'a, T> Slice<'a, T> {
-    pub fn range(self, range: std::ops::Range<usize>) -> Self {
-        match self {
-            Slice::Real(data) => Slice::Real(&data[range]),
-            Slice::Index(data) => Slice::Index(&data[range]),
-        }
-    }
-}
-
-impl<'a, T> Out<'a, T> {
-    /// The first entries (as many as there are), and the rest.
-    pub fn split_at(self, count: usize) -> (Self, Self) {
-        match self {
-            Out::Real(data) => {
-                let (first, rest) = data.split_at_mut(count.min(data.len()));
-                (Out::Real(first), Out::Real(rest))
-            }
-            Out::Index(data) => {
-                let (first, rest) = data.split_at_mut(count.min(data.len()));
-                (Out::Index(first), Out::Index(rest))
-            }
-        }
-    }
-
-    pub fn reborrow(&mut self) -> Out<'_, T> {
-        match self {
-            Out::Real(data) => Out::Real(data),
-            Out::Index(data) => Out::Index(data),
-        }
-    }
-
-    pub fn range(self, range: std::ops::Range<usize>) -> Self {
-        match self {
-            Out::Real(data) => Out::Real(&mut data[range]),
-            Out::Index(data) => Out::Index(&mut data[range]),
-        }
-    }
-
-    /// Takes the entries of a slice of the same kind and length.
-    pub fn copy_from(self, from: Slice<'_, T>)
-    where
-        T: Copy,
-    {
-        match (self, from) {
-            (Out::Real(to), Slice::Real(from)) => to.copy_from_slice(from),
-            (Out::Index(to), Slice::Index(from)) => to.copy_from_slice(from),
-            _ => unreachable!("kinds are checked when an operation is recorded"),
-        }
-    }
-
-    pub fn real(self) -> &'a mut [T] {
-        match self {
-            Out::Real(data) => data,
-            Out::Index(_) => unreachable!("kinds are checked when an operation is recorded"),
-        }
+    pub fn view<E: Element>(&self) -> View<'a, E> {
+        View { numbers: self.numbers(), repeat: self.repeat }
     }
 }
 
@@ -387,7 +256,7 @@ pub enum Failure {
     Inexact {
         integer: i32,
         position: usize,
-        number: &'static str,
+        number: DType,
     },
     Singular {
         matrix: usize,
@@ -397,34 +266,35 @@ pub enum Failure {
 
 /// Records an operation on a Var's tape.
 #[track_caller]
-pub(crate) fn apply<T: Real>(tape: u32, op: Op<T>, operands: &[NodeId]) -> Var<T> {
+pub(crate) fn apply(tape: u32, op: Op, operands: &[NodeId]) -> Var {
     Var::recorded(tape, record(tape, op, operands))
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// Runs the kernel of the operation that made this Var on other numbers, without a program around it. Indices stay
     /// what they were recorded with. For the tests and the benchmarks of kernels.
     #[doc(hidden)]
-    pub fn run_kernel(self, operands: &[&[T]], out: &mut [T]) {
+    pub fn run_kernel<E: Element>(self, operands: &[&[E]], out: &mut [E]) {
         let (op, ids) = self.with_node(|node| (node.op.clone(), node.operands.clone()));
-        let handles = ids.iter().map(|&id| Var::<T>::recorded(self.tape, id));
+        let handles = ids.iter().map(|&id| Var::recorded(self.tape, id));
         let recorded: SmallVec<[_; 3]> =
             handles.map(|var| var.with_node(|node| (node.op.clone(), node.shape.clone()))).collect();
-        let operands: SmallVec<[Operand<'_, T>; 3]> = recorded
+        let numbers = |i: usize| E::as_slice(operands[i]);
+        let operands: SmallVec<[Operand<'_>; 3]> = recorded
             .iter()
             .enumerate()
             .map(|(i, (op, shape))| Operand {
                 data: match op {
-                    Op::Leaf(Leaf::Input { value: Data::Index(indices), .. }) => {
-                        Slice::Index(indices.as_slice().unwrap_or(&[]))
+                    Op::Leaf(Leaf::Input { value, .. }) if value.value().dtype() == DType::I32 => {
+                        value.value().entries()
                     }
-                    _ => Slice::Real(operands[i]),
+                    _ => numbers(i),
                 },
                 shape,
                 repeat: None,
             })
             .collect();
-        let done = op.rules().forward(&operands, &self.shape(), Out::Real(out));
+        let done = op.rules().forward(&operands, &self.shape(), E::as_slice_mut(out));
         assert!(done.is_ok(), "{}: {done:?}", op.rules().name());
     }
 }

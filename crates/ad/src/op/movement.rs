@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::scan::expect_one_beside;
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
-use crate::real::Real;
-use crate::tape::{Index, Kind, Var, record};
-use crate::tensor::{Axes, PerAxis, Shape, around, broadcast_shape, size, size_if_fits, strides};
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, alike, apply};
+use crate::dtype::{DType, by_dtype};
+use crate::tape::{Index, Var, record};
+use crate::tensor::{Axes, Element, PerAxis, Shape, SliceMut, around, broadcast_shape, size, size_if_fits, strides};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Movement {
@@ -26,7 +26,7 @@ pub enum Movement {
     Concat { axis: usize },
 }
 
-impl<T: Real> Rules<T> for Movement {
+impl Rules for Movement {
     fn name(&self) -> &str {
         match self {
             Movement::Broadcast { .. } => "broadcast",
@@ -51,8 +51,8 @@ impl<T: Real> Rules<T> for Movement {
         }
     }
 
-    fn kind(&self, first: Kind) -> Kind {
-        first
+    fn dtype(&self, operands: &[DType]) -> Result<DType, String> {
+        alike(operands)
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
@@ -123,7 +123,7 @@ impl<T: Real> Rules<T> for Movement {
         }
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         match self {
             Movement::Broadcast { shape, axes } => call.one(|| {
                 let repeated: Axes = (0..shape.len()).filter(|axis| !axes.contains(axis)).collect();
@@ -159,7 +159,7 @@ impl<T: Real> Rules<T> for Movement {
         }
     }
 
-    fn batched(&self, size: usize) -> Op<T> {
+    fn batched(&self, size: usize) -> Op {
         let behind = |axes: &Axes| std::iter::once(0).chain(axes.iter().map(|axis| axis + 1)).collect();
         let longer = |shape: &Shape| std::iter::once(size).chain(shape.iter().copied()).collect();
         Op::Movement(match self {
@@ -187,7 +187,7 @@ impl<T: Real> Rules<T> for Movement {
         }
     }
 
-    fn on_rows(&self, rows: usize) -> Option<Op<T>> {
+    fn on_rows(&self, rows: usize) -> Option<Op> {
         let mut op = self.clone();
         if let Movement::Broadcast { shape, .. } | Movement::Reshape(shape) = &mut op {
             shape[0] = rows;
@@ -195,25 +195,15 @@ impl<T: Real> Rules<T> for Movement {
         Some(Op::Movement(op))
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        match out {
-            Out::Real(out) => self.copy(operands, Operand::real, shape, T::zero(), out),
-            Out::Index(out) => self.copy(operands, Operand::index, shape, 0, out),
-        }
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        by_dtype!(SliceMut, out, |out| self.copy(operands, shape, out));
         Ok(())
     }
 }
 
 impl Movement {
-    fn copy<'a, T: Real, E: Copy + 'a>(
-        &self,
-        operands: &[Operand<'a, T>],
-        entries: impl Fn(&Operand<'a, T>) -> &'a [E],
-        shape: &[usize],
-        zero: E,
-        out: &mut [E],
-    ) {
-        let (x, from) = (entries(&operands[0]), operands[0].shape);
+    fn copy<E: Element>(&self, operands: &[Operand<'_>], shape: &[usize], out: &mut [E]) {
+        let (x, from, zero) = (operands[0].numbers::<E>(), operands[0].shape, E::default());
         match self {
             Movement::Reshape(_) => out.copy_from_slice(x),
             Movement::Broadcast { axes, .. } => {
@@ -252,7 +242,7 @@ impl Movement {
                 if let Some(kept) = out.len().checked_sub(behind).filter(|_| !out.is_empty()) {
                     let (to, from, coming) = if later { (behind, 0, 0) } else { (0, behind, (length - 1) * behind) };
                     out[to..to + kept].copy_from_slice(&x[from..from + kept]);
-                    let enters = operands.get(1).map(&entries);
+                    let enters = operands.get(1).map(Operand::numbers::<E>);
                     for (row, out) in out.chunks_exact_mut(length * behind).enumerate() {
                         let out = &mut out[coming..coming + behind];
                         match (enters, &mut *out) {
@@ -269,7 +259,7 @@ impl Movement {
                 for operand in operands {
                     let row = operand.shape[axis] * behind;
                     if row > 0 {
-                        let rows = out.chunks_exact_mut(length * behind).zip(entries(operand).chunks_exact(row));
+                        let rows = out.chunks_exact_mut(length * behind).zip(operand.numbers::<E>().chunks_exact(row));
                         rows.for_each(|(out, x)| copy(x, &mut out[start..start + row]));
                     }
                     start += row;
@@ -325,11 +315,11 @@ fn broadcast_axes(from: &[usize], to: &[usize]) -> (Shape, Axes) {
 
 macro_rules! movements {
     ($handle:ident) => {
-        impl<T: Real> $handle<T> {
+        impl $handle {
             #[track_caller]
             fn moved(self, movement: Movement) -> Self {
                 self.check_alive();
-                Self::recorded(self.tape, record::<T>(self.tape, Op::Movement(movement), &[self.node]))
+                Self::recorded(self.tape, record(self.tape, Op::Movement(movement), &[self.node]))
             }
 
             /// Repeats it to `shape`, by NumPy's rule: aligned at the last axis, lengths of 1 stretched.
@@ -352,7 +342,7 @@ macro_rules! movements {
                         self.location()
                     );
                 }
-                if size_if_fits(shape, size_of::<T>()).is_none() {
+                if size_if_fits(shape, self.dtype().bytes()).is_none() {
                     panic!(
                         "broadcast_to: {from:?} repeated to {shape:?} is larger than any memory\n  operand made at {}",
                         self.location()
@@ -432,7 +422,7 @@ macro_rules! movements {
 movements!(Var);
 movements!(Index);
 
-impl<T: Real> Var<T> {
+impl Var {
     /// The matrix (or stack of matrices) with its last two axes exchanged.
     #[track_caller]
     #[must_use]
@@ -450,6 +440,9 @@ impl<T: Real> Var<T> {
     pub fn concat(parts: &[Self], axis: usize) -> Self {
         let (first, rest) = parts.split_first().expect("concat: no arrays to put together");
         first.check_same_tape_all("concat", rest);
+        for part in rest {
+            first.check_same_dtype("concat", *part);
+        }
         let nodes: Vec<_> = parts.iter().map(|part| part.node).collect();
         apply(first.tape, Op::Movement(Movement::Concat { axis }), &nodes)
     }
@@ -460,6 +453,9 @@ impl<T: Real> Var<T> {
     pub fn stack(parts: &[Self], axis: usize) -> Self {
         let (first, rest) = parts.split_first().expect("stack: no arrays to put together");
         first.check_same_tape_all("stack", rest);
+        for part in rest {
+            first.check_same_dtype("stack", *part);
+        }
         let mut rows = Vec::with_capacity(parts.len());
         for part in parts {
             let (shape, wanted) = (part.shape(), first.shape());

@@ -1,11 +1,12 @@
 //! Operations that reduce over axes: sum, maximum, log-sum-exp. The reduced axes disappear.
 
 use super::movement::Movement;
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
-use crate::kernel::reduce::{Max, Sum, fold, logsumexp};
-use crate::real::Real;
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
+use crate::dtype::by_dtype;
+use crate::kernel::functions::Number;
+use crate::kernel::reduce::{Max, Sum, fold, logsumexp, with_scratch};
 use crate::tape::Var;
-use crate::tensor::{Axes, PerAxis, Shape, size};
+use crate::tensor::{Axes, PerAxis, Shape, SliceMut, size};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reduce {
@@ -21,7 +22,7 @@ pub enum By {
     LogSumExp,
 }
 
-impl<T: Real> Rules<T> for Reduce {
+impl Rules for Reduce {
     fn name(&self) -> &str {
         match self.by {
             By::Sum => "sum",
@@ -49,11 +50,11 @@ impl<T: Real> Rules<T> for Reduce {
         Ok(self.kept(operand).map(|axis| operand[axis]).collect())
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         call.one(|| {
             let x = call.var(0);
             let shape = x.shape();
-            let spread = |reduced: Var<T>| {
+            let spread = |reduced: Var| {
                 let axes = self.kept(&shape).collect();
                 apply(call.tape, Op::Movement(Movement::Broadcast { shape: shape.clone(), axes }), &[reduced.node])
             };
@@ -65,15 +66,15 @@ impl<T: Real> Rules<T> for Reduce {
                 }
                 By::LogSumExp => {
                     // Where every entry is −∞ so is the result, and there are no probabilities; the derivative there is 0.
-                    let impossible = call.output().equal(T::neg_infinity());
-                    let x = spread(impossible).select(T::zero(), x);
-                    spread(impossible.select(T::zero(), g)) * self.probabilities(x)
+                    let impossible = call.output().equal(f64::NEG_INFINITY);
+                    let x = spread(impossible).select(0.0, x);
+                    spread(impossible.select(0.0, g)) * self.probabilities(x)
                 }
             }
         })
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Reduce(Reduce { by: self.by, axes: self.axes.iter().map(|axis| axis + 1).collect() })
     }
 
@@ -82,8 +83,9 @@ impl<T: Real> Rules<T> for Reduce {
         Rows::alike(operands).filter(|_| !summed || self.by == By::Sum).map(|rows| Rows { summed, ..rows })
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], _shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        self.reduce(operands[0].real(), operands[0].shape, &self.axes, out.real());
+    fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        let shape = operands[0].shape;
+        by_dtype!(floats SliceMut, out, |out| self.reduce(operands[0].numbers(), shape, &self.axes, out));
         Ok(())
     }
 
@@ -98,7 +100,7 @@ impl Reduce {
     }
 
     /// e^x / Σ e^x over the axes.
-    fn probabilities<T: Real>(&self, x: Var<T>) -> Var<T> {
+    fn probabilities(&self, x: Var) -> Var {
         if let &[axis] = self.axes.as_slice() {
             return x.log_softmax_along(axis).exp();
         }
@@ -115,7 +117,7 @@ impl Reduce {
     }
 
     /// Axes that are neighbours are reduced at once; if there are others in front, those after.
-    fn reduce<T: Real>(&self, x: &[T], shape: &[usize], axes: &[usize], out: &mut [T]) {
+    fn reduce<T: Number>(&self, x: &[T], shape: &[usize], axes: &[usize], out: &mut [T]) {
         let neighbours = axes.windows(2).rev().take_while(|pair| pair[0] + 1 == pair[1]).count() + 1;
         let (front, block) = axes.split_at(axes.len().saturating_sub(neighbours));
         let start = block.first().copied().unwrap_or(0);
@@ -131,16 +133,14 @@ impl Reduce {
             return along(out);
         }
         let shape: PerAxis = kept.iter().chain(behind).copied().collect();
-        T::with_scratch(|partly| {
-            partly.clear();
-            partly.resize(size(&shape), T::zero());
+        with_scratch(size(&shape), |partly| {
             along(partly);
             self.reduce(partly, &shape, front, out);
         });
     }
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     #[track_caller]
     fn reduced(self, by: By, axes: &[usize]) -> Self {
         self.check_alive();
@@ -183,7 +183,7 @@ impl<T: Real> Var<T> {
             "mean: no entries in axes {axes:?} of shape {shape:?} (an empty batch has no mean)\n  operand made at {}",
             self.location()
         );
-        self.sum_axes(axes) * (T::one() / T::of(count as f64))
+        self.sum_axes(axes) * (1.0 / count as f64)
     }
 
     /// The largest entry over some axes, which disappear; NaN if one is. Equal winners share the derivative equally.

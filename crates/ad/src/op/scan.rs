@@ -12,14 +12,13 @@
 //! Outside the axis y is 0; or, of one that is not shifted, a third operand (of length 1 along the axis), from which it
 //! starts: y_{−1}, or y_T of a reverse one.
 
-use super::leaf::fill;
 use super::movement::Movement;
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
+use crate::dtype::by_dtype;
 use crate::kernel;
 use crate::kernel::map::Repeat;
-use crate::real::Real;
 use crate::tape::{Operands, Var};
-use crate::tensor::{Shape, around, size};
+use crate::tensor::{Shape, SliceMut, around, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scan {
@@ -40,7 +39,7 @@ pub(super) fn expect_one_beside(shape: &[usize], axis: usize, entering: Option<&
     }
 }
 
-impl<T: Real> Rules<T> for Scan {
+impl Rules for Scan {
     fn name(&self) -> &str {
         "scan"
     }
@@ -58,7 +57,7 @@ impl<T: Real> Rules<T> for Scan {
         Ok(operands[0].into())
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         let (b, y) = (call.var(1), call.output());
         let transposed = Scan { axis: self.axis, reverse: !self.reverse, shifted: !self.shifted };
         let adjoint = apply(call.tape, Op::Scan(transposed), &[g.node, b.node]);
@@ -77,13 +76,13 @@ impl<T: Real> Rules<T> for Scan {
         );
         if start.is_some() {
             let first = if forward { 0 } else { y.shape()[self.axis] - 1 };
-            let at_first = |x: Var<T>| x.slice(self.axis, first..first + 1);
+            let at_first = |x: Var| x.slice(self.axis, first..first + 1);
             cotangents.push(call.needed[2].then(|| at_first(adjoint) * at_first(b)));
         }
         cotangents
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Scan(Scan { axis: self.axis + 1, ..*self })
     }
 
@@ -91,12 +90,13 @@ impl<T: Real> Rules<T> for Scan {
         Rows::alike(operands).filter(|_| self.axis > 0)
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
-        let (a, b, out) = (operands[0].real(), operands[1].view(), out.real());
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
         let (_, length, behind) = around(shape, self.axis);
-        let start = operands.get(2).map(Operand::real);
         let Scan { reverse, shifted, .. } = *self;
-        kernel::scan::Scan { a, b, start, out, length, behind, reverse, shifted }.compute();
+        by_dtype!(floats SliceMut, out, |out| {
+            let (a, b, start) = (operands[0].numbers(), operands[1].view(), operands.get(2).map(Operand::numbers));
+            kernel::scan::Scan { a, b, start, out, length, behind, reverse, shifted }.compute();
+        });
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl<T: Real> Rules<T> for Scan {
     }
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// Moved by one along an axis, towards its end if `later`, with a 0 coming in.
     #[track_caller]
     pub(crate) fn shift(self, axis: usize, later: bool) -> Self {
@@ -129,7 +129,7 @@ impl<T: Real> Var<T> {
     /// y_t = a_t + b_t·y_{t−1} along an axis, where a is this array and y_{−1} = 0. b broadcasts.
     #[track_caller]
     #[must_use]
-    pub fn scan(self, b: impl Into<super::elementwise::Term<T>>, axis: usize) -> Self {
+    pub fn scan(self, b: impl Into<super::elementwise::Term>, axis: usize) -> Self {
         self.scanned(b.into(), axis, false)
     }
 
@@ -138,14 +138,14 @@ impl<T: Real> Var<T> {
     /// With b = γ and rewards for a it is the return-to-go; with b = γλ and temporal differences, GAE(λ).
     #[track_caller]
     #[must_use]
-    pub fn scan_reverse(self, b: impl Into<super::elementwise::Term<T>>, axis: usize) -> Self {
+    pub fn scan_reverse(self, b: impl Into<super::elementwise::Term>, axis: usize) -> Self {
         self.scanned(b.into(), axis, true)
     }
 
     /// [`scan`](Self::scan) that starts from y_{−1} = `start` (this array's shape without the axis, or a scalar).
     #[track_caller]
     #[must_use]
-    pub fn scan_from(self, b: impl Into<super::elementwise::Term<T>>, start: Self, axis: usize) -> Self {
+    pub fn scan_from(self, b: impl Into<super::elementwise::Term>, start: Self, axis: usize) -> Self {
         self.scanned_from(b.into(), start, axis, false)
     }
 
@@ -153,24 +153,25 @@ impl<T: Real> Var<T> {
     /// scalar), where T is the axis' length.
     #[track_caller]
     #[must_use]
-    pub fn scan_reverse_from(self, b: impl Into<super::elementwise::Term<T>>, end: Self, axis: usize) -> Self {
+    pub fn scan_reverse_from(self, b: impl Into<super::elementwise::Term>, end: Self, axis: usize) -> Self {
         self.scanned_from(b.into(), end, axis, true)
     }
 
     #[track_caller]
-    fn scanned(self, b: super::elementwise::Term<T>, axis: usize, reverse: bool) -> Self {
+    fn scanned(self, b: super::elementwise::Term, axis: usize, reverse: bool) -> Self {
         let b = self.factor(b);
         apply(self.tape, Op::Scan(Scan { axis, reverse, shifted: false }), &[self.node, b.node])
     }
 
     #[track_caller]
-    fn scanned_from(self, b: super::elementwise::Term<T>, start: Self, axis: usize, reverse: bool) -> Self {
+    fn scanned_from(self, b: super::elementwise::Term, start: Self, axis: usize, reverse: bool) -> Self {
         let (b, shape) = (self.factor(b), self.shape());
         assert!(axis < shape.len(), "scan: axis {axis} of shape {shape:?}, which has {}", shape.len());
         if shape[axis] == 0 {
             return self.unchanged();
         }
         self.check_same_tape("scan", start);
+        self.check_same_dtype("scan", start);
         let mut without = shape.clone();
         without.remove(axis);
         let given = start.shape();
@@ -186,7 +187,7 @@ impl<T: Real> Var<T> {
     }
 
     #[track_caller]
-    fn factor(self, b: super::elementwise::Term<T>) -> Self {
+    fn factor(self, b: super::elementwise::Term) -> Self {
         self.term("scan", b).stretched(&self.shape())
     }
 
@@ -194,7 +195,7 @@ impl<T: Real> Var<T> {
     #[track_caller]
     #[must_use]
     pub fn cumsum(self, axis: usize) -> Self {
-        self.scan(fill(self.tape, 1.0, &self.shape()), axis)
+        self.scan(1.0, axis)
     }
 
     /// The sum of everything before, along an axis: entry t excludes t, and entry 0 is 0.

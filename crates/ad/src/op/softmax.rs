@@ -11,12 +11,12 @@
 //! derivative p(1 − p) would be a rounding error. Hence operations of their own, whose kernels take everything relative to
 //! the entry of the largest probability.
 
-use super::{Call, Cotangents, Failure, Op, Operand, Out, Rows, Rules, apply};
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
+use crate::dtype::by_dtype;
 use crate::kernel::map::Repeat;
 use crate::kernel::softmax::{deviation, deviation_transposed, log_softmax};
-use crate::real::Real;
 use crate::tape::Var;
-use crate::tensor::{Shape, around, size};
+use crate::tensor::{Shape, SliceMut, around, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Softmax {
@@ -34,7 +34,7 @@ pub enum Part {
     Transposed,
 }
 
-impl<T: Real> Rules<T> for Softmax {
+impl Rules for Softmax {
     fn name(&self) -> &str {
         match self.part {
             Part::Logarithm => "log_softmax",
@@ -51,11 +51,11 @@ impl<T: Real> Rules<T> for Softmax {
         Ok(operands[0].into())
     }
 
-    fn vjp(&self, call: &Call<T>, g: Var<T>) -> Cotangents<T> {
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         // That of p, in both: minus the cotangent or the operand itself, times the other's sum.
         let by_probabilities =
-            |itself: Var<T>, summed: Var<T>| -(itself * summed.sum_axes(&[self.axis]).insert_axis(self.axis));
-        let of = |part: Part, x: Var<T>, p: Var<T>| {
+            |itself: Var, summed: Var| -(itself * summed.sum_axes(&[self.axis]).insert_axis(self.axis));
+        let of = |part: Part, x: Var, p: Var| {
             apply(call.tape, Op::Softmax(Softmax { part, axis: self.axis }), &[x.node, p.node])
         };
         match self.part {
@@ -71,7 +71,7 @@ impl<T: Real> Rules<T> for Softmax {
         }
     }
 
-    fn batched(&self, _size: usize) -> Op<T> {
+    fn batched(&self, _size: usize) -> Op {
         Op::Softmax(Softmax { axis: self.axis + 1, ..*self })
     }
 
@@ -85,14 +85,16 @@ impl<T: Real> Rules<T> for Softmax {
         operand == 1 && behind > 1 && repeat == Repeat::each(behind)
     }
 
-    fn forward(&self, operands: &[Operand<'_, T>], shape: &[usize], out: Out<'_, T>) -> Result<(), Failure> {
+    fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
         let (_, n, behind) = around(shape, self.axis);
-        let (x, out) = (operands[0].real(), out.real());
-        match self.part {
-            Part::Logarithm => log_softmax(x, n, behind, out),
-            Part::Deviation => deviation(x, operands[1].view(), n, behind, out),
-            Part::Transposed => deviation_transposed(x, operands[1].view(), n, behind, out),
-        }
+        by_dtype!(floats SliceMut, out, |out| {
+            let x = operands[0].numbers();
+            match self.part {
+                Part::Logarithm => log_softmax(x, n, behind, out),
+                Part::Deviation => deviation(x, operands[1].view(), n, behind, out),
+                Part::Transposed => deviation_transposed(x, operands[1].view(), n, behind, out),
+            }
+        });
         Ok(())
     }
 
@@ -101,7 +103,7 @@ impl<T: Real> Rules<T> for Softmax {
     }
 }
 
-impl<T: Real> Var<T> {
+impl Var {
     /// [`log_softmax`](Self::log_softmax) along any axis.
     #[track_caller]
     pub(crate) fn log_softmax_along(self, axis: usize) -> Self {

@@ -10,11 +10,10 @@ use crate::op::elementwise::{Binary, Elementwise};
 use crate::op::indexing::Indexing;
 use crate::op::movement::Movement;
 use crate::op::{Leaf, Op};
-use crate::real::Real;
 use crate::tensor::{Shape, size};
 
 /// The same program.
-pub(super) fn flatten<T: Real>(plain: Ir<T>) -> Ir<T> {
+pub(super) fn flatten(plain: Ir) -> Ir {
     if !plain.nodes.iter().any(|node| matches!(node.op, Op::Indexing(_))) {
         return plain;
     }
@@ -33,29 +32,24 @@ pub(super) fn flatten<T: Real>(plain: Ir<T>) -> Ir<T> {
 }
 
 /// gather(x∘c) = gather(x)∘c for a number c, where x has been looked up at the same indices.
-fn made_of_looked_up<T: Real>(
-    plain: &Ir<T>,
-    ir: &mut Ir<T>,
-    node: &Node<T>,
-    looked_up: &FxHashMap<Ids, Id>,
-) -> Option<Id> {
+fn made_of_looked_up(plain: &Ir, ir: &mut Ir, node: &Node, looked_up: &FxHashMap<Ids, Id>) -> Option<Id> {
     let table = &plain.nodes[node.operands[0]];
     let Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus | Binary::Times)) = table.op else {
         return None;
     };
     (0..2).find_map(|i| {
-        let Op::Leaf(Leaf::Fill { bits, .. }) = plain.nodes[table.operands[1 - i]].op else { return None };
+        let Op::Leaf(Leaf::Fill { bits, dtype, .. }) = plain.nodes[table.operands[1 - i]].op else { return None };
         let mut inner = node.operands.clone();
         inner[0] = table.operands[i];
         let x = *looked_up.get(&inner)?;
-        let number = ir.node(Op::Leaf(Leaf::Fill { bits, shape: node.shape.clone() }), &[], node.location);
+        let number = ir.node(Op::Leaf(Leaf::Fill { bits, dtype, shape: node.shape.clone() }), &[], node.location);
         Some(ir.node(table.op.clone(), &if i == 0 { [x, number] } else { [number, x] }, node.location))
     })
 }
 
 /// A gather or a scatter at one number for each position. Where the table is larger than what is looked up, it is left
 /// alone: to see it as one of fewer axes, it is copied.
-fn indexed<T: Real>(ir: &mut Ir<T>, node: &Node<T>, operands: &[Id]) -> Id {
+fn indexed(ir: &mut Ir, node: &Node, operands: &[Id]) -> Id {
     let (x, index) = (operands[0], &operands[1..]);
     let (is_gather, asked) = match &node.op {
         Op::Indexing(Indexing::Gather { asked, .. }) => (true, asked.clone()),
@@ -72,7 +66,7 @@ fn indexed<T: Real>(ir: &mut Ir<T>, node: &Node<T>, operands: &[Id]) -> Id {
     let one_axis: Shape = std::iter::once(size(&dims)).chain(table[axes..].iter().copied()).collect();
     let index = ir.node(Op::Indexing(Indexing::Flatten { dims, asked: asked.clone() }), index, node.location);
     let reshaped =
-        |x: Id, shape: Shape, ir: &mut Ir<T>| ir.node(Op::Movement(Movement::Reshape(shape)), &[x], node.location);
+        |x: Id, shape: Shape, ir: &mut Ir| ir.node(Op::Movement(Movement::Reshape(shape)), &[x], node.location);
     if is_gather {
         let table = reshaped(x, one_axis, ir);
         ir.node(node.op.clone(), &[table, index], node.location)

@@ -4,11 +4,10 @@ use super::ir::{Id, Ids, Ir};
 use crate::op::Op;
 use crate::op::elementwise::{Binary, Elementwise};
 use crate::op::fused::{Arithmetic, Fused};
-use crate::real::Real;
 
 /// The same program in fewer passes. Only operations of which `together` says that they run side by side are put in one:
 /// else what the first one reads would have to be kept, and not what it makes.
-pub(super) fn fuse<T: Real>(mut ir: Ir<T>, together: impl Fn(Id, Id) -> bool) -> Ir<T> {
+pub(super) fn fuse(mut ir: Ir, together: impl Fn(Id, Id) -> bool) -> Ir {
     let mut uses = vec![0; ir.nodes.len()];
     let read = ir.nodes.iter().flat_map(|node| &node.operands);
     read.chain(&ir.outputs).chain(&ir.inputs).for_each(|&id| uses[id] += 1);
@@ -34,7 +33,7 @@ pub(super) fn fuse<T: Real>(mut ir: Ir<T>, together: impl Fn(Id, Id) -> bool) ->
 }
 
 /// The operation and its operands, if it is one of arithmetic on two arrays (or of one with itself).
-fn arithmetic<T: Real>(ir: &Ir<T>, id: Id) -> Option<(Arithmetic, [Id; 2])> {
+fn arithmetic(ir: &Ir, id: Id) -> Option<(Arithmetic, [Id; 2])> {
     let node = &ir.nodes[id];
     let op = match node.op {
         Op::Elementwise(Elementwise::Binary(Binary::Plus)) => Arithmetic::Plus,

@@ -4,11 +4,10 @@ use std::fmt::{Display, Formatter, Result};
 use std::panic::Location;
 
 use super::region::{Destination, RowOperand};
-use super::{ConstantData, Place, Program, Unit};
+use super::{Place, Program, StepOperand, Unit};
+use crate::dtype::{DType, by_dtype};
 use crate::op::Op;
-use crate::real::Real;
-use crate::tape::Kind;
-use crate::tensor::size;
+use crate::tensor::{Value, size};
 
 /// What one run of a program costs, by count and not by clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,49 +29,52 @@ impl Display for Cost {
     }
 }
 
-impl<T: Real> Program<T> {
+impl Program {
     /// Counts operations, floating-point operations, bytes and peak memory of one run.
     pub fn cost(&self) -> Cost {
-        let bytes = |kind: Kind, size: usize| match kind {
-            Kind::Real => size * size_of::<T>(),
-            Kind::Index => size * size_of::<i32>(),
-        };
         let mut cost = Cost::default();
-        let mut count = |op: &Op<T>, operands: &[&[usize]], kind: Kind, shape: &[usize], times: usize| {
-            cost.flops += times * op.rules().flops(operands, shape);
-            let read: usize = operands.iter().map(|shape| bytes(Kind::Real, size(shape))).sum();
-            cost.bytes += times * (bytes(kind, size(shape)) + read);
+        let mut count = |op: &Op, operands: &[(&[usize], DType)], dtype: DType, shape: &[usize], times: usize| {
+            let shapes: Vec<&[usize]> = operands.iter().map(|(shape, _)| *shape).collect();
+            cost.flops += times * op.rules().flops(&shapes, shape);
+            let read: usize = operands.iter().map(|(shape, dtype)| size(shape) * dtype.bytes()).sum();
+            cost.bytes += times * (size(shape) * dtype.bytes() + read);
         };
         for unit in &self.units {
             match unit {
                 Unit::Step(step) => {
-                    let shapes: Vec<&[usize]> =
-                        step.operands.iter().map(|operand| self.forms[operand.form].shape.as_slice()).collect();
-                    count(&step.op, &shapes, step.kind, &step.shape, 1);
+                    let operand =
+                        |operand: &StepOperand| (self.forms[operand.form].shape.as_slice(), self.dtype(operand.place));
+                    let operands: Vec<_> = step.operands.iter().map(operand).collect();
+                    count(&step.op, &operands, step.dtype, &step.shape, 1);
                 }
                 Unit::Region(region) => {
                     for step in &region.steps {
                         let variant = &step.variants[0];
-                        let shapes: Vec<&[usize]> =
-                            variant.operands.iter().map(|(shape, _)| shape.as_slice()).collect();
-                        count(&variant.op, &shapes, step.kind, &variant.shape, region.rows.div_ceil(region.block));
+                        let dtypes = step.operands.iter().map(|(operand, _)| match operand {
+                            RowOperand::Temporary(i) => region.temporaries[*i].0,
+                            RowOperand::Rows(place, _) | RowOperand::Whole(place) => self.dtype(*place),
+                        });
+                        let shapes = variant.operands.iter().map(|(shape, _)| shape.as_slice());
+                        let operands: Vec<_> = shapes.zip(dtypes).collect();
+                        count(&variant.op, &operands, step.dtype, &variant.shape, region.rows.div_ceil(region.block));
                     }
                 }
             }
         }
         cost.operations =
             self.units.iter().map(|unit| if let Unit::Region(region) = unit { region.steps.len() } else { 1 }).sum();
-        let slots: usize = self.slots.iter().map(|slot| bytes(slot.kind, slot.size)).sum();
-        let constants = self.constants.iter().map(|constant| match &constant.data {
-            ConstantData::Real(data) => bytes(Kind::Real, data.len()),
-            ConstantData::Index(data) => bytes(Kind::Index, data.len()),
+        let slots: usize = self.slots.iter().map(|slot| slot.size * slot.dtype.bytes()).sum();
+        let constants = self.constants.iter().map(|constant| {
+            let value = constant.data.value();
+            size(value.shape()) * value.dtype().bytes()
         });
-        let inputs: usize = self.inputs.iter().map(|input| bytes(input.kind, size(&input.shape))).sum();
+        let inputs: usize = self.inputs.iter().map(|input| size(&input.shape) * input.dtype.bytes()).sum();
         let regions = self.units.iter().map(|unit| match unit {
             Unit::Step(_) => 0,
             Unit::Region(region) => {
-                let temporaries = region.temporaries.iter().map(|&(kind, size)| bytes(kind, size * region.block));
-                let sums = region.results.iter().filter(|result| result.summed).map(|sum| bytes(sum.kind, sum.per_row));
+                let temporaries = region.temporaries.iter().map(|(dtype, size)| size * region.block * dtype.bytes());
+                let summed = region.results.iter().filter(|result| result.summed);
+                let sums = summed.map(|sum| sum.per_row * DType::F64.bytes());
                 region.chunks() * (temporaries.sum::<usize>() + sums.sum::<usize>())
             }
         });
@@ -83,24 +85,18 @@ impl<T: Real> Program<T> {
 
 /// One line for each operation: its result, name, operands, parameters, type, shape, and where it was recorded. What runs
 /// block by block is indented, with the number of rows of a block in place of all; `+` is a sum over blocks.
-impl<T: Real> Display for Program<T> {
+impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let dtype = |kind: Kind| match kind {
-            Kind::Real => T::NAME,
-            Kind::Index => "i32",
-        };
-        let array = |kind: Kind, shape: &[usize]| format!("{}{shape:?}", dtype(kind));
+        let array = |dtype: DType, shape: &[usize]| format!("{dtype}{shape:?}");
         for input in &self.inputs {
-            writeln!(f, "input  {}: {}", input.name, array(input.kind, &input.shape))?;
+            writeln!(f, "input  {}: {}", input.name, array(input.dtype, &input.shape))?;
         }
         for (i, constant) in self.constants.iter().enumerate() {
-            let (kind, content) = match &constant.data {
-                ConstantData::Real(data) => (Kind::Real, only(data.iter())),
-                ConstantData::Index(data) => (Kind::Index, only(data.iter())),
-            };
-            writeln!(f, "const  c{i}: {}{content}", array(kind, &constant.shape))?;
+            let value = constant.data.value();
+            let content = by_dtype!(Value, value, |entries| only(entries.iter()));
+            writeln!(f, "const  c{i}: {}{content}", array(value.dtype(), value.shape()))?;
         }
-        let mut line = |result: String, op: &Op<T>, operands: &[String], of: String, at: &Location<'_>| {
+        let mut line = |result: String, op: &Op, operands: &[String], of: String, at: &Location<'_>| {
             let call = format!("{result} = {}({})", op.rules().name(), operands.join(", "));
             let parameters = op.rules().parameters();
             let call = if parameters.is_empty() { call } else { format!("{call} {parameters}") };
@@ -125,7 +121,7 @@ impl<T: Real> Display for Program<T> {
                         step.operands.iter().map(|operand| name(&number, operand.place)).collect();
                     new(&mut number[step.slot]);
                     let result = format!("%{}", number[step.slot]);
-                    line(result, &step.op, &operands, array(step.kind, &step.shape), step.location)?;
+                    line(result, &step.op, &operands, array(step.dtype, &step.shape), step.location)?;
                 }
                 Unit::Region(region) => {
                     let mut temporary = vec![0; region.temporaries.len()];
@@ -154,7 +150,7 @@ impl<T: Real> Display for Program<T> {
                             Destination::Sum(result) => format!("  %{} +", kept(result)),
                         };
                         let variant = &step.variants[0];
-                        line(result, &variant.op, &operands, array(step.kind, &variant.shape), step.location)?;
+                        line(result, &variant.op, &operands, array(step.dtype, &variant.shape), step.location)?;
                     }
                 }
             }

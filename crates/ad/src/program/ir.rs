@@ -5,11 +5,12 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use crate::dtype::DType;
 use crate::equal::Equal;
 use crate::error::Error;
-use crate::op::{Leaf, Op};
-use crate::real::Real;
-use crate::tape::{Graph, Kind, NodeId};
+use crate::op::cast::Cast;
+use crate::op::{Data, Leaf, Op};
+use crate::tape::{Graph, NodeId};
 use crate::tensor::Shape;
 
 /// A node's number. Operands have smaller numbers than the nodes that use them.
@@ -19,18 +20,18 @@ pub(super) type Ids = SmallVec<[Id; 3]>;
 
 /// One operation.
 #[derive(Clone, Debug)]
-pub(super) struct Node<T: Real> {
-    pub op: Op<T>,
+pub(super) struct Node {
+    pub op: Op,
     pub operands: Ids,
     pub shape: Shape,
-    pub kind: Kind,
+    pub dtype: DType,
     pub location: &'static Location<'static>,
 }
 
 /// Operations in an order in which they can run.
 #[derive(Clone, Debug)]
-pub(super) struct Ir<T: Real> {
-    pub nodes: Vec<Node<T>>,
+pub(super) struct Ir {
+    pub nodes: Vec<Node>,
     /// The nodes whose values a run is given.
     pub inputs: Vec<Id>,
     pub outputs: Vec<Id>,
@@ -38,7 +39,7 @@ pub(super) struct Ir<T: Real> {
     equal: Equal,
 }
 
-impl<T: Real> Ir<T> {
+impl Ir {
     /// Nothing yet, with room for so many nodes.
     pub fn with_capacity(nodes: usize) -> Self {
         Self {
@@ -51,7 +52,7 @@ impl<T: Real> Ir<T> {
 
     /// What the outputs of a tape need, without identities. Inputs that are not listed keep their recorded values. Equal
     /// nodes are still several: whoever rebuilds it makes them one.
-    pub fn of(graph: &Graph<T>, inputs: &[NodeId], outputs: &[NodeId]) -> Result<Self, Error> {
+    pub fn of(graph: &Graph, inputs: &[NodeId], outputs: &[NodeId]) -> Result<Self, Error> {
         let needed = graph.ancestors(inputs.iter().chain(outputs).copied(), 0, |_, _| true);
         let mut ir = Self::with_capacity(0);
         ir.nodes.reserve_exact(needed.len());
@@ -60,7 +61,7 @@ impl<T: Real> Ir<T> {
         let made_of = |made: &[Option<NodeId>], node: NodeId| made[node as usize].expect("operands come first") as Id;
         for &input in inputs {
             let node = &graph.nodes[input as usize];
-            let id = ir.push(node.op.clone(), Ids::new(), node.shape.clone(), node.kind, node.location);
+            let id = ir.push(node.op.clone(), Ids::new(), node.shape.clone(), node.dtype, node.location);
             ir.inputs.push(id);
             made[input as usize] = Some(id as NodeId);
         }
@@ -76,10 +77,10 @@ impl<T: Real> Ir<T> {
                     continue;
                 }
                 Op::Leaf(Leaf::Placeholder { .. }) => return Err(Error::Placeholder { location: node.location }),
-                Op::Leaf(Leaf::Input { value, .. }) => Op::Leaf(Leaf::constant(value.clone())),
+                Op::Leaf(Leaf::Input { value, .. }) => Op::Leaf(Leaf::Constant(value.clone())),
                 op => op.clone(),
             };
-            let new = ir.push(op, operands, node.shape.clone(), node.kind, node.location);
+            let new = ir.push(op, operands, node.shape.clone(), node.dtype, node.location);
             made[id as usize] = Some(new as NodeId);
         }
         ir.outputs = outputs.iter().map(|&output| made_of(&made, output)).collect();
@@ -91,14 +92,14 @@ impl<T: Real> Ir<T> {
         self.rebuilt(|ir, node, operands| ir.node(node.op.clone(), operands, node.location))
     }
 
-    fn push(&mut self, op: Op<T>, operands: Ids, shape: Shape, kind: Kind, location: &'static Location<'static>) -> Id {
-        self.nodes.push(Node { op, operands, shape, kind, location });
+    fn push(&mut self, op: Op, operands: Ids, shape: Shape, dtype: DType, location: &'static Location<'static>) -> Id {
+        self.nodes.push(Node { op, operands, shape, dtype, location });
         self.nodes.len() - 1
     }
 
     /// The node of this operation on these operands, a new one if there is none yet. Its shape is found by the operation's
     /// rule.
-    pub fn node(&mut self, op: Op<T>, operands: &[Id], location: &'static Location<'static>) -> Id {
+    pub fn node(&mut self, op: Op, operands: &[Id], location: &'static Location<'static>) -> Id {
         let nodes = &self.nodes;
         let is_equal = |id: Id| nodes[id].op == op && nodes[id].operands.as_slice() == operands;
         if let Some(equal) = self.equal.find_or_insert((&op, operands), nodes.len(), is_equal) {
@@ -111,20 +112,22 @@ impl<T: Real> Ir<T> {
         let shape = shape.unwrap_or_else(|problem| {
             unreachable!("lowering made a {} that does not fit its operands: {problem}", op.rules().name())
         });
-        let first = operands.first().map_or(Kind::Real, |&id| nodes[id].kind);
-        let kind = op.rules().kind(first);
-        self.push(op, operands.into(), shape, kind, location)
+        let dtypes: SmallVec<[DType; 4]> = operands.iter().map(|&id| nodes[id].dtype).collect();
+        let dtype = op.rules().dtype(&dtypes).unwrap_or_else(|problem| {
+            unreachable!("lowering made a {} that does not fit its operands: {problem}", op.rules().name())
+        });
+        self.push(op, operands.into(), shape, dtype, location)
     }
 
     /// An input, which is like no other node.
-    pub fn input(&mut self, node: &Node<T>) -> Id {
-        let id = self.push(node.op.clone(), Ids::new(), node.shape.clone(), node.kind, node.location);
+    pub fn input(&mut self, node: &Node) -> Id {
+        let id = self.push(node.op.clone(), Ids::new(), node.shape.clone(), node.dtype, node.location);
         self.inputs.push(id);
         id
     }
 
     /// The same inputs and outputs, of other operations: `emit` makes each anew, from its operands as they are now.
-    pub fn rebuilt(&self, mut emit: impl FnMut(&mut Self, &Node<T>, &[Id]) -> Id) -> Self {
+    pub fn rebuilt(&self, mut emit: impl FnMut(&mut Self, &Node, &[Id]) -> Id) -> Self {
         let mut ir = Self::with_capacity(self.nodes.len());
         let mut new: Vec<Id> = Vec::with_capacity(self.nodes.len());
         let mut inputs = self.inputs.iter().peekable();
@@ -138,6 +141,29 @@ impl<T: Real> Ir<T> {
         }
         ir.outputs = self.outputs.iter().map(|&output| new[output]).collect();
         ir.without_dead()
+    }
+
+    /// The same with double precision wherever there was single.
+    pub fn in_double(&self) -> Self {
+        let double = |dtype: DType| if dtype == DType::F32 { DType::F64 } else { dtype };
+        let data = |data: &Data| data.value().clone().rounded(double(data.value().dtype())).into();
+        let op = |op: &Op| match op {
+            Op::Leaf(Leaf::Input { name, value }) => Op::Leaf(Leaf::Input { name: name.clone(), value: data(value) }),
+            Op::Leaf(Leaf::Constant(value)) => Op::Leaf(Leaf::Constant(data(value))),
+            Op::Leaf(Leaf::Fill { bits, dtype, shape }) => {
+                Op::Leaf(Leaf::Fill { bits: *bits, dtype: double(*dtype), shape: shape.clone() })
+            }
+            Op::Leaf(Leaf::Units { dtype, shape }) => {
+                Op::Leaf(Leaf::Units { dtype: double(*dtype), shape: shape.clone() })
+            }
+            Op::Cast(Cast(dtype)) => Op::Cast(Cast(double(*dtype))),
+            op => op.clone(),
+        };
+        let mut wide = self.clone();
+        for node in &mut wide.nodes {
+            (node.op, node.dtype) = (op(&node.op), double(node.dtype));
+        }
+        wide
     }
 
     /// Without what no output needs.

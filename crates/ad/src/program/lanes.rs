@@ -19,11 +19,10 @@ use crate::op::reduce::{By, Reduce};
 use crate::op::scan::Scan;
 use crate::op::softmax::Softmax;
 use crate::op::{Leaf, Op};
-use crate::real::Real;
 use crate::tensor::{Axes, Shape, size};
 
 /// The same outputs from the same inputs.
-pub(super) fn lanes_last<T: Real>(plain: &Ir<T>) -> Ir<T> {
+pub(super) fn lanes_last(plain: &Ir) -> Ir {
     let mut to =
         Lanes { from: plain, ir: Ir::with_capacity(plain.nodes.len()), forms: Vec::with_capacity(plain.nodes.len()) };
     let mut inputs = plain.inputs.iter().peekable();
@@ -45,9 +44,9 @@ pub(super) fn lanes_last<T: Real>(plain: &Ir<T>) -> Ir<T> {
     to.ir.without_dead()
 }
 
-struct Lanes<'a, T: Real> {
-    from: &'a Ir<T>,
-    ir: Ir<T>,
+struct Lanes<'a> {
+    from: &'a Ir,
+    ir: Ir,
     /// What each node has become, as far as somebody has asked.
     forms: Vec<Form>,
 }
@@ -65,8 +64,8 @@ struct Moved {
     lane: usize,
 }
 
-impl<T: Real> Lanes<'_, T> {
-    fn emit(&mut self, at: Id, op: Op<T>, operands: &[Id]) -> Id {
+impl Lanes<'_> {
+    fn emit(&mut self, at: Id, op: Op, operands: &[Id]) -> Id {
         Lowering { ir: &mut self.ir, location: self.from.nodes[at].location }.emit(op, operands)
     }
 
@@ -105,8 +104,8 @@ impl<T: Real> Lanes<'_, T> {
         let moved_shape: Shape = behind(lane, &shape);
         let node = &self.from.nodes[id];
         match &node.op {
-            Op::Leaf(Leaf::Fill { bits, .. }) => {
-                let fill = Leaf::Fill { bits: *bits, shape: moved_shape };
+            &Op::Leaf(Leaf::Fill { bits, dtype, .. }) => {
+                let fill = Leaf::Fill { bits, dtype, shape: moved_shape };
                 return self.emit(id, Op::Leaf(fill), &[]);
             }
             // What is repeated along the lanes.
@@ -181,19 +180,19 @@ impl<T: Real> Lanes<'_, T> {
         let node = &self.from.nodes[id];
         let shape = &node.shape;
         let operands = node.operands.clone();
-        if let Op::Leaf(Leaf::Units { shape }) = &node.op {
+        if let Op::Leaf(Leaf::Units { dtype, shape }) = &node.op {
             // Directions in front. Behind, the same matrix has them last, since it is symmetric.
             if shape.first() != Some(&size(&shape[1..])) {
                 return None;
             }
-            let units = Leaf::Units { shape: behind(0, shape) };
+            let units = Leaf::Units { dtype: *dtype, shape: behind(0, shape) };
             return Some(Moved { id: self.emit(id, Op::Leaf(units), &[]), lane: 0 });
         }
         let (from, lane) = operands.iter().find_map(|&operand| self.lane(operand).map(|lane| (operand, lane)))?;
         let source = self.shape(from);
         // The operation on moved arrays, and where the lanes are in its result.
         let (op, result, lanes) = match &node.op {
-            op @ (Op::Elementwise(_) | Op::Checked(_)) => (op.clone(), lane, operands.len()),
+            op @ (Op::Elementwise(_) | Op::Checked(_) | Op::Cast(_)) => (op.clone(), lane, operands.len()),
             &Op::Scan(Scan { axis, reverse, shifted }) if axis != lane => {
                 (Op::Scan(Scan { axis: without(lane, axis), reverse, shifted }), lane, operands.len())
             }

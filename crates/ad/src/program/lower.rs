@@ -13,9 +13,12 @@
 
 use std::panic::Location;
 
+use smallvec::SmallVec;
+
 use super::flatten::flatten;
 use super::ir::{Id, Ids, Ir};
 use super::lanes::lanes_last;
+use crate::dtype::DType;
 use crate::op::barrier::Barrier;
 use crate::op::checked::Checked;
 use crate::op::elementwise::{Binary, Compare, Elementwise, Unary};
@@ -23,25 +26,25 @@ use crate::op::indexing::Indexing;
 use crate::op::linalg::{Factor, MatMul, Solve};
 use crate::op::movement::Movement;
 use crate::op::reduce::{By, Reduce};
-use crate::op::{Leaf, Op, Operand, Out, Slice};
+use crate::op::{Leaf, Op, Operand};
 use crate::real::Real;
 use crate::tensor::{Axes, Shape, size};
 
 /// The same outputs from the same inputs, simplified, and with the directions of a Hessian innermost.
-pub(super) fn lower<T: Real>(plain: &Ir<T>) -> Ir<T> {
+pub(super) fn lower(plain: &Ir) -> Ir {
     let simple = simplify(plain);
     let has_units = simple.nodes.iter().any(|node| matches!(node.op, Op::Leaf(Leaf::Units { .. })));
     flatten(if has_units { lanes_last(&simple) } else { simple })
 }
 
-fn simplify<T: Real>(plain: &Ir<T>) -> Ir<T> {
+fn simplify(plain: &Ir) -> Ir {
     plain.rebuilt(|ir, node, operands| Lowering { ir, location: node.location }.emit(node.op.clone(), operands))
 }
 
-type Rule<T> = fn(&mut Lowering<'_, T>, &Op<T>, &[Id]) -> Option<Id>;
+type Rule = fn(&mut Lowering<'_>, &Op, &[Id]) -> Option<Id>;
 
 /// The table, in the order in which rules are tried.
-fn rules<T: Real>() -> &'static [(&'static str, Rule<T>)] {
+fn rules() -> &'static [(&'static str, Rule)] {
     &[
         ("box(x) = 1", magic_box),
         ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
@@ -73,15 +76,15 @@ fn rules<T: Real>() -> &'static [(&'static str, Rule<T>)] {
     ]
 }
 
-pub(super) struct Lowering<'a, T: Real> {
-    pub ir: &'a mut Ir<T>,
+pub(super) struct Lowering<'a> {
+    pub ir: &'a mut Ir,
     pub location: &'static Location<'static>,
 }
 
-impl<T: Real> Lowering<'_, T> {
+impl Lowering<'_> {
     /// The node of an operation, simplified.
-    pub fn emit(&mut self, op: Op<T>, operands: &[Id]) -> Id {
-        for (_, rule) in rules::<T>() {
+    pub fn emit(&mut self, op: Op, operands: &[Id]) -> Id {
+        for (_, rule) in rules() {
             if let Some(id) = rule(self, &op, operands) {
                 return id;
             }
@@ -89,7 +92,7 @@ impl<T: Real> Lowering<'_, T> {
         self.ir.node(op, operands, self.location)
     }
 
-    fn op(&self, id: Id) -> &Op<T> {
+    fn op(&self, id: Id) -> &Op {
         &self.ir.nodes[id].op
     }
 
@@ -105,28 +108,33 @@ impl<T: Real> Lowering<'_, T> {
         size(&self.ir.nodes[id].shape)
     }
 
-    fn fill(&mut self, number: T, shape: &[usize]) -> Id {
-        let bits = number.as_f64().to_bits();
-        self.ir.node(Op::Leaf(Leaf::Fill { bits, shape: shape.into() }), &[], self.location)
+    fn dtype(&self, id: Id) -> DType {
+        self.ir.nodes[id].dtype
+    }
+
+    /// A number everywhere, of the type of a node.
+    fn fill(&mut self, like: Id, number: f64, shape: &[usize]) -> Id {
+        let fill = Leaf::fill(number, self.dtype(like), shape);
+        self.ir.node(Op::Leaf(fill), &[], self.location)
     }
 
     /// The number, if the node is one number everywhere.
-    fn as_number(&self, id: Id) -> Option<T> {
+    fn as_number(&self, id: Id) -> Option<f64> {
         match self.op(id) {
-            Op::Leaf(Leaf::Fill { bits, .. }) => Some(T::of(f64::from_bits(*bits))),
+            Op::Leaf(Leaf::Fill { bits, .. }) => Some(f64::from_bits(*bits)),
             _ => None,
         }
     }
 
     /// (x, c), if the node is x·c for a finite number c (which is on the right, see [`scale`]), or −x.
-    fn as_scaled(&self, id: Id) -> Option<(Id, T)> {
+    fn as_scaled(&self, id: Id) -> Option<(Id, f64)> {
         let operands = self.operands(id);
         match self.op(id) {
             Op::Elementwise(Elementwise::Binary(Binary::Times)) => {
                 let c = self.as_number(operands[1]).filter(|c| c.is_finite())?;
                 Some((operands[0], c))
             }
-            Op::Elementwise(Elementwise::Unary(Unary::Negate)) => Some((operands[0], -T::one())),
+            Op::Elementwise(Elementwise::Unary(Unary::Negate)) => Some((operands[0], -1.0)),
             _ => None,
         }
     }
@@ -143,8 +151,8 @@ impl<T: Real> Lowering<'_, T> {
         self.emit(Op::Elementwise(Elementwise::Binary(Binary::Times)), &[a, b])
     }
 
-    fn scaled(&mut self, x: Id, c: T) -> Id {
-        let c = self.fill(c, &self.shape(x));
+    fn scaled(&mut self, x: Id, c: f64) -> Id {
+        let c = self.fill(x, c, &self.shape(x));
         self.times(x, c)
     }
 
@@ -159,73 +167,78 @@ impl<T: Real> Lowering<'_, T> {
 
 // Numbers.
 
-fn magic_box<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn magic_box(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     match op {
         Op::Barrier(Barrier::MagicBox) => {
             let shape = to.shape(x[0]);
-            Some(to.fill(T::one(), &shape))
+            Some(to.fill(x[0], 1.0, &shape))
         }
         Op::Barrier(_) => Some(x[0]),
         _ => None,
     }
 }
 
-fn fold<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let numbers: Option<Vec<T>> = x.iter().map(|&id| to.as_number(id)).collect();
+fn fold(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let numbers: Option<Vec<f64>> = x.iter().map(|&id| to.as_number(id)).collect();
     let numbers = numbers.filter(|numbers| !numbers.is_empty())?;
-    match op {
-        Op::Elementwise(op) => {
-            let operands: Vec<Operand<'_, T>> = numbers
-                .iter()
-                .map(|x| Operand { data: Slice::Real(std::slice::from_ref(x)), shape: &[], repeat: None })
-                .collect();
-            let mut result = [T::zero()];
-            Op::<T>::Elementwise(*op).rules().forward(&operands, &[], Out::Real(&mut result)).ok()?;
-            let shape = to.shape(x[0]);
-            Some(to.fill(result[0], &shape))
-        }
-        Op::Movement(movement)
-            if !matches!(movement, Movement::Pad { .. } | Movement::Shift { .. } | Movement::Concat { .. }) =>
-        {
-            let shape = op.rules().shape(&[&to.shape(x[0])]).ok()?;
-            Some(to.fill(numbers[0], &shape))
-        }
+    let shapes: SmallVec<[Shape; 3]> = x.iter().map(|&id| to.shape(id)).collect();
+    let result = op.rules().shape(&shapes.iter().map(Shape::as_slice).collect::<SmallVec<[&[usize]; 3]>>()).ok()?;
+    let number = match op {
+        Op::Elementwise(_) => value_of(op, to.dtype(x[0]), &numbers)?,
+        Op::Cast(_) => numbers[0],
+        // Only movements that bring in nothing of their own.
+        Op::Movement(
+            Movement::Broadcast { .. } | Movement::Reshape(_) | Movement::Transpose(_) | Movement::Slice { .. },
+        ) => numbers[0],
         Op::Reduce(reduce) if reduce.by == By::Sum => {
-            let shape = to.shape(x[0]);
-            let count: usize = reduce.axes.iter().map(|&axis| shape[axis]).product();
-            let result = op.rules().shape(&[&shape]).ok()?;
-            Some(to.fill(if count == 0 { T::zero() } else { numbers[0] * T::of(count as f64) }, &result))
+            let count: usize = reduce.axes.iter().map(|&axis| shapes[0][axis]).product();
+            if count == 0 { 0.0 } else { numbers[0] * count as f64 }
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    let dtypes: SmallVec<[DType; 4]> = x.iter().map(|&id| to.dtype(id)).collect();
+    let fill = Leaf::fill(number, op.rules().dtype(&dtypes).ok()?, &result);
+    Some(to.ir.node(Op::Leaf(fill), &[], to.location))
 }
 
-fn neutral<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+/// An operation on numbers of a type.
+fn value_of(op: &Op, dtype: DType, numbers: &[f64]) -> Option<f64> {
+    fn compute<T: Real>(op: &Op, numbers: &[f64]) -> Option<f64> {
+        let numbers: SmallVec<[T; 3]> = numbers.iter().map(|&x| T::of(x)).collect();
+        let operand = |x| Operand { data: T::as_slice(std::slice::from_ref(x)), shape: &[], repeat: None };
+        let operands: SmallVec<[Operand<'_>; 3]> = numbers.iter().map(operand).collect();
+        let mut result = [T::zero()];
+        op.rules().forward(&operands, &[], T::as_slice_mut(&mut result)).ok()?;
+        Some(result[0].as_f64())
+    }
+    if dtype == DType::F32 { compute::<f32>(op, numbers) } else { compute::<f64>(op, numbers) }
+}
+
+fn neutral(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     use Binary::{Minus, Over, Plus, Times};
-    let (zero, one) = (T::zero(), T::one());
     let number = |i: usize| x.get(i).and_then(|&id| to.as_number(id));
-    let negated = |to: &mut Lowering<'_, T>, x: Id| to.emit(Op::Elementwise(Elementwise::Unary(Unary::Negate)), &[x]);
+    let negated = |to: &mut Lowering<'_>, x: Id| to.emit(Op::Elementwise(Elementwise::Unary(Unary::Negate)), &[x]);
     match op {
         Op::Elementwise(Elementwise::Binary(op)) => match (op, number(0), number(1)) {
-            (Times | Over, _, Some(c)) if c == one => Some(x[0]),
-            (Plus | Minus, _, Some(c)) if c == zero => Some(x[0]),
-            (Times, Some(c), _) if c == one => Some(x[1]),
-            (Plus, Some(c), _) if c == zero => Some(x[1]),
-            (Minus, Some(c), _) if c == zero => Some(negated(to, x[1])),
-            (Times, _, Some(c)) if c == -one => Some(negated(to, x[0])),
-            (Times, Some(c), _) if c == -one => Some(negated(to, x[1])),
+            (Times | Over, _, Some(c)) if c == 1.0 => Some(x[0]),
+            (Plus | Minus, _, Some(c)) if c == 0.0 => Some(x[0]),
+            (Times, Some(c), _) if c == 1.0 => Some(x[1]),
+            (Plus, Some(c), _) if c == 0.0 => Some(x[1]),
+            (Minus, Some(c), _) if c == 0.0 => Some(negated(to, x[1])),
+            (Times, _, Some(c)) if c == -1.0 => Some(negated(to, x[0])),
+            (Times, Some(c), _) if c == -1.0 => Some(negated(to, x[1])),
             _ => None,
         },
         Op::Elementwise(Elementwise::Unary(Unary::Negate)) => match to.as_scaled(x[0])? {
-            (inner, c) if c == -one => Some(inner),
+            (inner, c) if c == -1.0 => Some(inner),
             (inner, c) => Some(to.scaled(inner, -c)),
         },
         _ => None,
     }
 }
 
-fn subtract<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let negated = |to: &Lowering<'_, T>, id: Id| match to.op(id) {
+fn subtract(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let negated = |to: &Lowering<'_>, id: Id| match to.op(id) {
         Op::Elementwise(Elementwise::Unary(Unary::Negate)) => Some(to.operands(id)[0]),
         _ => None,
     };
@@ -245,33 +258,34 @@ fn subtract<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<I
     }
 }
 
-fn scale<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn scale(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Elementwise(Elementwise::Binary(Binary::Times)) = op else { return None };
     if to.as_number(x[0]).is_some() {
         return Some(to.times(x[1], x[0]));
     }
     if let (Some((inner, c)), Some(d)) = (to.as_scaled(x[0]), to.as_number(x[1])) {
         // A product of constants that overflows or vanishes would change the result.
-        return (c * d).is_normal().then(|| to.scaled(inner, c * d));
+        let product = to.dtype(inner).round(c * d);
+        return to.dtype(inner).is_normal(product).then(|| to.scaled(inner, product));
     }
     // Only a sign leaves a product: x·y may overflow or vanish where (x·c)·y does not.
     (0..2).find_map(|i| {
-        let (inner, _) = to.as_scaled(x[i]).filter(|(_, c)| *c == -T::one())?;
+        let (inner, _) = to.as_scaled(x[i]).filter(|(_, c)| *c == -1.0)?;
         let product = to.times(inner, x[1 - i]);
-        Some(to.scaled(product, -T::one()))
+        Some(to.scaled(product, -1.0))
     })
 }
 
-fn constant_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn constant_out(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let (inner, c) = to.as_scaled(*x.first()?)?;
     let leaves = match op {
         // What else enters at an end is no multiple of c.
         Op::Movement(Movement::Shift { .. }) => x.len() == 1,
         Op::Movement(Movement::Reshape(_) | Movement::Transpose(_)) => true,
         // Its products with a factor may vanish where multiples of them do not.
-        Op::Scan(_) => x.len() == 2 && c.abs() == T::one(),
+        Op::Scan(_) => x.len() == 2 && c.abs() == 1.0,
         // Where Σ x overflows, so does Σ x·c.
-        Op::Reduce(Reduce { by: By::Sum, .. }) | Op::Indexing(Indexing::ScatterAdd { .. }) => c.abs() >= T::one(),
+        Op::Reduce(Reduce { by: By::Sum, .. }) | Op::Indexing(Indexing::ScatterAdd { .. }) => c.abs() >= 1.0,
         _ => false,
     };
     if !leaves {
@@ -285,7 +299,7 @@ fn constant_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Opti
 
 // Movements.
 
-fn move_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn move_once(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Movement(movement) = op else { return None };
     let shape = to.shape(x[0]);
     let result = op.rules().shape(&x.iter().map(|&id| &*to.ir.nodes[id].shape).collect::<Vec<_>>()).ok()?;
@@ -294,7 +308,8 @@ fn move_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<
     match (movement, &inner) {
         (Movement::Reshape(_), _) if result == shape => Some(x[0]),
         (Movement::Reshape(_), Op::Leaf(Leaf::Units { .. })) if !result.is_empty() => {
-            Some(to.ir.node(Op::Leaf(Leaf::Units { shape: result }), &[], to.location))
+            let units = Leaf::Units { dtype: to.dtype(x[0]), shape: result };
+            Some(to.ir.node(Op::Leaf(units), &[], to.location))
         }
         (Movement::Reshape(_), Op::Movement(Movement::Reshape(_))) => Some(to.emit(op.clone(), &below)),
         (Movement::Transpose(axes), _) if axes.iter().copied().eq(0..shape.len()) => Some(x[0]),
@@ -318,7 +333,7 @@ fn move_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<
     }
 }
 
-fn slice_of_pad<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn slice_of_pad(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Movement(Movement::Slice { axis, start, end }) = op else { return None };
     let Op::Movement(Movement::Pad { axis: padded, before, .. }) = to.op(x[0]) else { return None };
     let (before, inner) = (*before, to.operands(x[0])[0]);
@@ -329,8 +344,8 @@ fn slice_of_pad<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Opti
     })
 }
 
-fn broadcast_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let (Op::Elementwise(_) | Op::Checked(_)) = op else { return None };
+fn broadcast_late(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let (Op::Elementwise(_) | Op::Checked(_) | Op::Cast(_)) = op else { return None };
     // The operand with the most axes decides, if all others are numbers or broadcast from some of its axes.
     let shape = to.shape(x[0]);
     let parts: Vec<Option<(Id, Axes)>> = x.iter().map(|&id| to.as_broadcast(id)).collect();
@@ -353,8 +368,8 @@ fn broadcast_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
                 to.broadcast(*inner, &small, &within)
             }
             None => {
-                let number = to.as_number(id).unwrap_or_else(T::nan);
-                to.fill(number, &small)
+                let number = to.as_number(id).unwrap_or(f64::NAN);
+                to.fill(id, number, &small)
             }
         })
         .collect();
@@ -362,7 +377,7 @@ fn broadcast_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
     Some(to.broadcast(result, &shape, &widest))
 }
 
-fn move_before_broadcast<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn move_before_broadcast(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Movement(
         movement @ (Movement::Slice { axis, .. } | Movement::Pad { axis, .. } | Movement::Shift { axis, .. }),
     ) = op
@@ -391,13 +406,13 @@ fn move_before_broadcast<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]
 // Factors that are repeated.
 
 /// A product of which one factor is repeated: (the other, what is repeated, along which axes it is not).
-fn as_times_repeated<T: Real>(to: &Lowering<'_, T>, id: Id) -> Option<(Id, Id, Axes)> {
+fn as_times_repeated(to: &Lowering<'_>, id: Id) -> Option<(Id, Id, Axes)> {
     let Op::Elementwise(Elementwise::Binary(Binary::Times)) = to.op(id) else { return None };
     let factors = to.operands(id);
     (0..2).find_map(|i| to.as_broadcast(factors[i]).map(|(inner, axes)| (factors[1 - i], inner, axes)))
 }
 
-fn scale_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn scale_repeated(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Elementwise(Elementwise::Binary(Binary::Times)) = op else { return None };
     let shape = to.shape(x[0]);
     (0..2).find_map(|i| {
@@ -405,7 +420,7 @@ fn scale_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
         let small = to.shape(a);
         let b = match (to.as_broadcast(x[1 - i]), to.as_number(x[1 - i])) {
             (Some((b, same)), _) if same == axes => b,
-            (None, Some(number)) if number.is_finite() => to.fill(number, &small),
+            (None, Some(number)) if number.is_finite() => to.fill(a, number, &small),
             _ => return None,
         };
         let product = to.emit(Op::Checked(Checked::Factor), &[a, b]);
@@ -414,7 +429,7 @@ fn scale_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
     })
 }
 
-fn factor_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn factor_out(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus)) = op else { return None };
     let (left, right) = (as_times_repeated(to, x[0])?, as_times_repeated(to, x[1])?);
     if left.0 != right.0 || left.2 != right.2 {
@@ -425,19 +440,19 @@ fn factor_out<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option
     Some(to.emit(Op::Checked(Checked::Result), &[left.0, factor]))
 }
 
-fn collect<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn collect(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Elementwise(Elementwise::Binary(sign @ (Binary::Plus | Binary::Minus))) = op else { return None };
-    let scaled = |id: Id| to.as_scaled(id).unwrap_or((id, T::one()));
+    let scaled = |id: Id| to.as_scaled(id).unwrap_or((id, 1.0));
     let ((a, c), (b, d)) = (scaled(x[0]), scaled(x[1]));
     let d = if *sign == Binary::Plus { d } else { -d };
     // Of an infinite x, 3·x − x is a NaN.
-    let alike = a == b && c * d > T::zero();
-    (alike && (c + d).is_normal()).then(|| to.scaled(a, c + d))
+    let (alike, sum) = (a == b && c * d > 0.0, to.dtype(a).round(c + d));
+    (alike && to.dtype(a).is_normal(sum)).then(|| to.scaled(a, sum))
 }
 
 // Sums.
 
-fn sum_of_one<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn sum_of_one(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Reduce(Reduce { by: By::Sum, axes }) = op else { return None };
     let shape = to.shape(x[0]);
     let result = op.rules().shape(&[&shape]).ok()?;
@@ -446,7 +461,7 @@ fn sum_of_one<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option
 
 /// The axes of both factors, but for k, are the stack, and have to come first; those of one factor only are its rows or
 /// columns.
-fn sum_of_products<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn sum_of_products(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     /// Below, a product is not worth a library's call.
     const FEWEST: usize = 4096;
     let Op::Reduce(Reduce { by: By::Sum, axes }) = op else { return None };
@@ -476,7 +491,7 @@ fn sum_of_products<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> O
     if !(k_first(&rows) || k_last(&rows)) || !(k_first(&columns) || k_last(&columns)) {
         return None;
     }
-    let matrix = |to: &mut Lowering<'_, T>, factor: Id, [rows, columns]: [usize; 2]| {
+    let matrix = |to: &mut Lowering<'_>, factor: Id, [rows, columns]: [usize; 2]| {
         let shape = shape[..next].iter().copied().chain([rows, columns]).collect();
         to.emit(Op::Movement(Movement::Reshape(shape)), &[factor])
     };
@@ -488,7 +503,7 @@ fn sum_of_products<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> O
     Some(to.emit(Op::Movement(Movement::Reshape(result)), &[product]))
 }
 
-fn sum_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn sum_of_repeated(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Reduce(Reduce { by: By::Sum, axes: summed }) = op else { return None };
     let (inner, axes) = to.as_broadcast(x[0])?;
     let shape = to.shape(x[0]);
@@ -502,14 +517,14 @@ fn sum_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> O
         .filter_map(|axis| kept.iter().position(|k| k == axis))
         .collect();
     if repeated == 0 {
-        return Some(to.fill(T::zero(), &result));
+        return Some(to.fill(inner, 0.0, &result));
     }
     let sum = to.sum(inner, &within);
-    let sum = to.scaled(sum, T::of(repeated as f64));
+    let sum = to.scaled(sum, repeated as f64);
     Some(to.broadcast(sum, &result, &remaining))
 }
 
-fn sum_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn sum_once(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Reduce(Reduce { by: By::Sum, axes: second }) = op else { return None };
     let Op::Reduce(Reduce { by: By::Sum, axes: first }) = to.op(x[0]) else { return None };
     let (first, inner) = (first.clone(), to.operands(x[0])[0]);
@@ -522,8 +537,8 @@ fn sum_once<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<I
 
 // Tables.
 
-fn gather_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
-    let Op::Elementwise(_) = op else { return None };
+fn gather_late(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let (Op::Elementwise(_) | Op::Cast(_)) = op else { return None };
     // All operands are numbers, or gathered at the same indices from tables of one shape.
     let first = x.iter().copied().find(|&id| matches!(to.op(id), Op::Indexing(Indexing::Gather { .. })))?;
     let (gather, pattern) = (to.op(first).clone(), to.operands(first));
@@ -534,7 +549,7 @@ fn gather_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Optio
     let mut tables = Ids::new();
     for &id in x {
         if let Some(number) = to.as_number(id) {
-            tables.push(to.fill(number, &table));
+            tables.push(to.fill(id, number, &table));
         } else if *to.op(id) == gather {
             let operands = to.operands(id);
             if operands[1..] != pattern[1..] || to.shape(operands[0]) != table {
@@ -550,7 +565,7 @@ fn gather_late<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Optio
     Some(to.emit(gather, &operands))
 }
 
-fn index_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn index_of_repeated(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     // Only along axes in front of those that are indexed, which a gather or a scatter carries along.
     let Op::Indexing(indexing @ (Indexing::Gather { axis, .. } | Indexing::ScatterAdd { axis, .. })) = op else {
         return None;
@@ -569,28 +584,28 @@ fn index_of_repeated<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) ->
     Some(to.broadcast(indexed, &result, &kept))
 }
 
-fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn scatter_of_gathered(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Indexing(Indexing::ScatterAdd { axis, dims, .. }) = op else { return None };
-    let table_of = |to: &Lowering<'_, T>, id: Id| {
+    let table_of = |to: &Lowering<'_>, id: Id| {
         let operands = to.operands(id);
         let same = matches!(to.op(id), Op::Indexing(Indexing::Gather { axis: at, .. }) if at == axis)
             && operands[1..] == x[1..];
         let fits = same && to.shape(operands[0])[*axis..*axis + dims.len()] == dims[..];
         fits.then(|| operands[0])
     };
-    let scattered = |to: &mut Lowering<'_, T>, entries: Id| {
+    let scattered = |to: &mut Lowering<'_>, entries: Id| {
         let mut operands = Ids::from_slice(x);
         operands[0] = entries;
         to.emit(op.clone(), &operands)
     };
     if let Some(table) = table_of(to, x[0]) {
         let shape = to.shape(x[0]);
-        let ones = to.fill(T::one(), &shape);
+        let ones = to.fill(table, 1.0, &shape);
         let counts = scattered(to, ones);
         // A table may be infinite where nobody looks, as the likelihood ratio of an action that the behaviour policy never
         // takes: what is scattered there is 0, and 0·∞ would be a NaN that was not recorded.
         let shape = to.shape(counts);
-        let zero = to.fill(T::zero(), &shape);
+        let zero = to.fill(table, 0.0, &shape);
         let product = to.times(counts, table);
         let is_zero = to.emit(Op::Elementwise(Elementwise::Compare(Compare::Equal)), &[counts, zero]);
         return Some(to.emit(Op::Elementwise(Elementwise::Select), &[is_zero, zero, product]));
@@ -608,9 +623,9 @@ fn scatter_of_gathered<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) 
 
 // Products.
 
-fn matmul_of_transposed<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn matmul_of_transposed(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::MatMul(MatMul { transpose_a, transpose_b }) = op else { return None };
-    let last_two_exchanged = |to: &Lowering<'_, T>, id: Id| match to.op(id) {
+    let last_two_exchanged = |to: &Lowering<'_>, id: Id| match to.op(id) {
         Op::Movement(Movement::Transpose(axes)) => {
             let n = axes.len();
             let exchanged = axes[n - 2..] == [n - 1, n - 2] && axes[..n - 2].iter().copied().eq(0..n - 2);
@@ -629,7 +644,7 @@ fn matmul_of_transposed<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id])
 }
 
 /// What is stacked stays so: rows of the stack can take part in the region of what is around.
-fn stacked_product<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn stacked_product(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Movement(Movement::Reshape(shape)) = op else { return None };
     let &Op::MatMul(flags @ MatMul { transpose_a: false, .. }) = to.op(x[0]) else { return None };
     let factors = to.operands(x[0]);
@@ -640,7 +655,7 @@ fn stacked_product<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> O
     fits.then(|| to.emit(Op::MatMul(flags), &[a, factors[1]]))
 }
 
-fn sum_over_stack<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn sum_over_stack(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::MatMul(flags @ MatMul { transpose_a: true, transpose_b: false }) = op else { return None };
     // One of them may have been a matrix from the start, of which a stack was made.
     let tall = [as_tall(to, x[0]), as_tall(to, x[1])];
@@ -664,14 +679,14 @@ fn sum_over_stack<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Op
 }
 
 /// A stack of matrices, if the node is all their rows in one matrix.
-fn as_tall<T: Real>(to: &Lowering<'_, T>, id: Id) -> Option<Id> {
+fn as_tall(to: &Lowering<'_>, id: Id) -> Option<Id> {
     let Op::Movement(Movement::Reshape(shape)) = to.op(id) else { return None };
     let inner = to.operands(id)[0];
     let stack = to.shape(inner);
     (shape.len() == 2 && stack.len() > 2 && stack.last() == shape.last()).then_some(inner)
 }
 
-fn solve_by_factor<T: Real>(to: &mut Lowering<'_, T>, op: &Op<T>, x: &[Id]) -> Option<Id> {
+fn solve_by_factor(to: &mut Lowering<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let &Op::Solve(solve @ Solve { factored: false, .. }) = op else { return None };
     let factor = to.emit(Op::Factor(Factor), &[x[0]]);
     Some(to.emit(Op::Solve(Solve { factored: true, ..solve }), &[factor, x[1]]))

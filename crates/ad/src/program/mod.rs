@@ -8,15 +8,15 @@ use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use ndarray::{ArrayD, ArrayViewMutD, CowArray, IxDyn};
+use ndarray::{ArrayD, ArrayViewMutD, IxDyn};
 use smallvec::SmallVec;
 
+use crate::dtype::DType;
 use crate::error::Error;
 use crate::kernel::map::Repeat;
-use crate::op::{Failure, Leaf, Op, Operand, Out, Slice};
-use crate::real::Real;
-use crate::tape::{Handle, Kind, NodeId, Tape, Var, with_graph};
-use crate::tensor::{Shape, Value, size};
+use crate::op::{Data, Failure, Leaf, Op, Operand};
+use crate::tape::{Handle, NodeId, Tape, Var, with_graph};
+use crate::tensor::{Buffer, Element, Shape, Slice, Value, size};
 
 mod flatten;
 mod fuse;
@@ -34,7 +34,7 @@ use region::{Region, RowOperand, Space};
 /// A computation that can be run again and again, on other values of its inputs, from any thread.
 ///
 /// ```
-/// let tape = ad::Tape::<f64>::new();
+/// let tape = ad::Tape::new();
 /// let x = tape.input("x", &ndarray::arr1(&[1.0, 2.0]));
 /// let loss = x.square().sum();
 /// let step = tape.compile([x], [loss, loss.grad(x)]);
@@ -44,80 +44,73 @@ use region::{Region, RowOperand, Space};
 /// # Ok::<(), ad::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Program<T: Real = f64> {
+pub struct Program {
     inputs: Vec<Input>,
-    constants: Vec<Constant<T>>,
+    constants: Vec<Constant>,
     /// As what single steps read arrays; many do so alike.
     forms: Vec<Form>,
-    units: Vec<Unit<T>>,
+    units: Vec<Unit>,
     outputs: Vec<(Place, Shape)>,
     slots: Vec<Slot>,
     /// Workspaces not in use. A run takes one, or makes one, and puts it back.
-    idle: Mutex<Vec<Workspace<T>>>,
+    idle: Mutex<Vec<Workspace>>,
     /// What was recorded, where it is not what runs.
-    recorded: Option<Recorded<T>>,
+    recorded: Option<Recorded>,
 }
 
 /// Operations as they were recorded, and the program that does just them, once somebody has needed it.
 #[derive(Debug)]
-struct Recorded<T: Real> {
-    ir: Ir<T>,
-    program: OnceLock<Box<Program<T>>>,
+struct Recorded {
+    ir: Ir,
+    program: OnceLock<Box<Program>>,
 }
 
 /// A part of a workspace: what it holds, and the most entries it ever holds.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    kind: Kind,
+    dtype: DType,
     size: usize,
 }
 
 /// What a run needs to itself.
 #[derive(Debug)]
-struct Workspace<T> {
-    slots: Vec<Buffer<T>>,
+struct Workspace {
+    slots: Vec<Buffer>,
     /// For each region in turn, what its chunks need.
-    regions: Vec<Space<T>>,
+    regions: Vec<Space>,
 }
 
 /// What runs in one go.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // Nearly all are the large one.
-enum Unit<T: Real> {
-    Step(Step<T>),
-    Region(Region<T>),
+enum Unit {
+    Step(Step),
+    Region(Region),
 }
 
 /// An input that a run gives a value for.
 #[derive(Clone, Debug)]
 struct Input {
     name: Arc<str>,
-    kind: Kind,
+    dtype: DType,
     shape: Shape,
     location: &'static Location<'static>,
 }
 
 /// An array that no run changes.
 #[derive(Clone, Debug)]
-struct Constant<T> {
-    data: ConstantData<T>,
-    shape: Shape,
+struct Constant {
+    data: Data,
     location: &'static Location<'static>,
-}
-
-#[derive(Clone, Debug)]
-enum ConstantData<T> {
-    Real(Arc<ArrayD<T>>),
-    Index(Arc<ArrayD<i32>>),
 }
 
 /// One kernel call.
 #[derive(Clone, Debug)]
-struct Step<T: Real> {
-    op: Op<T>,
+struct Step {
+    op: Op,
     operands: SmallVec<[StepOperand; 3]>,
     slot: usize,
-    kind: Kind,
+    dtype: DType,
     shape: Shape,
     location: &'static Location<'static>,
 }
@@ -149,18 +142,6 @@ enum Place {
     Slot(usize),
 }
 
-#[derive(Debug)]
-enum Buffer<T> {
-    Real(Vec<T>),
-    Index(Vec<i32>),
-}
-
-/// The inputs' values during a run.
-enum Given<'a, T: Real> {
-    Real(CowArray<'a, T, IxDyn>),
-    Index(CowArray<'a, i32, IxDyn>),
-}
-
 /// Whether a program does its outputs' operations as they were recorded, or simplified first.
 ///
 /// The environment variable `AD_LOWERING=off` turns it off for all programs of a process: to see whether a number that looks
@@ -190,31 +171,31 @@ impl Lowering {
     }
 }
 
-impl<T: Real> Tape<T> {
+impl Tape {
     /// A program that computes `outputs`, and takes values for `inputs`, in this order. Inputs that are not listed keep the
     /// values they were recorded with.
     ///
     /// Panics if one of `inputs` was not made by [`Tape::input`] or [`Tape::index`] or is listed twice, or an output depends
     /// on a placeholder.
     #[track_caller]
-    pub fn compile<H: Into<Handle<T>>>(
+    pub fn compile<H: Into<Handle>>(
         &self,
         inputs: impl IntoIterator<Item = H>,
-        outputs: impl IntoIterator<Item = Var<T>>,
-    ) -> Program<T> {
+        outputs: impl IntoIterator<Item = Var>,
+    ) -> Program {
         self.compile_with(inputs, outputs, Lowering::On)
     }
 
     /// [`compile`](Self::compile), with lowering or without: to compare the two, or to read what was recorded.
     #[track_caller]
-    pub fn compile_with<H: Into<Handle<T>>>(
+    pub fn compile_with<H: Into<Handle>>(
         &self,
         inputs: impl IntoIterator<Item = H>,
-        outputs: impl IntoIterator<Item = Var<T>>,
+        outputs: impl IntoIterator<Item = Var>,
         lowering: Lowering,
-    ) -> Program<T> {
-        let inputs: Vec<Handle<T>> = inputs.into_iter().map(Into::into).collect();
-        let outputs: Vec<Var<T>> = outputs.into_iter().collect();
+    ) -> Program {
+        let inputs: Vec<Handle> = inputs.into_iter().map(Into::into).collect();
+        let outputs: Vec<Var> = outputs.into_iter().collect();
         for handle in inputs.iter().copied().chain(outputs.iter().map(|&output| output.into())) {
             assert!(handle.tape() == self.id(), "compile: {handle:?} is of another tape");
         }
@@ -225,7 +206,7 @@ impl<T: Real> Tape<T> {
                 panic!("compile: {handle:?} is listed twice, as inputs {first} and {i}: which value should it take?");
             }
         }
-        match T::compile(self.id(), &inputs, &outputs, lowering) {
+        match compile(self.id(), &inputs, &outputs, lowering) {
             Ok(program) => program,
             Err(problem) => panic!("compile: {problem}"),
         }
@@ -233,8 +214,8 @@ impl<T: Real> Tape<T> {
 }
 
 #[track_caller]
-fn expect_input<T: Real>(handle: Handle<T>) {
-    let other = with_graph::<T, _>(handle.tape(), |graph| {
+fn expect_input(handle: Handle) {
+    let other = with_graph(handle.tape(), |graph| {
         let node = &graph.nodes[handle.node() as usize];
         let other = !matches!(node.op, Op::Leaf(Leaf::Input { .. }));
         other.then(|| (node.op.rules().name().to_owned(), node.location))
@@ -247,17 +228,12 @@ fn expect_input<T: Real>(handle: Handle<T>) {
     }
 }
 
-/// What [`Tape::compile`] does, called through `T::compile` alone.
+/// What [`Tape::compile`] does.
 #[track_caller]
-pub(crate) fn compile<T: Real>(
-    tape: u32,
-    inputs: &[Handle<T>],
-    outputs: &[Var<T>],
-    lowering: Lowering,
-) -> Result<Program<T>, Error> {
+pub(crate) fn compile(tape: u32, inputs: &[Handle], outputs: &[Var], lowering: Lowering) -> Result<Program, Error> {
     let inputs: Vec<NodeId> = inputs.iter().map(|handle| handle.node()).collect();
     let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
-    let ir = with_graph::<T, _>(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
+    let ir = with_graph(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
     Ok(match lowering.unless_turned_off() {
         Lowering::On => {
             let program = plan::plan(&plan::fused(lower::lower(&ir)), lowering);
@@ -267,56 +243,146 @@ pub(crate) fn compile<T: Real>(
     })
 }
 
+/// A program of the same computation with all of it in double precision: a reference for one in single.
+pub(crate) fn compile_in_double(tape: u32, inputs: &[Handle], outputs: &[Var]) -> Result<Program, Error> {
+    let inputs: Vec<NodeId> = inputs.iter().map(|handle| handle.node()).collect();
+    let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
+    let ir = with_graph(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
+    Ok(plan::plan(&ir.in_double(), Lowering::Off))
+}
+
 /// The values of several Vars of one tape, computed together.
 ///
-/// Panics where [`Program::run`] would return an error.
+/// Panics where [`Program::run`] would return an error: also if they are not `f64`.
 #[track_caller]
-pub fn evaluate<T: Real>(vars: &[Var<T>]) -> Vec<ArrayD<T>> {
+pub fn evaluate(vars: &[Var]) -> Vec<ArrayD<f64>> {
+    of_type("evaluate", evaluate_values(vars), "cast the Vars, or ask each for `value_as`")
+}
+
+/// [`evaluate`], of whichever types they are.
+#[track_caller]
+pub(crate) fn evaluate_values(vars: &[Var]) -> Vec<Value<'static>> {
     let Some((first, rest)) = vars.split_first() else { return Vec::new() };
     first.check_same_tape_all("evaluate", rest);
-    match T::compile(first.tape, &[], vars, Lowering::On).and_then(|program| program.run(&[])) {
+    match compile(first.tape, &[], vars, Lowering::On).and_then(|program| program.run_values(&[])) {
         Ok(values) => values,
         Err(problem) => panic!("{problem}"),
     }
 }
 
-impl<T: Real> Var<T> {
-    /// Its numbers: now it runs. Panics where [`Program::run`] would return an error.
+/// Values as arrays of one type. Panics if they are of another.
+#[track_caller]
+fn of_type<E: Element>(operation: &str, values: Vec<Value<'static>>, advice: &str) -> Vec<ArrayD<E>> {
+    let mut arrays = Vec::with_capacity(values.len());
+    for value in values {
+        let dtype = value.dtype();
+        let Some(array) = value.into_array() else {
+            panic!("{operation}: the numbers are {dtype}, but {} was asked for; {advice}", E::DTYPE)
+        };
+        arrays.push(array);
+    }
+    arrays
+}
+
+impl Var {
+    /// Its numbers: now it runs. Panics where [`Program::run`] would return an error: also if they are not `f64`, for which
+    /// there is [`value_as`](Self::value_as).
     #[track_caller]
-    pub fn value(self) -> ArrayD<T> {
-        evaluate(&[self]).swap_remove(0)
+    pub fn value(self) -> ArrayD<f64> {
+        of_type("value", evaluate_values(&[self]), "use value_as").swap_remove(0)
+    }
+
+    /// [`value`](Self::value) of another type: `x.value_as::<f32>()`.
+    ///
+    /// Panics if its numbers are not of that type; they can be [cast](Self::cast).
+    #[track_caller]
+    pub fn value_as<E: Element>(self) -> ArrayD<E> {
+        of_type("value_as", evaluate_values(&[self]), "cast the Var, or ask for its own type").swap_remove(0)
     }
 
     /// The number of a scalar (or of an array of one entry).
     #[track_caller]
-    pub fn item(self) -> T {
-        let value = self.value();
-        assert!(value.len() == 1, "item: shape {:?} has {} entries, not one", value.shape(), value.len());
-        value.into_iter().next().expect("one entry")
+    pub fn item(self) -> f64 {
+        let values = of_type("item", evaluate_values(&[self]), "use item_as");
+        one_entry("item", &values[0])
+    }
+
+    /// [`item`](Self::item) of another type: `loss.item_as::<f32>()`.
+    #[track_caller]
+    pub fn item_as<E: Element>(self) -> E {
+        one_entry("item_as", &self.value_as())
     }
 }
 
-impl<T: Real> Recorded<T> {
-    fn program(&self) -> &Program<T> {
+#[track_caller]
+fn one_entry<E: Element>(operation: &str, value: &ArrayD<E>) -> E {
+    assert!(value.len() == 1, "{operation}: shape {:?} has {} entries, not one", value.shape(), value.len());
+    value[IxDyn(&vec![0; value.ndim()])]
+}
+
+impl Recorded {
+    fn program(&self) -> &Program {
         self.program.get_or_init(|| Box::new(plan::plan(&self.ir.merged(), Lowering::Off)))
     }
 }
 
-impl<T: Real> Program<T> {
+impl Program {
     /// Runs it on values for its inputs, in the order they were listed in. [`values!`](crate::values) makes the list.
     ///
     /// # Errors
-    /// A value that is missing, or of another shape or type than recorded; an index out of range; a singular system.
-    pub fn run(&self, values: &[Value<'_>]) -> Result<Vec<ArrayD<T>>, Error> {
+    /// A value that is missing, or of another shape or type than recorded; an index out of range; a singular system; results
+    /// that are not `f64`, for which there is [`run_as`](Self::run_as).
+    pub fn run(&self, values: &[Value<'_>]) -> Result<Vec<ArrayD<f64>>, Error> {
+        self.run_as(values)
+    }
+
+    /// [`run`](Self::run) of a program whose results are all of another type: `program.run_as::<f32>(&values)`.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), and [`Error::ResultDtype`] if a result is of another type still.
+    pub fn run_as<E: Element>(&self, values: &[Value<'_>]) -> Result<Vec<ArrayD<E>>, Error> {
+        self.expect_results(E::DTYPE)?;
         self.execute(values, |program, given, buffers| {
-            program.outputs.iter().map(|(place, shape)| program.output(*place, shape, given, buffers)).collect()
+            let result = |(place, shape): &(Place, Shape)| {
+                let entries = program.entries(*place, shape, given, buffers).of().to_vec();
+                ArrayD::from_shape_vec(shape.as_slice(), entries).expect("as many entries as the shape has")
+            };
+            program.outputs.iter().map(result).collect()
         })
+    }
+
+    /// [`run`](Self::run) of a program whose results are of several types.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), but for results' types.
+    pub fn run_values(&self, values: &[Value<'_>]) -> Result<Vec<Value<'static>>, Error> {
+        self.execute(values, |program, given, buffers| {
+            let result =
+                |(place, shape): &(Place, Shape)| program.entries(*place, shape, given, buffers).to_value(shape);
+            program.outputs.iter().map(result).collect()
+        })
+    }
+
+    fn expect_results(&self, asked: DType) -> Result<(), Error> {
+        let other = (0..self.outputs.len()).find(|&result| self.dtype(self.outputs[result].0) != asked);
+        other.map_or(Ok(()), |result| {
+            Err(Error::ResultDtype { result, dtype: self.dtype(self.outputs[result].0), asked })
+        })
+    }
+
+    /// The type of what lies there.
+    fn dtype(&self, place: Place) -> DType {
+        match place {
+            Place::Input(i) => self.inputs[i].dtype,
+            Place::Constant(i) => self.constants[i].data.value().dtype(),
+            Place::Slot(slot) => self.slots[slot].dtype,
+        }
     }
 
     /// Runs it and writes the results into arrays of the caller's, so that nothing is allocated, but by the first runs.
     ///
     /// ```
-    /// let tape = ad::Tape::<f64>::new();
+    /// let tape = ad::Tape::new();
     /// let x = tape.input("x", &ndarray::arr1(&[1.0, 2.0]));
     /// let gradient = tape.compile([x], [x.square().sum().grad(x)]);
     /// let mut result = ndarray::Array1::zeros(2);
@@ -328,17 +394,30 @@ impl<T: Real> Program<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`run`](Self::run), and [`Error::Results`] if `results` are not as many, or not of the shapes, of the
-    /// outputs. Then nothing is written.
-    pub fn run_into(&self, values: &[Value<'_>], results: &mut [ArrayViewMutD<'_, T>]) -> Result<(), Error> {
+    /// Those of [`run`](Self::run), and [`Error::Results`] if `results` are not as many, or not of the shapes, of the outputs.
+    /// Then nothing is written.
+    pub fn run_into(&self, values: &[Value<'_>], results: &mut [ArrayViewMutD<'_, f64>]) -> Result<(), Error> {
+        self.run_into_as(values, results)
+    }
+
+    /// [`run_into`](Self::run_into) of a program whose results are all of another type.
+    ///
+    /// # Errors
+    /// Those of [`run_as`](Self::run_as) and of [`run_into`](Self::run_into).
+    pub fn run_into_as<E: Element>(
+        &self,
+        values: &[Value<'_>],
+        results: &mut [ArrayViewMutD<'_, E>],
+    ) -> Result<(), Error> {
         let shapes = || self.outputs.iter().map(|(_, shape)| shape.as_slice());
         if !shapes().eq(results.iter().map(|result| result.shape())) {
             let given = results.iter().map(|result| result.shape().into()).collect();
             return Err(Error::Results { expected: shapes().map(Shape::from).collect(), given });
         }
+        self.expect_results(E::DTYPE)?;
         self.execute(values, |program, given, buffers| {
             for ((place, shape), result) in program.outputs.iter().zip(results.iter_mut()) {
-                let entries = program.entries(*place, shape, given, buffers);
+                let entries = program.entries(*place, shape, given, buffers).of();
                 match result.as_slice_mut() {
                     Some(result) => result.copy_from_slice(entries),
                     None => result.iter_mut().zip(entries).for_each(|(result, &entry)| *result = entry),
@@ -367,31 +446,23 @@ impl<T: Real> Program<T> {
     /// [`check_finite`](Self::check_finite) of a program without regions.
     fn check_steps(&self, values: &[Value<'_>]) -> Result<(), Stop> {
         for (input, value) in self.inputs.iter().zip(values) {
-            if let Some(array) = T::borrow(value) {
-                let operation = format!("input `{}`", input.name);
-                not_finite(&operation, input.location, array, &input.shape).map_or(Ok(()), Err)?;
-            }
+            let operation = format!("input `{}`", input.name);
+            not_finite(&operation, input.location, value.row_major().entries(), &input.shape).map_or(Ok(()), Err)?;
         }
         // Where the infinities came from that lie in a slot now.
         let mut origins: Vec<Option<Error>> = vec![None; self.slots.len()];
         let origin = |place: Place, origins: &[Option<Error>]| match place {
             Place::Input(_) => None,
-            Place::Constant(i) => match &self.constants[i] {
-                Constant { data: ConstantData::Real(data), shape, location } => {
-                    not_finite("constant", location, data.iter(), shape)
-                }
-                _ => None,
-            },
+            Place::Constant(i) => {
+                let Constant { data, location } = &self.constants[i];
+                not_finite("constant", location, data.value().entries(), data.value().shape())
+            }
             Place::Slot(slot) => origins[slot].clone(),
         };
-        let check = |step: &Step<T>, operands: &[Operand<'_, T>], out: &Buffer<T>| {
-            let Buffer::Real(out) = out else { return Ok(()) };
-            let out = &out[..size(&step.shape)];
-            let is_infinite = |operand: &Operand<'_, T>| match operand.data {
-                Slice::Real(data) => data.iter().any(|x| x.is_infinite()),
-                Slice::Index(_) => false,
-            };
-            let brought = operands.iter().position(is_infinite).filter(|_| out.iter().all(|x| !x.is_nan()));
+        let check = |step: &Step, operands: &[Operand<'_>], out: &Buffer| {
+            let out = out.slice(0..size(&step.shape));
+            let is_infinite = |operand: &Operand<'_>| find(operand.data, f64::is_infinite).is_some();
+            let brought = operands.iter().position(is_infinite).filter(|_| find(out, f64::is_nan).is_none());
             origins[step.slot] = match (not_finite(step.op.rules().name(), step.location, out, &step.shape), brought) {
                 (Some(_), Some(operand)) => origin(step.operands[operand].place, &origins),
                 (Some(made), None) => return Err(made),
@@ -401,7 +472,7 @@ impl<T: Real> Program<T> {
         };
         let infinite: Vec<Place> = self.try_execute(values, check, |given, slots| {
             let is_infinite = |(place, shape): &&(Place, Shape)| {
-                self.entries(*place, shape, given, slots).iter().any(|x| !x.is_finite())
+                find(self.entries(*place, shape, given, slots), |x| !x.is_finite()).is_some()
             };
             self.outputs.iter().filter(is_infinite).map(|(place, _)| *place).collect()
         })?;
@@ -412,7 +483,7 @@ impl<T: Real> Program<T> {
     fn execute<R>(
         &self,
         values: &[Value<'_>],
-        mut finish: impl FnMut(&Self, &[Given<'_, T>], &[Buffer<T>]) -> R,
+        mut finish: impl FnMut(&Self, &[Value<'_>], &[Buffer]) -> R,
     ) -> Result<R, Error> {
         let outcome = self.try_execute(values, |_, _, _| Ok(()), |given, slots| finish(self, given, slots));
         match (outcome, &self.recorded) {
@@ -424,8 +495,8 @@ impl<T: Real> Program<T> {
     fn try_execute<R>(
         &self,
         values: &[Value<'_>],
-        mut after: impl FnMut(&Step<T>, &[Operand<'_, T>], &Buffer<T>) -> Result<(), Error>,
-        finish: impl FnOnce(&[Given<'_, T>], &[Buffer<T>]) -> R,
+        mut after: impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
+        finish: impl FnOnce(&[Value<'_>], &[Buffer]) -> R,
     ) -> Result<R, Stop> {
         let given = self.accept(values)?;
         let idle = self.idle.lock().expect("no run panics while it holds the lock").pop();
@@ -436,29 +507,29 @@ impl<T: Real> Program<T> {
         result
     }
 
-    fn workspace(&self) -> Workspace<T> {
+    fn workspace(&self) -> Workspace {
         let regions = self.units.iter().filter_map(|unit| match unit {
             Unit::Step(_) => None,
             Unit::Region(region) => Some(region.space()),
         });
         Workspace {
-            slots: self.slots.iter().map(|slot| Buffer::new(slot.kind, slot.size)).collect(),
+            slots: self.slots.iter().map(|slot| Buffer::new(slot.dtype, slot.size)).collect(),
             regions: regions.collect(),
         }
     }
 
     fn run_units(
         &self,
-        given: &[Given<'_, T>],
-        Workspace { slots, regions }: &mut Workspace<T>,
-        after: &mut impl FnMut(&Step<T>, &[Operand<'_, T>], &Buffer<T>) -> Result<(), Error>,
+        given: &[Value<'_>],
+        Workspace { slots, regions }: &mut Workspace,
+        after: &mut impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
     ) -> Result<(), Stop> {
         let mut regions = regions.iter_mut();
         for unit in &self.units {
             match unit {
                 Unit::Step(step) => {
                     let mut out = std::mem::take(&mut slots[step.slot]);
-                    let operands: SmallVec<[Operand<'_, T>; 8]> = (step.operands.iter())
+                    let operands: SmallVec<[Operand<'_>; 8]> = (step.operands.iter())
                         .map(|operand| {
                             let Form { size, shape, repeat } = &self.forms[operand.form];
                             let data = self.read(operand.place, given, slots).range(0..*size);
@@ -466,7 +537,7 @@ impl<T: Real> Program<T> {
                         })
                         .collect();
                     let outcome = (step.op.rules())
-                        .forward(&operands, &step.shape, out.entries(size(&step.shape)))
+                        .forward(&operands, &step.shape, out.slice_mut(0..size(&step.shape)))
                         .map_err(|failure| Stop::at(failure, step.location))
                         .and_then(|()| Ok(after(step, &operands, &out)?));
                     drop(operands);
@@ -474,9 +545,9 @@ impl<T: Real> Program<T> {
                     outcome?;
                 }
                 Unit::Region(region) => {
-                    let mut made: SmallVec<[Buffer<T>; 8]> =
+                    let mut made: SmallVec<[Buffer; 8]> =
                         region.results.iter().map(|result| std::mem::take(&mut slots[result.slot])).collect();
-                    let mut results: SmallVec<[&mut Buffer<T>; 8]> = made.iter_mut().collect();
+                    let mut results: SmallVec<[&mut Buffer; 8]> = made.iter_mut().collect();
                     let space = regions.next().expect("a workspace has room for each region");
                     let outcome = region.run(&|place| self.read(place, given, slots), &mut results, space);
                     drop(results);
@@ -489,7 +560,7 @@ impl<T: Real> Program<T> {
     }
 
     /// Checks the values against the inputs, and lays them out row-major.
-    fn accept<'a>(&self, values: &'a [Value<'_>]) -> Result<SmallVec<[Given<'a, T>; 32]>, Error> {
+    fn accept<'a>(&self, values: &'a [Value<'_>]) -> Result<SmallVec<[Value<'a>; 32]>, Error> {
         let (expected, given) = (self.inputs.len(), values.len());
         if given < expected {
             let missing = self.inputs[given..].iter().map(|input| format!("`{}`", input.name)).collect::<Vec<_>>();
@@ -499,104 +570,34 @@ impl<T: Real> Program<T> {
             return Err(Error::TooManyValues { expected, given });
         }
         let accept = |(input, value): (&Input, &'a Value<'_>)| {
-            let dtype = match input.kind {
-                Kind::Real => T::NAME,
-                Kind::Index => "i32",
-            };
-            if value.dtype() != dtype {
-                return Err(Error::Dtype { input: input.name.to_string(), expected: dtype, given: value.dtype() });
+            if value.dtype() != input.dtype {
+                let (expected, given) = (input.dtype, value.dtype());
+                return Err(Error::Dtype { input: input.name.to_string(), expected, given });
             }
             if value.shape() != input.shape.as_slice() {
                 let (expected, given) = (input.shape.clone(), value.shape().into());
                 return Err(Error::Shape { input: input.name.to_string(), expected, given });
             }
-            Ok(match value {
-                Value::Index(array) => Given::Index(row_major(array)),
-                Value::F64(_) | Value::F32(_) => {
-                    let array = T::borrow(value).expect("its type has just been checked");
-                    Given::Real(row_major(array))
-                }
-            })
+            Ok(value.row_major())
         };
         self.inputs.iter().zip(values).map(accept).collect()
     }
 
     /// All entries of what lies there.
-    fn read<'a>(&'a self, place: Place, given: &'a [Given<'_, T>], slots: &'a [Buffer<T>]) -> Slice<'a, T> {
-        let dense = "arrays are laid out row-major";
+    fn read<'a>(&'a self, place: Place, given: &'a [Value<'_>], slots: &'a [Buffer]) -> Slice<'a> {
         match place {
-            Place::Input(i) => match &given[i] {
-                Given::Real(array) => Slice::Real(array.as_slice().expect(dense)),
-                Given::Index(array) => Slice::Index(array.as_slice().expect(dense)),
-            },
-            Place::Constant(i) => match &self.constants[i].data {
-                ConstantData::Real(array) => Slice::Real(array.as_slice().expect(dense)),
-                ConstantData::Index(array) => Slice::Index(array.as_slice().expect(dense)),
-            },
+            Place::Input(i) => given[i].entries(),
+            Place::Constant(i) => self.constants[i].data.value().entries(),
             Place::Slot(slot) => slots[slot].slice(0..slots[slot].len()),
         }
     }
 
-    fn entries<'a>(
-        &'a self,
-        place: Place,
-        shape: &Shape,
-        given: &'a [Given<'_, T>],
-        slots: &'a [Buffer<T>],
-    ) -> &'a [T] {
-        let Slice::Real(entries) = self.read(place, given, slots).range(0..size(shape)) else {
-            unreachable!("outputs are Vars")
-        };
-        entries
-    }
-
-    fn output(&self, place: Place, shape: &Shape, given: &[Given<'_, T>], slots: &[Buffer<T>]) -> ArrayD<T> {
-        let entries = self.entries(place, shape, given, slots).to_vec();
-        ArrayD::from_shape_vec(shape.as_slice(), entries).expect("as many entries as the shape has")
+    fn entries<'a>(&'a self, place: Place, shape: &Shape, given: &'a [Value<'_>], slots: &'a [Buffer]) -> Slice<'a> {
+        self.read(place, given, slots).range(0..size(shape))
     }
 }
 
-fn row_major<'a, E: Clone>(array: &'a CowArray<'_, E, IxDyn>) -> CowArray<'a, E, IxDyn> {
-    array.as_standard_layout()
-}
-
-impl<T> Default for Buffer<T> {
-    fn default() -> Self {
-        Buffer::Real(Vec::new())
-    }
-}
-
-impl<T: Real> Buffer<T> {
-    fn new(kind: Kind, size: usize) -> Self {
-        match kind {
-            Kind::Real => Buffer::Real(vec![T::zero(); size]),
-            Kind::Index => Buffer::Index(vec![0; size]),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Buffer::Real(entries) => entries.len(),
-            Buffer::Index(entries) => entries.len(),
-        }
-    }
-
-    fn entries(&mut self, size: usize) -> Out<'_, T> {
-        match self {
-            Buffer::Real(entries) => Out::Real(&mut entries[..size]),
-            Buffer::Index(entries) => Out::Index(&mut entries[..size]),
-        }
-    }
-
-    fn slice(&self, range: std::ops::Range<usize>) -> Slice<'_, T> {
-        match self {
-            Buffer::Real(entries) => Slice::Real(&entries[range]),
-            Buffer::Index(entries) => Slice::Index(&entries[range]),
-        }
-    }
-}
-
-impl<T: Real> Unit<T> {
+impl Unit {
     /// Every place it reads.
     fn reads(&self, mut visit: impl FnMut(Place)) {
         match self {
@@ -675,13 +676,21 @@ impl Stop {
 }
 
 /// The error of the first entry that is not finite, if there is one.
-fn not_finite<'a, T: Real>(
+fn not_finite(
     operation: &str,
     location: &'static Location<'static>,
-    entries: impl IntoIterator<Item = &'a T>,
-    shape: &Shape,
+    entries: Slice<'_>,
+    shape: &[usize],
 ) -> Option<Error> {
-    let (entry, value) = entries.into_iter().enumerate().find(|(_, x)| !x.is_finite())?;
-    let (operation, value, shape) = (operation.to_owned(), value.as_f64(), shape.clone());
-    Some(Error::NotFinite { operation, location, value, entry, shape })
+    let (entry, value) = find(entries, |x| !x.is_finite())?;
+    Some(Error::NotFinite { operation: operation.to_owned(), location, value, entry, shape: shape.into() })
+}
+
+/// The first number that `is` something, with its position. Integers are finite.
+fn find(entries: Slice<'_>, is: impl Fn(f64) -> bool) -> Option<(usize, f64)> {
+    match entries {
+        Slice::F64(entries) => entries.iter().copied().enumerate().find(|&(_, x)| is(x)),
+        Slice::F32(entries) => entries.iter().map(|&x| f64::from(x)).enumerate().find(|&(_, x)| is(x)),
+        Slice::I32(_) | Slice::U8(_) => None,
+    }
 }

@@ -6,7 +6,7 @@
 //! in cache, then on the next block. What is summed over rows is complete only after the last block, so what needs it runs
 //! in a later *phase*; a phase is some single steps, and then a region for each number of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
@@ -19,13 +19,12 @@ use smallvec::SmallVec;
 use super::fuse::fuse;
 use super::ir::{Id, Ir};
 use super::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
-use super::{Constant, ConstantData, Form, Input, Lowering, Place, Program, Slot, Step, StepOperand, Unit};
+use super::{Constant, Form, Input, Lowering, Place, Program, Slot, Step, StepOperand, Unit};
+use crate::dtype::DType;
 use crate::kernel::map::Repeat;
 use crate::op::movement::Movement;
-use crate::op::{Data, Leaf, Op, Rows};
-use crate::real::Real;
-use crate::tape::Kind;
-use crate::tensor::{Shape, size};
+use crate::op::{Leaf, Op, Rows};
+use crate::tensor::{Shape, Value, size};
 
 /// Arrays below this many entries are not worth a region.
 const LARGE: usize = 4096;
@@ -47,13 +46,13 @@ const PARALLEL: usize = 1 << 15;
 pub(super) const CHUNKS: usize = 8;
 
 /// These operations, with arithmetic that runs side by side in one pass.
-pub(super) fn fused<T: Real>(ir: Ir<T>) -> Ir<T> {
+pub(super) fn fused(ir: Ir) -> Ir {
     let turns = Turns::new(&Flow::new(&ir, Lowering::On), Lowering::On);
     fuse(ir, |a, b| turns.of(a) == turns.of(b))
 }
 
 /// The program of these operations.
-pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
+pub(super) fn plan(ir: &Ir, lowering: Lowering) -> Program {
     let mut program = Program {
         inputs: Vec::new(),
         constants: Vec::new(),
@@ -94,8 +93,8 @@ pub(super) fn plan<T: Real>(ir: &Ir<T>, lowering: Lowering) -> Program<T> {
 }
 
 /// Operations, and what each of them reads.
-struct Flow<'a, T: Real> {
-    ir: &'a Ir<T>,
+struct Flow<'a> {
+    ir: &'a Ir,
     lowering: Lowering,
     /// The nodes that have the outputs' numbers.
     outputs: Vec<Id>,
@@ -120,7 +119,7 @@ struct Read {
 
 impl Read {
     /// A node as it is.
-    fn plain<T: Real>(ir: &Ir<T>, seen: Id, lowering: Lowering) -> Self {
+    fn plain(ir: &Ir, seen: Id, lowering: Lowering) -> Self {
         Self {
             id: if lowering == Lowering::On { source(ir, seen) } else { seen },
             seen,
@@ -130,8 +129,8 @@ impl Read {
     }
 }
 
-impl<'a, T: Real> Flow<'a, T> {
-    fn new(ir: &'a Ir<T>, lowering: Lowering) -> Self {
+impl<'a> Flow<'a> {
+    fn new(ir: &'a Ir, lowering: Lowering) -> Self {
         let outputs: Vec<Id> = ir.outputs.iter().map(|&output| Read::plain(ir, output, lowering).id).collect();
         let mut flow = Self { ir, lowering, outputs, live: vec![false; ir.nodes.len()], large: FxHashSet::default() };
         flow.outputs.iter().for_each(|&output| flow.live[output] = true);
@@ -197,16 +196,16 @@ impl<'a, T: Real> Flow<'a, T> {
     }
 }
 
-fn is_leaf<T: Real>(ir: &Ir<T>, id: Id) -> bool {
+fn is_leaf(ir: &Ir, id: Id) -> bool {
     matches!(ir.nodes[id].op, Op::Leaf(_))
 }
 
 /// What a node repeats, and how, if that is all it does and somebody might do it for it.
-fn repeated<T: Real>(ir: &Ir<T>, id: Id) -> Option<(Id, Repeat)> {
+fn repeated(ir: &Ir, id: Id) -> Option<(Id, Repeat)> {
     let node = &ir.nodes[id];
     match &node.op {
         Op::Leaf(Leaf::Fill { shape, .. }) => Some((id, Repeat::each(size(shape).max(1)))),
-        Op::Movement(Movement::Broadcast { shape, axes }) if node.kind == Kind::Real && size(shape) > 0 => {
+        Op::Movement(Movement::Broadcast { shape, axes }) if node.dtype.is_float() && size(shape) > 0 => {
             // Axes that are kept, at most one gap between them, and what is behind it. Those of length 1 are nothing.
             let long: SmallVec<[(usize, bool); 6]> = (shape.iter().enumerate())
                 .filter(|&(_, &length)| length != 1)
@@ -230,7 +229,7 @@ fn repeated<T: Real>(ir: &Ir<T>, id: Id) -> Option<(Id, Repeat)> {
 }
 
 /// The node whose numbers these are, in their order.
-fn source<T: Real>(ir: &Ir<T>, mut id: Id) -> Id {
+fn source(ir: &Ir, mut id: Id) -> Id {
     while let Op::Movement(Movement::Reshape(_)) = ir.nodes[id].op {
         id = ir.nodes[id].operands[0];
     }
@@ -251,7 +250,7 @@ struct Turns {
 }
 
 impl Turns {
-    fn new<T: Real>(flow: &Flow<'_, T>, lowering: Lowering) -> Self {
+    fn new(flow: &Flow<'_>, lowering: Lowering) -> Self {
         let ir = flow.ir;
         let mut turns = Self { phases: Vec::with_capacity(ir.nodes.len()), forms: Vec::with_capacity(ir.nodes.len()) };
         for id in 0..ir.nodes.len() {
@@ -277,7 +276,7 @@ impl Turns {
 }
 
 /// The groups in an order in which they can run.
-fn schedule<T: Real>(flow: &Flow<'_, T>, lowering: Lowering) -> Vec<Group> {
+fn schedule(flow: &Flow<'_>, lowering: Lowering) -> Vec<Group> {
     let turns = Turns::new(flow, lowering);
     let mut order: BTreeMap<(usize, usize), Vec<Id>> = BTreeMap::new();
     for id in (0..flow.ir.nodes.len()).filter(|&id| flow.runs(id)) {
@@ -295,7 +294,7 @@ fn schedule<T: Real>(flow: &Flow<'_, T>, lowering: Lowering) -> Vec<Group> {
 }
 
 /// Whether the whole result of a node is needed outside of the group that it runs in.
-fn escapes<T: Real>(flow: &Flow<'_, T>, schedule: &[Group]) -> Vec<bool> {
+fn escapes(flow: &Flow<'_>, schedule: &[Group]) -> Vec<bool> {
     let mut group_of = vec![usize::MAX; flow.ir.nodes.len()];
     for (g, group) in schedule.iter().enumerate() {
         match group {
@@ -314,22 +313,22 @@ fn escapes<T: Real>(flow: &Flow<'_, T>, schedule: &[Group]) -> Vec<bool> {
 }
 
 /// A result that is kept while the program runs: its slot is found at last.
-pub(super) struct Value {
-    kind: Kind,
+pub(super) struct Kept {
+    dtype: DType,
     size: usize,
 }
 
-struct Planner<'a, T: Real> {
-    flow: &'a Flow<'a, T>,
+struct Planner<'a> {
+    flow: &'a Flow<'a>,
     escapes: Vec<bool>,
     places: Vec<Option<Place>>,
     /// Of what is one number everywhere, where that number lies.
     numbers: Vec<Option<Place>>,
-    values: Vec<Value>,
+    values: Vec<Kept>,
     forms: IndexSet<Form, FxBuildHasher>,
 }
 
-impl<T: Real> Planner<'_, T> {
+impl Planner<'_> {
     fn place(&self, id: Id) -> Place {
         self.places[id].expect("groups run after those whose results they need")
     }
@@ -345,40 +344,40 @@ impl<T: Real> Planner<'_, T> {
     /// A place for a whole result. It holds the number of a value until slots are assigned.
     fn keep(&mut self, id: Id) -> usize {
         let node = &self.flow.ir.nodes[id];
-        self.values.push(Value { kind: node.kind, size: size(&node.shape) });
+        self.values.push(Kept { dtype: node.dtype, size: size(&node.shape) });
         let value = self.values.len() - 1;
         self.places[id] = Some(Place::Slot(value));
         value
     }
 
-    fn leaves(&mut self, program: &mut Program<T>) {
+    fn leaves(&mut self, program: &mut Program) {
         let ir = self.flow.ir;
         let mut used_whole = vec![false; ir.nodes.len()];
         let reads = (0..ir.nodes.len()).filter(|&id| self.flow.live[id]).flat_map(|id| self.flow.reads(id));
         reads.filter(|read| read.repeat.is_none()).for_each(|read| used_whole[read.id] = true);
         self.flow.outputs.iter().for_each(|&output| used_whole[output] = true);
         let mut inputs = ir.inputs.iter().peekable();
-        let mut numbers: FxHashMap<u64, Place> = FxHashMap::default();
+        let mut numbers: FxHashMap<(u64, DType), Place> = FxHashMap::default();
         for (id, node) in ir.nodes.iter().enumerate() {
             let Op::Leaf(leaf) = &node.op else { continue };
             self.places[id] = match leaf {
                 Leaf::Input { name, .. } if inputs.next_if_eq(&&id).is_some() => {
-                    let (name, kind, shape, location) =
-                        (Arc::clone(name), node.kind, node.shape.clone(), node.location);
-                    program.inputs.push(Input { name, kind, shape, location });
+                    let (name, dtype, shape, location) =
+                        (Arc::clone(name), node.dtype, node.shape.clone(), node.location);
+                    program.inputs.push(Input { name, dtype, shape, location });
                     Some(Place::Input(program.inputs.len() - 1))
                 }
                 Leaf::Fill { .. } if !used_whole[id] => None,
                 leaf => Some(add_constant(program, leaf, &node.shape, node.location)),
             };
-            if let Leaf::Fill { bits, .. } = leaf {
-                self.numbers[id] =
-                    Some(*numbers.entry(*bits).or_insert_with(|| add_constant(program, leaf, &[], node.location)));
+            if let Leaf::Fill { bits, dtype, .. } = leaf {
+                let number = numbers.entry((*bits, *dtype));
+                self.numbers[id] = Some(*number.or_insert_with(|| add_constant(program, leaf, &[], node.location)));
             }
         }
     }
 
-    fn step(&mut self, id: Id) -> Step<T> {
+    fn step(&mut self, id: Id) -> Step {
         let flow = self.flow;
         let node = &flow.ir.nodes[id];
         let operand = |(read, &operand): (Read, &Id)| {
@@ -387,11 +386,11 @@ impl<T: Real> Planner<'_, T> {
             StepOperand { place, form: self.forms.insert_full(form).0 }
         };
         let operands = flow.reads(id).zip(&node.operands).map(operand).collect();
-        let (op, kind, shape, location) = (node.op.clone(), node.kind, node.shape.clone(), node.location);
-        Step { op, operands, slot: self.keep(id), kind, shape, location }
+        let (op, dtype, shape, location) = (node.op.clone(), node.dtype, node.shape.clone(), node.location);
+        Step { op, operands, slot: self.keep(id), dtype, shape, location }
     }
 
-    fn region(&mut self, rows: usize, members: &[Id]) -> Region<T> {
+    fn region(&mut self, rows: usize, members: &[Id]) -> Region {
         let layout = Layout::new(self.flow, &self.escapes, rows, members);
         let mut results: Vec<RegionResult> = Vec::new();
         let mut destinations: Vec<Destination> = Vec::new();
@@ -400,7 +399,7 @@ impl<T: Real> Planner<'_, T> {
             let result = member.escapes.then(|| {
                 let slot = self.keep(member.id);
                 let per_row = if member.form.summed { size(&node.shape) } else { size(&node.shape[1..]) };
-                results.push(RegionResult { slot, kind: node.kind, per_row, summed: member.form.summed });
+                results.push(RegionResult { slot, dtype: node.dtype, per_row, summed: member.form.summed });
                 results.len() - 1
             });
             destinations.push(match (member.temporary, result, member.form.summed) {
@@ -417,7 +416,7 @@ impl<T: Real> Planner<'_, T> {
         Region { rows, chunk, block, temporaries, results, steps }
     }
 
-    fn block_step(&self, layout: &Layout, member: &Member, destination: Destination) -> BlockStep<T> {
+    fn block_step(&self, layout: &Layout, member: &Member, destination: Destination) -> BlockStep {
         let nodes = &self.flow.ir.nodes;
         let node = &nodes[member.id];
         let reads: SmallVec<[Read; 4]> = self.flow.reads(member.id).collect();
@@ -457,7 +456,7 @@ impl<T: Real> Planner<'_, T> {
         };
         let Layout { rows, chunk, block, .. } = *layout;
         let variants = [block, last_block(chunk, chunk, block), last_block(rows, chunk, block)].map(variant);
-        BlockStep { operands, destination, variants, kind: node.kind, location: node.location }
+        BlockStep { operands, destination, variants, dtype: node.dtype, location: node.location }
     }
 }
 
@@ -467,7 +466,7 @@ struct Layout {
     chunk: usize,
     block: usize,
     members: Vec<Member>,
-    temporaries: Vec<(Kind, usize)>,
+    temporaries: Vec<(DType, usize)>,
 }
 
 /// A node in a region.
@@ -481,7 +480,7 @@ struct Member {
 }
 
 impl Layout {
-    fn new<T: Real>(flow: &Flow<'_, T>, escapes: &[bool], rows: usize, ids: &[Id]) -> Self {
+    fn new(flow: &Flow<'_>, escapes: &[bool], rows: usize, ids: &[Id]) -> Self {
         let ir = flow.ir;
         let position = |id: Id| ids.binary_search(&id).ok();
         let forms: Vec<Rows> = ids.iter().map(|&id| flow.row_form(id).expect("members have rows").1).collect();
@@ -491,7 +490,7 @@ impl Layout {
             flow.reads(id).filter_map(|read| position(read.id)).for_each(|made| last_use[made] = Some(user));
         }
 
-        let mut temporaries: Vec<(Kind, usize)> = Vec::new();
+        let mut temporaries: Vec<(DType, usize)> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
         let mut members: Vec<Member> = Vec::with_capacity(ids.len());
         let mut ending: Vec<Vec<usize>> = vec![Vec::new(); ids.len()];
@@ -506,11 +505,11 @@ impl Layout {
             let temporary = (!form.summed && last_use[m].is_some()).then(|| {
                 let need = size(&node.shape[1..]);
                 let best = (0..free.len())
-                    .filter(|&i| temporaries[free[i]].0 == node.kind)
+                    .filter(|&i| temporaries[free[i]].0 == node.dtype)
                     .min_by_key(|&i| temporaries[free[i]].1.abs_diff(need));
                 let temporary = best.map_or_else(
                     || {
-                        temporaries.push((node.kind, 0));
+                        temporaries.push((node.dtype, 0));
                         temporaries.len() - 1
                     },
                     |i| free.swap_remove(i),
@@ -522,11 +521,7 @@ impl Layout {
             free.extend(ending[m].iter().filter_map(|&made| members[made].temporary));
         }
 
-        let bytes = |(kind, per_row): &(Kind, usize)| match kind {
-            Kind::Real => per_row * size_of::<T>(),
-            Kind::Index => per_row * size_of::<i32>(),
-        };
-        let row_bytes: usize = temporaries.iter().map(bytes).sum::<usize>().max(8);
+        let row_bytes: usize = temporaries.iter().map(|(dtype, per_row)| per_row * dtype.bytes()).sum::<usize>().max(8);
         let work: usize = ids.iter().map(|&id| size(&ir.nodes[id].shape).max(rows)).sum();
         let chunk = rows.div_ceil(if work >= PARALLEL { CHUNKS.min(rows) } else { 1 });
         // A matrix product that is cut too fine loses more than what leaves the cache.
@@ -552,33 +547,24 @@ fn last_block(rows: usize, chunk: usize, block: usize) -> usize {
     last(last(rows, chunk), block)
 }
 
-fn add_constant<T: Real>(
-    program: &mut Program<T>,
-    leaf: &Leaf<T>,
-    shape: &[usize],
-    location: &'static Location<'static>,
-) -> Place {
+fn add_constant(program: &mut Program, leaf: &Leaf, shape: &[usize], location: &'static Location<'static>) -> Place {
+    let rounded = |array: ArrayD<f64>, dtype: DType| Value::from(array).rounded(dtype).into();
     let data = match leaf {
-        Leaf::Input { value: Data::Real(array), .. } | Leaf::Constant(Data::Real(array)) => {
-            ConstantData::Real(Arc::clone(array))
-        }
-        Leaf::Input { value: Data::Index(array), .. } | Leaf::Constant(Data::Index(array)) => {
-            ConstantData::Index(Arc::clone(array))
-        }
-        Leaf::Fill { bits, .. } => ConstantData::Real(Arc::new(ArrayD::from_elem(shape, T::of(f64::from_bits(*bits))))),
-        Leaf::Units { shape } => {
+        Leaf::Input { value, .. } | Leaf::Constant(value) => value.clone(),
+        Leaf::Fill { bits, dtype, .. } => rounded(ArrayD::from_elem(shape, f64::from_bits(*bits)), *dtype),
+        Leaf::Units { dtype, shape } => {
             let n = shape.iter().product::<usize>().isqrt();
             let units = ndarray::Array2::eye(n).into_shape_with_order(shape.as_slice()).expect("n² entries");
-            ConstantData::Real(Arc::new(units))
+            rounded(units, *dtype)
         }
         Leaf::Placeholder { .. } => unreachable!("refused before"),
     };
-    program.constants.push(Constant { data, shape: shape.into(), location });
+    program.constants.push(Constant { data, location });
     Place::Constant(program.constants.len() - 1)
 }
 
 /// Gives each kept value a slot that no value needed later occupies.
-fn assign_slots<T: Real>(program: &mut Program<T>, values: &[Value]) {
+fn assign_slots(program: &mut Program, values: &[Kept]) {
     let mut last_use = vec![0; values.len()];
     for (i, unit) in program.units.iter().enumerate() {
         unit.reads(|place| {
@@ -599,16 +585,15 @@ fn assign_slots<T: Real>(program: &mut Program<T>, values: &[Value]) {
     ending.sort_by_key(|&value| last_use[value]);
     let mut ending = ending.into_iter().peekable();
     let mut slot_of = vec![usize::MAX; values.len()];
-    let mut free: BTreeMap<(bool, usize, usize), ()> = BTreeMap::new();
-    let key = |slots: &[Slot], slot: usize| (slots[slot].kind == Kind::Index, slots[slot].size, slot);
+    let mut free: BTreeSet<(DType, usize, usize)> = BTreeSet::new();
+    let key = |slots: &[Slot], slot: usize| (slots[slot].dtype, slots[slot].size, slot);
     for (i, unit) in program.units.iter().enumerate() {
         let slots = &mut program.slots;
         unit.writes(|value| {
-            let Value { kind, size: need } = values[value];
-            let is_index = kind == Kind::Index;
+            let Kept { dtype, size: need } = values[value];
             // The smallest free slot that is large enough, else the largest, enlarged, else a new one.
-            let fitting = free.range((is_index, need, 0)..(is_index, usize::MAX, 0)).next().map(|(&key, ())| key);
-            let largest = || free.range((is_index, 0, 0)..(is_index, need, 0)).next_back().map(|(&key, ())| key);
+            let fitting = free.range((dtype, need, 0)..(dtype, usize::MAX, 0)).next().copied();
+            let largest = || free.range((dtype, 0, 0)..(dtype, need, 0)).next_back().copied();
             slot_of[value] = match fitting.or_else(largest) {
                 Some(found) => {
                     free.remove(&found);
@@ -616,13 +601,13 @@ fn assign_slots<T: Real>(program: &mut Program<T>, values: &[Value]) {
                     found.2
                 }
                 None => {
-                    slots.push(Slot { kind, size: need });
+                    slots.push(Slot { dtype, size: need });
                     slots.len() - 1
                 }
             };
         });
         while let Some(value) = ending.next_if(|&value| last_use[value] == i) {
-            free.insert(key(&program.slots, slot_of[value]), ());
+            free.insert(key(&program.slots, slot_of[value]));
         }
     }
     let slot = |place: &mut Place| {

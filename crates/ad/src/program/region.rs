@@ -10,34 +10,33 @@ use std::sync::Mutex;
 
 use smallvec::SmallVec;
 
+use super::Place;
 use super::plan::CHUNKS;
-use super::{Buffer, Place};
+use crate::dtype::DType;
 use crate::kernel::map::Repeat;
 use crate::machine::team;
-use crate::op::{Failure, Op, Operand, Out, Slice};
-use crate::real::Real;
-use crate::tape::Kind;
-use crate::tensor::{Shape, size};
+use crate::op::{Failure, Op, Operand};
+use crate::tensor::{Buffer, Shape, Slice, SliceMut, size};
 
 /// Operations that run together, block by block.
 #[derive(Clone, Debug)]
-pub(super) struct Region<T: Real> {
+pub(super) struct Region {
     pub rows: usize,
     /// Rows of a chunk; the last may have fewer.
     pub chunk: usize,
     /// Rows of a block; the last of a chunk may have fewer.
     pub block: usize,
     /// For each temporary what it holds, and entries per row.
-    pub temporaries: Vec<(Kind, usize)>,
+    pub temporaries: Vec<(DType, usize)>,
     pub results: Vec<RegionResult>,
-    pub steps: Vec<BlockStep<T>>,
+    pub steps: Vec<BlockStep>,
 }
 
 /// A result that is needed outside of the region.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RegionResult {
     pub slot: usize,
-    pub kind: Kind,
+    pub dtype: DType,
     /// Entries for each row, or, if summed over rows, in all.
     pub per_row: usize,
     pub summed: bool,
@@ -45,19 +44,19 @@ pub(super) struct RegionResult {
 
 /// One kernel call for each block.
 #[derive(Clone, Debug)]
-pub(super) struct BlockStep<T: Real> {
+pub(super) struct BlockStep {
     pub operands: SmallVec<[(RowOperand, Option<Repeat>); 3]>,
     pub destination: Destination,
     /// For a whole block, the last of a chunk, and the last of all.
-    pub variants: [Variant<T>; 3],
-    pub kind: Kind,
+    pub variants: [Variant; 3],
+    pub dtype: DType,
     pub location: &'static Location<'static>,
 }
 
 /// An operation as it is for a certain number of rows.
 #[derive(Clone, Debug)]
-pub(super) struct Variant<T: Real> {
-    pub op: Op<T>,
+pub(super) struct Variant {
+    pub op: Op,
     /// Each operand's shape, and how many entries of it there are where they are repeated.
     pub operands: SmallVec<[(Shape, usize); 3]>,
     pub shape: Shape,
@@ -86,30 +85,30 @@ pub(super) enum Destination {
 }
 
 /// The rows of each result, as far as they are at hand.
-type Results<'a, T> = SmallVec<[Out<'a, T>; 16]>;
+type Results<'a> = SmallVec<[SliceMut<'a>; 16]>;
 
 /// The results of a chunk: of each its rows, and if it is summed, the chunk's sum.
-struct ChunkResults<'r, 's, T> {
-    rows: Results<'r, T>,
-    sums: &'s mut [Vec<T>],
+struct ChunkResults<'r, 's> {
+    rows: Results<'r>,
+    sums: &'s mut [Vec<f64>],
     outcome: Result<(), Fault>,
 }
 
 /// What a region needs besides its results.
 #[derive(Debug)]
-pub(super) struct Space<T> {
-    /// For each chunk and each summed result the chunk's sum; empty for others.
-    sums: Vec<Vec<Vec<T>>>,
+pub(super) struct Space {
+    /// For each chunk and each summed result the chunk's sum, in double precision; empty for others.
+    sums: Vec<Vec<Vec<f64>>>,
     /// As many as chunks run at the same time. A chunk takes the one that was in use last, which is still in cache.
-    idle: Mutex<Vec<Scratch<T>>>,
+    idle: Mutex<Vec<Scratch>>,
 }
 
 /// What a chunk needs while it runs.
 #[derive(Debug)]
-struct Scratch<T> {
-    temporaries: Vec<Buffer<T>>,
-    /// A block's part of a sum.
-    part: Vec<T>,
+struct Scratch {
+    temporaries: Vec<Buffer>,
+    /// A block's part of each summed result; empty for others.
+    parts: Vec<Buffer>,
 }
 
 /// What went wrong in a step, at which position of the whole operand.
@@ -118,13 +117,13 @@ pub(super) struct Fault {
     pub step: usize,
 }
 
-impl<T: Real> Region<T> {
+impl Region {
     pub fn chunks(&self) -> usize {
         self.rows.div_ceil(self.chunk)
     }
 
-    pub fn space(&self) -> Space<T> {
-        let sums = || self.results.iter().map(|result| vec![T::zero(); self.sum_entries(result)]).collect();
+    pub fn space(&self) -> Space {
+        let sums = || self.results.iter().map(|result| vec![0.0; self.sum_entries(result)]).collect();
         let at_once = self.chunks().min(team::threads());
         Space {
             sums: (0..self.chunks()).map(|_| sums()).collect(),
@@ -132,10 +131,13 @@ impl<T: Real> Region<T> {
         }
     }
 
-    fn scratch(&self) -> Scratch<T> {
-        let temporaries = self.temporaries.iter().map(|&(kind, size)| Buffer::new(kind, size * self.block)).collect();
-        let largest = self.results.iter().map(|result| self.sum_entries(result)).max().unwrap_or(0);
-        Scratch { temporaries, part: vec![T::zero(); largest] }
+    fn scratch(&self) -> Scratch {
+        let temporary = |&(dtype, size): &(DType, usize)| Buffer::new(dtype, size * self.block);
+        let part = |result: &RegionResult| Buffer::new(result.dtype, self.sum_entries(result));
+        Scratch {
+            temporaries: self.temporaries.iter().map(temporary).collect(),
+            parts: self.results.iter().map(part).collect(),
+        }
     }
 
     fn sum_entries(&self, result: &RegionResult) -> usize {
@@ -145,13 +147,13 @@ impl<T: Real> Region<T> {
     /// Runs all steps on all rows. `read` finds arrays from outside, `results` are the buffers of [`Self::results`].
     pub fn run<'a>(
         &self,
-        read: &(impl Fn(Place) -> Slice<'a, T> + Sync),
-        results: &mut [&mut Buffer<T>],
-        space: &mut Space<T>,
+        read: &(impl Fn(Place) -> Slice<'a> + Sync),
+        results: &mut [&mut Buffer],
+        space: &mut Space,
     ) -> Result<(), Fault> {
         // What is summed has no rows.
-        let mut rest: Results<'_, T> = (self.results.iter().zip(results.iter_mut()))
-            .map(|(result, buffer)| buffer.entries(if result.summed { 0 } else { result.per_row * self.rows }))
+        let mut rest: Results<'_> = (self.results.iter().zip(results.iter_mut()))
+            .map(|(result, buffer)| buffer.slice_mut(0..if result.summed { 0 } else { result.per_row * self.rows }))
             .collect();
         let chunks: SmallVec<[_; CHUNKS]> = (space.sums.iter_mut())
             .map(|sums| {
@@ -179,11 +181,11 @@ impl<T: Real> Region<T> {
         for (r, (result, buffer)) in
             self.results.iter().zip(results).enumerate().filter(|(_, (result, _))| result.summed)
         {
-            let total = buffer.entries(result.per_row).real();
-            total.copy_from_slice(&space.sums[0][r]);
-            for sums in &space.sums[1..] {
-                total.iter_mut().zip(&sums[r]).for_each(|(total, &x)| *total += x);
+            let (first, others) = space.sums.split_first_mut().expect("a region has rows");
+            for sums in others {
+                first[r].iter_mut().zip(&sums[r]).for_each(|(total, &x)| *total += x);
             }
+            buffer.slice_mut(0..result.per_row).round_from(&first[r]);
         }
         Ok(())
     }
@@ -191,9 +193,9 @@ impl<T: Real> Region<T> {
     fn run_chunk<'a>(
         &self,
         chunk: Range<usize>,
-        read: &impl Fn(Place) -> Slice<'a, T>,
-        results: &mut ChunkResults<'_, '_, T>,
-        scratch: &mut Scratch<T>,
+        read: &impl Fn(Place) -> Slice<'a>,
+        results: &mut ChunkResults<'_, '_>,
+        scratch: &mut Scratch,
     ) -> Result<(), Fault> {
         for start in chunk.clone().step_by(self.block) {
             let rows = self.block.min(chunk.end - start);
@@ -212,7 +214,7 @@ impl<T: Real> Region<T> {
     }
 
     /// A failure of a step at a position of a block, as one of the whole array.
-    fn displaced(&self, step: &BlockStep<T>, mut failure: Failure, start: usize) -> Failure {
+    fn displaced(&self, step: &BlockStep, mut failure: Failure, start: usize) -> Failure {
         let whole = &step.variants[0];
         match &mut failure {
             // All index arrays are of one shape; the last operand is one.
@@ -229,12 +231,12 @@ impl<T: Real> Region<T> {
 
     fn run_step<'a>(
         &self,
-        step: &BlockStep<T>,
-        variant: &Variant<T>,
+        step: &BlockStep,
+        variant: &Variant,
         block: &Block,
-        read: &impl Fn(Place) -> Slice<'a, T>,
-        results: &mut ChunkResults<'_, '_, T>,
-        scratch: &mut Scratch<T>,
+        read: &impl Fn(Place) -> Slice<'a>,
+        results: &mut ChunkResults<'_, '_>,
+        scratch: &mut Scratch,
     ) -> Result<(), Failure> {
         let mut made = match step.destination {
             Destination::Temporary { temporary, .. } => std::mem::take(&mut scratch.temporaries[temporary]),
@@ -258,7 +260,7 @@ impl<T: Real> Region<T> {
                 Operand { data, shape, repeat }
             };
             // Nearly all operations have few operands: an array is faster than a list that can grow.
-            let (mut few, many): ([Operand<'_, T>; 4], SmallVec<[Operand<'_, T>; 16]>);
+            let (mut few, many): ([Operand<'_>; 4], SmallVec<[Operand<'_>; 16]>);
             let operands = if step.operands.len() <= 4 {
                 few = [Operand::NONE; 4];
                 few.iter_mut().zip(0..step.operands.len()).for_each(|(few, i)| *few = operand(i));
@@ -272,13 +274,16 @@ impl<T: Real> Region<T> {
                 Destination::Rows(result) => {
                     rules.forward(operands, &variant.shape, results.rows[result].reborrow().range(here(result)))
                 }
-                Destination::Temporary { .. } => rules.forward(operands, &variant.shape, made.entries(variant.count)),
+                Destination::Temporary { .. } => {
+                    rules.forward(operands, &variant.shape, made.slice_mut(0..variant.count))
+                }
                 Destination::Sum(result) => {
                     let sum = &mut results.sums[result];
                     if block.first {
-                        sum.fill(T::zero());
+                        sum.fill(0.0);
                     }
-                    rules.accumulate(operands, &variant.shape, sum, &mut scratch.part)
+                    let part = scratch.parts[result].slice_mut(0..sum.len());
+                    rules.accumulate(operands, &variant.shape, sum, part)
                 }
             }
         };

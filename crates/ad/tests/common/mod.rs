@@ -4,24 +4,24 @@
 
 pub mod random_program;
 
-use ad::{Index, Real, Var};
+use ad::{Index, Var};
 use ndarray::{Array1, Array2, ArrayD, Axis, arr0, arr1, arr2};
 
 /// A function of some arrays, and a point where it is smooth.
-pub struct Case<T: Real> {
+pub struct Case {
     pub name: String,
     pub at: Vec<ArrayD<f64>>,
-    pub f: Function<T>,
+    pub f: Function,
 }
 
-pub type Function<T> = Box<dyn Fn(&[Var<T>]) -> Var<T>>;
+pub type Function = Box<dyn Fn(&[Var]) -> Var>;
 
-fn case<T: Real>(name: impl Into<String>, at: &[ArrayD<f64>], f: impl Fn(&[Var<T>]) -> Var<T> + 'static) -> Case<T> {
+fn case(name: impl Into<String>, at: &[ArrayD<f64>], f: impl Fn(&[Var]) -> Var + 'static) -> Case {
     Case { name: name.into(), at: at.to_vec(), f: Box::new(f) }
 }
 
 /// All families.
-pub fn every_case<T: Real>() -> Vec<Case<T>> {
+pub fn every_case() -> Vec<Case> {
     [
         unary(),
         powers(),
@@ -58,15 +58,15 @@ pub fn grid(shape: &[usize], offset: f64) -> ArrayD<f64> {
 }
 
 /// Weights that depend on nothing but the shape, as a constant.
-pub fn weighted<T: Real>(x: Var<T>) -> Var<T> {
-    (x * numbers(&x.shape(), 0.5, 1.5).mapv(T::of)).sum()
+pub fn weighted(x: Var) -> Var {
+    (x * x.constant(numbers(&x.shape(), 0.5, 1.5))).sum()
 }
 
 const SHAPES: [&[usize]; 5] = [&[], &[1], &[3], &[0], &[2, 3]];
 
-pub fn unary<T: Real>() -> Vec<Case<T>> {
-    type Unary<T> = fn(Var<T>) -> Var<T>;
-    let table: [(&str, f64, f64, Unary<T>); 12] = [
+pub fn unary() -> Vec<Case> {
+    type Unary = fn(Var) -> Var;
+    let table: [(&str, f64, f64, Unary); 12] = [
         ("negate", -1.5, 1.5, |x| -x),
         ("exp", -1.5, 1.5, Var::exp),
         ("ln", 0.5, 2.0, Var::ln),
@@ -80,17 +80,17 @@ pub fn unary<T: Real>() -> Vec<Case<T>> {
         ("abs where negative", -1.5, -0.2, |x| x.abs() * x),
         ("alias", -1.5, 1.5, |x| x.alias() * x.sin()),
     ];
-    let each = |(name, low, high, f): (&str, f64, f64, Unary<T>)| {
+    let each = |(name, low, high, f): (&str, f64, f64, Unary)| {
         SHAPES.map(|shape| case(format!("{name} over {shape:?}"), &[numbers(shape, low, high)], move |x| f(x[0])))
     };
     table.into_iter().flat_map(each).collect()
 }
 
-pub fn powers<T: Real>() -> Vec<Case<T>> {
+pub fn powers() -> Vec<Case> {
     let mut cases = Vec::new();
     for exponent in [0.0, 1.0, 2.0, 3.0, 5.0, -1.0, -2.0, 0.5, 1.5, -0.5] {
         let at = numbers(&[3], 0.6, 1.8);
-        cases.push(case(format!("powf {exponent}"), &[at], move |x: &[Var<T>]| x[0].powf(exponent) * x[0]));
+        cases.push(case(format!("powf {exponent}"), &[at], move |x: &[Var]| x[0].powf(exponent) * x[0]));
     }
     for exponent in [2.0, 3.0, -1.0] {
         let at = numbers(&[3], -1.8, -0.6);
@@ -102,16 +102,16 @@ pub fn powers<T: Real>() -> Vec<Case<T>> {
     cases
 }
 
-pub fn binary<T: Real>() -> Vec<Case<T>> {
-    type Binary<T> = fn(Var<T>, Var<T>) -> Var<T>;
-    let table: [(&str, Binary<T>); 7] = [
+pub fn binary() -> Vec<Case> {
+    type Binary = fn(Var, Var) -> Var;
+    let table: [(&str, Binary); 7] = [
         ("plus", |a, b| (a + b).sin()),
         ("minus", |a, b| (a - b).sin()),
         ("times", |a, b| a * b),
-        ("over", |a, b| a / (b.abs() + T::one())),
+        ("over", |a, b| a / (b.abs() + 1.0)),
         ("max", |a, b| a.max(b) * a * b),
         ("min", |a, b| a.min(b) * a * b),
-        ("pow", |a, b| (a.abs() + T::of(0.5)).pow(b)),
+        ("pow", |a, b| (a.abs() + 0.5).pow(b)),
     ];
     let shapes: [[&[usize]; 2]; 11] = [
         [&[], &[]],
@@ -130,23 +130,23 @@ pub fn binary<T: Real>() -> Vec<Case<T>> {
     for (name, f) in table {
         for [a, b] in shapes {
             let at = [grid(a, 0.0), grid(b, 0.1)];
-            cases.push(case(format!("{name} of {a:?} and {b:?}"), &at, move |x: &[Var<T>]| f(x[0], x[1])));
+            cases.push(case(format!("{name} of {a:?} and {b:?}"), &at, move |x: &[Var]| f(x[0], x[1])));
         }
     }
-    let three = || T::of(3.0);
-    cases.push(case("plus a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] + three()).sin()));
-    cases.push(case("minus a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] - three()).sin()));
-    cases.push(case("times a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] * three()).sin()));
-    cases.push(case("over a number", &[grid(&[3], 0.0)], move |x: &[Var<T>]| (x[0] / three()).sin()));
-    cases.push(case("times a larger array", &[grid(&[3], 0.0)], |x: &[Var<T>]| {
-        (x[0] * numbers(&[2, 3], 0.5, 1.0).mapv(T::of)).sin()
+    let three = || 3.0;
+    cases.push(case("plus a number", &[grid(&[3], 0.0)], move |x: &[Var]| (x[0] + three()).sin()));
+    cases.push(case("minus a number", &[grid(&[3], 0.0)], move |x: &[Var]| (x[0] - three()).sin()));
+    cases.push(case("times a number", &[grid(&[3], 0.0)], move |x: &[Var]| (x[0] * three()).sin()));
+    cases.push(case("over a number", &[grid(&[3], 0.0)], move |x: &[Var]| (x[0] / three()).sin()));
+    cases.push(case("times a larger array", &[grid(&[3], 0.0)], |x: &[Var]| {
+        (x[0] * x[0].constant(numbers(&[2, 3], 0.5, 1.0))).sin()
     }));
     cases
 }
 
-pub fn comparisons<T: Real>() -> Vec<Case<T>> {
-    type Comparison<T> = fn(Var<T>, Var<T>) -> Var<T>;
-    let table: [(&str, Comparison<T>); 6] = [
+pub fn comparisons() -> Vec<Case> {
+    type Comparison = fn(Var, Var) -> Var;
+    let table: [(&str, Comparison); 6] = [
         ("less", |a, b| a.less(b)),
         ("less_equal", |a, b| a.less_equal(b)),
         ("greater", |a, b| a.greater(b)),
@@ -158,7 +158,7 @@ pub fn comparisons<T: Real>() -> Vec<Case<T>> {
     for (name, f) in table {
         for [a, b] in [[&[3][..], &[3][..]], [&[], &[3]], [&[2, 3], &[2, 1]], [&[0], &[1]]] {
             let at = [grid(a, 0.0), grid(b, 0.1)];
-            cases.push(case(format!("{name} of {a:?} and {b:?}, as a factor"), &at, move |x: &[Var<T>]| {
+            cases.push(case(format!("{name} of {a:?} and {b:?}, as a factor"), &at, move |x: &[Var]| {
                 f(x[0], x[1]) * x[0] * x[1].sin()
             }));
         }
@@ -172,28 +172,28 @@ pub fn comparisons<T: Real>() -> Vec<Case<T>> {
         [&[1], &[0], &[1]],
     ] {
         let at = [grid(condition, 0.0), grid(a, 0.1), grid(b, 0.2)];
-        cases.push(case(format!("select by {condition:?} of {a:?} and {b:?}"), &at, |x: &[Var<T>]| {
-            x[0].greater(T::zero()).select(x[1].sin() * x[0], x[2].exp())
+        cases.push(case(format!("select by {condition:?} of {a:?} and {b:?}"), &at, |x: &[Var]| {
+            x[0].greater(0.0).select(x[1].sin() * x[0], x[2].exp())
         }));
     }
-    cases.push(case("select of a number and an array", &[grid(&[3], 0.0)], |x: &[Var<T>]| {
-        x[0].less(T::zero()).select(x[0].exp(), T::of(2.0)) * x[0].less(T::zero()).select(T::of(2.0), x[0].sin())
+    cases.push(case("select of a number and an array", &[grid(&[3], 0.0)], |x: &[Var]| {
+        x[0].less(0.0).select(x[0].exp(), 2.0) * x[0].less(0.0).select(2.0, x[0].sin())
     }));
-    cases.push(case("sign", &[grid(&[2, 3], 0.0)], |x: &[Var<T>]| x[0].sign() * x[0].exp()));
-    cases.push(case("clip", &[grid(&[2, 6], 0.0)], |x: &[Var<T>]| x[0].clip(T::of(-0.9), T::of(0.7)) * x[0].sin()));
+    cases.push(case("sign", &[grid(&[2, 3], 0.0)], |x: &[Var]| x[0].sign() * x[0].exp()));
+    cases.push(case("clip", &[grid(&[2, 6], 0.0)], |x: &[Var]| x[0].clip(-0.9, 0.7) * x[0].sin()));
     cases
 }
 
 /// A linear operation between two that are not, so that its higher derivatives are seen too.
-fn within<T: Real>(name: &str, shapes: &[&[usize]], f: impl Fn(&[Var<T>]) -> Var<T> + 'static) -> Case<T> {
+fn within(name: &str, shapes: &[&[usize]], f: impl Fn(&[Var]) -> Var + 'static) -> Case {
     let at: Vec<_> = shapes.iter().map(|shape| numbers(shape, -1.2, 1.2)).collect();
     case(format!("{name} of {shapes:?}"), &at, move |x| {
-        let inner: Vec<Var<T>> = x.iter().map(|x| x.sin() + *x).collect();
-        (f(&inner) * T::of(0.7)).tanh()
+        let inner: Vec<Var> = x.iter().map(|x| x.sin() + *x).collect();
+        (f(&inner) * 0.7).tanh()
     })
 }
 
-pub fn movements<T: Real>() -> Vec<Case<T>> {
+pub fn movements() -> Vec<Case> {
     vec![
         within("broadcast_to", &[&[]], |x| x[0].broadcast_to(&[2, 3])),
         within("broadcast_to", &[&[3]], |x| x[0].broadcast_to(&[2, 3])),
@@ -236,7 +236,7 @@ pub fn movements<T: Real>() -> Vec<Case<T>> {
     ]
 }
 
-pub fn reductions<T: Real>() -> Vec<Case<T>> {
+pub fn reductions() -> Vec<Case> {
     let shapes: [(&[usize], &[&[usize]]); 7] = [
         (&[2, 3, 2], &[&[], &[0], &[1], &[2], &[0, 2], &[2, 1], &[0, 1, 2]]),
         (&[3], &[&[], &[0]]),
@@ -251,29 +251,29 @@ pub fn reductions<T: Real>() -> Vec<Case<T>> {
         for &axes in lists {
             let name = |what: &str| format!("{what} over {axes:?} of {shape:?}");
             let at = [grid(shape, 0.0)];
-            cases.push(case(name("sum"), &at, move |x: &[Var<T>]| x[0].sin().sum_axes(axes).sin()));
-            cases.push(case(name("mean"), &at, move |x: &[Var<T>]| x[0].sin().mean_axes(axes).sin()));
-            cases.push(case(name("max"), &at, move |x: &[Var<T>]| (x[0] * T::of(0.5)).exp().max_axes(axes).sin()));
-            cases.push(case(name("logsumexp"), &at, move |x: &[Var<T>]| x[0].logsumexp(axes)));
+            cases.push(case(name("sum"), &at, move |x: &[Var]| x[0].sin().sum_axes(axes).sin()));
+            cases.push(case(name("mean"), &at, move |x: &[Var]| x[0].sin().mean_axes(axes).sin()));
+            cases.push(case(name("max"), &at, move |x: &[Var]| (x[0] * 0.5).exp().max_axes(axes).sin()));
+            cases.push(case(name("logsumexp"), &at, move |x: &[Var]| x[0].logsumexp(axes)));
         }
     }
     let nothing = || [numbers(&[0, 2], 0.0, 1.0)];
-    cases.push(case("sum of nothing", &nothing(), |x: &[Var<T>]| x[0].sum_axes(&[0]).exp()));
-    cases.push(case("sum of no rows", &nothing(), |x: &[Var<T>]| x[0].sum()));
-    cases.push(case("logsumexp of nothing", &nothing(), |x: &[Var<T>]| x[0].logsumexp(&[0]).exp()));
-    cases.push(case("mean beside nothing", &[numbers(&[2, 0], 0.0, 1.0)], |x: &[Var<T>]| x[0].mean_axes(&[0])));
-    cases.push(case("sum of all", &[grid(&[2, 3], 0.0)], |x: &[Var<T>]| x[0].square().sum().exp() * T::of(0.01)));
-    cases.push(case("mean of all", &[grid(&[2, 3], 0.0)], |x: &[Var<T>]| x[0].square().mean().exp()));
+    cases.push(case("sum of nothing", &nothing(), |x: &[Var]| x[0].sum_axes(&[0]).exp()));
+    cases.push(case("sum of no rows", &nothing(), |x: &[Var]| x[0].sum()));
+    cases.push(case("logsumexp of nothing", &nothing(), |x: &[Var]| x[0].logsumexp(&[0]).exp()));
+    cases.push(case("mean beside nothing", &[numbers(&[2, 0], 0.0, 1.0)], |x: &[Var]| x[0].mean_axes(&[0])));
+    cases.push(case("sum of all", &[grid(&[2, 3], 0.0)], |x: &[Var]| x[0].square().sum().exp() * 0.01));
+    cases.push(case("mean of all", &[grid(&[2, 3], 0.0)], |x: &[Var]| x[0].square().mean().exp()));
     cases
 }
 
-pub fn softmaxes<T: Real>() -> Vec<Case<T>> {
+pub fn softmaxes() -> Vec<Case> {
     let shapes: [&[usize]; 6] = [&[3], &[2, 3], &[2, 1], &[0, 3], &[2, 0], &[2, 2, 2]];
     let each = |shape: &[usize]| {
         let at = [grid(shape, 0.0)];
         [
-            case(format!("log_softmax of {shape:?}"), &at, |x: &[Var<T>]| x[0].log_softmax()),
-            case(format!("softmax of {shape:?}"), &at, |x: &[Var<T>]| x[0].softmax()),
+            case(format!("log_softmax of {shape:?}"), &at, |x: &[Var]| x[0].log_softmax()),
+            case(format!("softmax of {shape:?}"), &at, |x: &[Var]| x[0].softmax()),
         ]
     };
     shapes.into_iter().flat_map(each).collect()
@@ -286,7 +286,7 @@ pub fn indices(shape: &[usize], length: usize) -> ArrayD<i32> {
     Array1::from_iter(entries).into_shape_with_order(shape).unwrap()
 }
 
-pub fn indexing<T: Real>() -> Vec<Case<T>> {
+pub fn indexing() -> Vec<Case> {
     let mut cases = Vec::new();
     // (table, the number of axes indexed, the index arrays' shape)
     let shapes: [(&[usize], usize, &[usize]); 11] = [
@@ -303,13 +303,13 @@ pub fn indexing<T: Real>() -> Vec<Case<T>> {
         (&[2, 3, 2], 2, &[2, 2]),
     ];
     for (table, axes, shape) in shapes {
-        let arrays = move |beside: Var<T>| -> Vec<Index<T>> {
+        let arrays = move |beside: Var| -> Vec<Index> {
             table[..axes].iter().map(|&length| Index::constant(beside, indices(shape, length))).collect()
         };
         let name = |what: &str| format!("{what} {axes} axes of {table:?} by {shape:?}");
         cases.push(within(&name("gather"), &[table], move |x| x[0].gather(&arrays(x[0]))));
         let entries = [shape, &table[axes..]].concat();
-        let scattered = move |x: &[Var<T>]| x[0].scatter_add(&arrays(x[0]), &table[..axes]);
+        let scattered = move |x: &[Var]| x[0].scatter_add(&arrays(x[0]), &table[..axes]);
         cases.push(within(&name("scatter_add into"), &[&entries], scattered));
     }
     for shape in [&[3, 2][..], &[2, 2, 3], &[1, 1], &[0, 2], &[3]] {
@@ -319,7 +319,7 @@ pub fn indexing<T: Real>() -> Vec<Case<T>> {
     cases
 }
 
-pub fn products<T: Real>() -> Vec<Case<T>> {
+pub fn products() -> Vec<Case> {
     let shapes: [[&[usize]; 2]; 14] = [
         [&[3], &[3]],
         [&[2, 3], &[3]],
@@ -336,7 +336,7 @@ pub fn products<T: Real>() -> Vec<Case<T>> {
         [&[3], &[2, 3, 1]],
         [&[0, 2, 2], &[2, 2]],
     ];
-    let mut cases: Vec<Case<T>> = shapes.iter().map(|shapes| within("matmul", shapes, |x| x[0].matmul(x[1]))).collect();
+    let mut cases: Vec<Case> = shapes.iter().map(|shapes| within("matmul", shapes, |x| x[0].matmul(x[1]))).collect();
     cases.push(within("matmul of transposes", &[&[3, 2], &[2, 3]], |x| x[0].t().matmul(x[1].t())));
     cases.push(within("dot", &[&[3], &[3]], |x| x[0].dot(x[1])));
     cases.push(within("dot", &[&[2, 2], &[2, 2]], |x| x[0].dot(x[1])));
@@ -344,7 +344,7 @@ pub fn products<T: Real>() -> Vec<Case<T>> {
     cases
 }
 
-pub fn systems<T: Real>() -> Vec<Case<T>> {
+pub fn systems() -> Vec<Case> {
     let shapes: [[&[usize]; 2]; 11] = [
         [&[2, 2], &[2]],
         [&[3, 3], &[3]],
@@ -362,13 +362,13 @@ pub fn systems<T: Real>() -> Vec<Case<T>> {
         let n = *shapes[0].last().unwrap();
         let at = [numbers(shapes[0], -1.2, 1.2), numbers(shapes[1], -1.2, 1.2)];
         // Rows exchanged, so that a pivot has to be looked for.
-        let rotated = Array2::from_shape_fn((n, n), |(i, j)| if (i + 1) % n == j { T::of(3.0) } else { T::zero() });
-        case(format!("solve {shapes:?}"), &at, move |x: &[Var<T>]| (x[0] + &rotated).solve(x[1].sin()))
+        let rotated = Array2::from_shape_fn((n, n), |(i, j)| if (i + 1) % n == j { 3.0 } else { 0.0 });
+        case(format!("solve {shapes:?}"), &at, move |x: &[Var]| (x[0] + &rotated).solve(x[1].sin()))
     };
     shapes.into_iter().map(solve).collect()
 }
 
-pub fn recurrences<T: Real>() -> Vec<Case<T>> {
+pub fn recurrences() -> Vec<Case> {
     let mut cases = Vec::new();
     let shapes: [(&[usize], usize); 8] =
         [(&[4], 0), (&[1], 0), (&[0], 0), (&[2, 3], 0), (&[2, 3], 1), (&[2, 3, 2], 1), (&[0, 3], 1), (&[3, 0], 0)];
@@ -388,44 +388,44 @@ pub fn recurrences<T: Real>() -> Vec<Case<T>> {
     }
     cases.push(within("scan by a scalar", &[&[2, 3], &[]], |x| x[0].scan(x[1], 1)));
     cases.push(within("scan by a row", &[&[2, 3], &[3]], |x| x[0].scan(x[1], 0)));
-    cases.push(within("scan_reverse by a number", &[&[4]], |x| x[0].scan_reverse(T::of(0.9), 0)));
-    cases.push(within("scan_from a scalar", &[&[2, 3], &[]], |x| x[0].scan_from(T::of(0.9), x[1], 0)));
+    cases.push(within("scan_reverse by a number", &[&[4]], |x| x[0].scan_reverse(0.9, 0)));
+    cases.push(within("scan_from a scalar", &[&[2, 3], &[]], |x| x[0].scan_from(0.9, x[1], 0)));
     cases.push(within("scan_reverse_from a scalar", &[&[2, 3], &[]], |x| x[0].scan_reverse_from(x[0], x[1], 1)));
-    cases.push(case("cumprod with zeros", &[arr1(&[0.5, 0.0, -1.5, 0.0]).into_dyn()], |x: &[Var<T>]| x[0].cumprod(0)));
+    cases.push(case("cumprod with zeros", &[arr1(&[0.5, 0.0, -1.5, 0.0]).into_dyn()], |x: &[Var]| x[0].cumprod(0)));
     cases
 }
 
-pub fn repeated_variables<T: Real>() -> Vec<Case<T>> {
-    let same = |x: Var<T>, f: fn(Var<T>, Var<T>) -> Var<T>| f(x, x);
+pub fn repeated_variables() -> Vec<Case> {
+    let same = |x: Var, f: fn(Var, Var) -> Var| f(x, x);
     let vector = || [numbers(&[3], 0.3, 1.4)];
     let matrix = || [numbers(&[2, 2], 0.3, 1.4)];
     vec![
-        case("x + x", &vector(), |x: &[Var<T>]| (x[0] + x[0]).sin()),
-        case("x − x", &vector(), move |x: &[Var<T>]| same(x[0], |x, y| x - y)),
-        case("x·x", &vector(), |x: &[Var<T>]| x[0] * x[0]),
-        case("x/x", &vector(), move |x: &[Var<T>]| same(x[0], |x, y| x / y)),
-        case("max(x, x)", &vector(), |x: &[Var<T>]| x[0].max(x[0]).sin()),
-        case("min(x, x)", &vector(), |x: &[Var<T>]| x[0].min(x[0]).sin()),
-        case("x^x", &vector(), |x: &[Var<T>]| x[0].pow(x[0])),
-        case("x where x < 1, else x²", &vector(), |x: &[Var<T>]| x[0].less(T::one()).select(x[0], x[0] * x[0])),
-        case("x broadcast against itself", &vector(), |x: &[Var<T>]| (x[0].insert_axis(1) * x[0]).sin()),
-        case("x·x as vectors", &vector(), |x: &[Var<T>]| x[0].matmul(x[0]).exp() * T::of(0.1)),
-        case("x·xᵀ", &matrix(), |x: &[Var<T>]| x[0].matmul(x[0].t())),
-        case("x·x as matrices", &matrix(), |x: &[Var<T>]| x[0].matmul(x[0])),
-        case("solve of a matrix for itself", &matrix(), |x: &[Var<T>]| {
-            (x[0] + &arr2(&[[3.0, 0.0], [0.0, 3.0]]).mapv(T::of)).solve(x[0])
+        case("x + x", &vector(), |x: &[Var]| (x[0] + x[0]).sin()),
+        case("x − x", &vector(), move |x: &[Var]| same(x[0], |x, y| x - y)),
+        case("x·x", &vector(), |x: &[Var]| x[0] * x[0]),
+        case("x/x", &vector(), move |x: &[Var]| same(x[0], |x, y| x / y)),
+        case("max(x, x)", &vector(), |x: &[Var]| x[0].max(x[0]).sin()),
+        case("min(x, x)", &vector(), |x: &[Var]| x[0].min(x[0]).sin()),
+        case("x^x", &vector(), |x: &[Var]| x[0].pow(x[0])),
+        case("x where x < 1, else x²", &vector(), |x: &[Var]| x[0].less(1.0).select(x[0], x[0] * x[0])),
+        case("x broadcast against itself", &vector(), |x: &[Var]| (x[0].insert_axis(1) * x[0]).sin()),
+        case("x·x as vectors", &vector(), |x: &[Var]| x[0].matmul(x[0]).exp() * 0.1),
+        case("x·xᵀ", &matrix(), |x: &[Var]| x[0].matmul(x[0].t())),
+        case("x·x as matrices", &matrix(), |x: &[Var]| x[0].matmul(x[0])),
+        case("solve of a matrix for itself", &matrix(), |x: &[Var]| {
+            (x[0] + &arr2(&[[3.0, 0.0], [0.0, 3.0]])).solve(x[0])
         }),
-        case("scan of x by x", &vector(), |x: &[Var<T>]| x[0].scan(x[0], 0)),
-        case("scan_reverse of x by x", &vector(), |x: &[Var<T>]| x[0].scan_reverse(x[0], 0)),
-        case("gathered twice", &vector(), |x: &[Var<T>]| {
+        case("scan of x by x", &vector(), |x: &[Var]| x[0].scan(x[0], 0)),
+        case("scan_reverse of x by x", &vector(), |x: &[Var]| x[0].scan_reverse(x[0], 0)),
+        case("gathered twice", &vector(), |x: &[Var]| {
             let index = Index::constant(x[0], arr1(&[2, 2, 0]));
             x[0].gather(&[index]) * x[0].gather(&[index]) * x[0]
         }),
-        case("one index array for two axes", &matrix(), |x: &[Var<T>]| {
+        case("one index array for two axes", &matrix(), |x: &[Var]| {
             let index = Index::constant(x[0], arr1(&[1, 1, 0]));
             x[0].exp().gather(&[index, index]).sin()
         }),
-        case("powers, sums and quotients of one", &vector(), |x: &[Var<T>]| x[0].powf(2.5) / (x[0].sum() + x[0].sin())),
+        case("powers, sums and quotients of one", &vector(), |x: &[Var]| x[0].powf(2.5) / (x[0].sum() + x[0].sin())),
     ]
 }
 

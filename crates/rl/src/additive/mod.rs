@@ -33,7 +33,7 @@ pub use distribution::{
 /// let theta = ndarray::arr1(&[-0.5]);
 /// let samples = objective.distribution.sample(&theta.clone().into_dyn(), 10, &mut stream(0, 0));
 ///
-/// let tape = ad::Tape::<f64>::new();
+/// let tape = ad::Tape::new();
 /// let (samples, theta) = (samples.record(&tape), tape.input("theta", &theta));
 /// let unbiased = objective.score_function(samples, theta).grad(theta);
 /// let low_variance = objective.linearised_score_function(samples, theta).grad(theta);

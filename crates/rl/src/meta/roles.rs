@@ -55,8 +55,8 @@ impl Objective {
     #[track_caller]
     fn new(shapes: Shapes<'_>, record: impl FnOnce(&Tape, Var, Var) -> (Var, Vec<Handle>), twice: bool) -> Self {
         let tape = Tape::new();
-        let meta = tape.input("meta", ArrayD::zeros(shapes.meta));
-        let theta = tape.input("theta", ArrayD::zeros(shapes.theta));
+        let meta = tape.input("meta", ArrayD::<f64>::zeros(shapes.meta));
+        let theta = tape.input("theta", ArrayD::<f64>::zeros(shapes.theta));
         let (objective, data) = record(&tape, meta, theta);
         let by_theta = objective.grad(theta);
         let inputs = |first: &[Var]| -> Vec<Handle> {
@@ -64,7 +64,7 @@ impl Objective {
         };
         let gradient = tape.compile(inputs(&[meta, theta]), [objective.grad_or_zeros(meta), by_theta]);
         let curvature = twice.then(|| {
-            let direction = tape.input("direction", ArrayD::zeros(shapes.theta));
+            let direction = tape.input("direction", ArrayD::<f64>::zeros(shapes.theta));
             let product = (by_theta * direction).sum();
             tape.compile(inputs(&[meta, theta, direction]), product.grad_or_zeros([meta, theta]))
         });

@@ -50,7 +50,7 @@ pub fn surrogate<'a>(
     let (states, blank) = (mdp.states(), Rollout::zeros(trajectories, horizon)?);
     Ok(move |tape: &Tape, _: Var, theta: Var| {
         let episodes = blank.record(tape);
-        let critic = tape.input("critic", Array1::zeros(states));
+        let critic = tape.input("critic", Array1::<f64>::zeros(states));
         let batch =
             Batch::new(episodes, episodes.log_prob(theta), gamma).with_critic(critic.gather(&[episodes.states]));
         let data = episodes.handles().into_iter().chain([critic.into()]);

@@ -89,7 +89,7 @@ impl MetaLearner {
         let (inner, outer) = (Rollout::zeros(inner, horizon)?, Rollout::zeros(outer, horizon)?);
 
         let tape = Tape::new();
-        let theta = tape.input("theta", Array2::zeros((states, actions)));
+        let theta = tape.input("theta", Array2::<f64>::zeros((states, actions)));
         let all: Vec<Episodes> =
             (0..=steps).map(|step| if step < steps { &inner } else { &outer }.record(&tape)).collect();
         let (data, last) = (&all[..steps], all[steps]);

@@ -10,7 +10,7 @@ use crate::error::{check_rate, expect};
 /// Panics unless the rate is finite and not negative.
 ///
 /// ```
-/// let tape = ad::Tape::<f64>::new();
+/// let tape = ad::Tape::new();
 /// let theta = tape.input("theta", &ndarray::arr1(&[0.3, -0.2]));
 /// // J = −|θ|²/2: each step shrinks θ by 1 − α.
 /// let adapted = rl::meta::ascend(theta, 3, 0.1, |_, theta| theta.square().sum() * -0.5);

@@ -1,6 +1,6 @@
 //! The categorical distribution, by logits.
 
-use ad::{Index, Real, Shape, Var, broadcast_shape};
+use ad::{DType, Index, Shape, Var, broadcast_shape};
 use ndarray::{Array1, ArrayD, Axis};
 use rand::Rng;
 
@@ -12,17 +12,17 @@ use crate::stream::draw;
 /// The axes in front of A are the batch. They broadcast against those of actions, features and other distributions, by
 /// NumPy's rule; the number of actions does not.
 #[derive(Clone, Copy, Debug)]
-pub struct Categorical<T: Real = f64> {
+pub struct Categorical {
     /// log-probabilities, `[…, A]`.
-    log_probabilities: Var<T>,
+    log_probabilities: Var,
 }
 
-impl<T: Real> Categorical<T> {
+impl Categorical {
     /// From logits (log-probabilities up to a constant for each row), `[…, A]`.
     ///
     /// Panics without an action.
     #[track_caller]
-    pub fn new(logits: Var<T>) -> Self {
+    pub fn new(logits: Var) -> Self {
         let shape = logits.shape();
         assert!(
             shape.last().is_some_and(|&actions| actions > 0),
@@ -32,19 +32,19 @@ impl<T: Real> Categorical<T> {
     }
 
     /// log π(a|·) of every action, `[…, A]`.
-    pub fn log_probabilities(&self) -> Var<T> {
+    pub fn log_probabilities(&self) -> Var {
         self.log_probabilities
     }
 
     /// π(a|·) of every action, `[…, A]`.
     #[track_caller]
-    pub fn probabilities(&self) -> Var<T> {
+    pub fn probabilities(&self) -> Var {
         self.log_probabilities.exp()
     }
 
     /// log π(a|·) of one action for each row, `[…]`.
     #[track_caller]
-    pub fn log_prob(&self, actions: Index<T>) -> Var<T> {
+    pub fn log_prob(&self, actions: Index) -> Var {
         let shape = self.log_probabilities.shape();
         let (&count, rows) = shape.split_last().expect("`new` has checked it");
         if rows.is_empty() {
@@ -60,7 +60,7 @@ impl<T: Real> Categorical<T> {
     ///
     /// Fallah et al. 2021, eq. 29.
     #[track_caller]
-    pub fn score(&self, features: Var<T>, actions: Index<T>) -> Var<T> {
+    pub fn score(&self, features: Var, actions: Index) -> Var {
         let centred = self.centred(features);
         let shape = centred.shape();
         let [rows @ .., count, size] = &shape[..] else { unreachable!("`centred` has checked it") };
@@ -77,14 +77,14 @@ impl<T: Real> Categorical<T> {
     ///
     /// Fallah et al. 2021, eq. 40 (where the second factor should be φ(a') − E φ, too).
     #[track_caller]
-    pub fn covariance(&self, features: Var<T>) -> Var<T> {
+    pub fn covariance(&self, features: Var) -> Var {
         let centred = self.centred(features);
         (centred * self.column()).t().matmul(centred)
     }
 
     /// φ − E φ, `[…, A, D]`.
     #[track_caller]
-    fn centred(&self, features: Var<T>) -> Var<T> {
+    fn centred(&self, features: Var) -> Var {
         let (shape, own) = (features.shape(), self.log_probabilities.shape());
         let (&count, rows) = own.split_last().expect("`new` has checked it");
         let [batch @ .., actions, _] = &shape[..] else {
@@ -99,13 +99,13 @@ impl<T: Real> Categorical<T> {
 
     /// π(a|·) beside features, `[…, A, 1]`.
     #[track_caller]
-    fn column(&self) -> Var<T> {
+    fn column(&self) -> Var {
         self.probabilities().insert_axis(self.log_probabilities.shape().len())
     }
 
     /// −Σ_a π log π, `[…]`.
     #[track_caller]
-    pub fn entropy(&self) -> Var<T> {
+    pub fn entropy(&self) -> Var {
         self.mean_of(-self.finite())
     }
 
@@ -113,15 +113,15 @@ impl<T: Real> Categorical<T> {
     ///
     /// Panics if they have different numbers of actions.
     #[track_caller]
-    pub fn kl(&self, other: &Self) -> Var<T> {
+    pub fn kl(&self, other: &Self) -> Var {
         let (own, others) = (self.log_probabilities.shape(), other.log_probabilities.shape());
         let ((&count, rows), (&other_count, other_rows)) =
             own.split_last().zip(others.split_last()).expect("`new` has checked it");
         assert!(count == other_count, "kl: {count} actions, and {other_count} of the other");
         batch_shape("kl", rows, "the other", other_rows);
         // Where π is 0 the term is 0, whatever π' is.
-        let taken = self.log_probabilities.greater(T::neg_infinity());
-        self.mean_of(self.finite() - taken.select(other.log_probabilities, T::zero()))
+        let taken = self.log_probabilities.greater(f64::NEG_INFINITY);
+        self.mean_of(self.finite() - taken.select(other.log_probabilities, 0.0))
     }
 
     /// One action for each row, `[…]`. Never one of probability 0.
@@ -131,10 +131,10 @@ impl<T: Real> Categorical<T> {
     /// Panics if a row is no distribution: a logit is NaN or ∞, or all are −∞.
     #[track_caller]
     pub fn sample(&self, rng: &mut impl Rng) -> ArrayD<i32> {
-        let probabilities = self.probabilities().value();
+        let probabilities = self.probabilities().cast(DType::F64).value();
         let actions = Axis(probabilities.ndim() - 1);
         let drawn: Vec<Option<usize>> =
-            probabilities.lanes(actions).into_iter().map(|row| draw(row.iter().map(|p| p.as_f64()), rng)).collect();
+            probabilities.lanes(actions).into_iter().map(|row| draw(row.iter().copied(), rng)).collect();
         if let Some(number) = drawn.iter().position(Option::is_none) {
             let row = probabilities.lanes(actions).into_iter().nth(number).expect("the row of that number");
             panic!(
@@ -149,14 +149,14 @@ impl<T: Real> Categorical<T> {
 
     /// The log-probabilities with 0 for −∞, which a probability of 0 multiplies: 0·(−∞) would be NaN.
     #[track_caller]
-    fn finite(&self) -> Var<T> {
-        let taken = self.log_probabilities.greater(T::neg_infinity());
-        taken.select(self.log_probabilities, T::zero())
+    fn finite(&self) -> Var {
+        let taken = self.log_probabilities.greater(f64::NEG_INFINITY);
+        taken.select(self.log_probabilities, 0.0)
     }
 
     /// Σ_a π x, for x `[…, A]`.
     #[track_caller]
-    fn mean_of(&self, x: Var<T>) -> Var<T> {
+    fn mean_of(&self, x: Var) -> Var {
         let terms = self.probabilities() * x;
         terms.sum_axes(&[terms.shape().len() - 1])
     }

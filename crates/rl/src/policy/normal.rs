@@ -1,6 +1,6 @@
 //! The normal distribution with independent components.
 
-use ad::{Real, Var};
+use ad::{DType, Var};
 use ndarray::ArrayD;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -16,17 +16,17 @@ use super::categorical::batch_shape;
 /// derivative by −log σ: so log-densities and divergences, and their derivatives, are right at any log σ, also where σ itself
 /// is 0 or ∞ in this type. (There σ counts as its smallest or largest number when a difference is divided by it.)
 #[derive(Clone, Copy, Debug)]
-pub struct Normal<T: Real = f64> {
-    mean: Var<T>,
-    log_std: Var<T>,
+pub struct Normal {
+    mean: Var,
+    log_std: Var,
 }
 
-impl<T: Real> Normal<T> {
+impl Normal {
     /// From means and the logarithms of standard deviations, `[…, D]` each; most often `[N, D]` and `[D]`.
     ///
     /// Panics if they differ in D.
     #[track_caller]
-    pub fn new(mean: Var<T>, log_std: Var<T>) -> Self {
+    pub fn new(mean: Var, log_std: Var) -> Self {
         let (means, deviations) = (mean.shape(), log_std.shape());
         let Some(&size) = means.last() else {
             panic!("Normal: the means need an axis of components, but are a scalar")
@@ -39,43 +39,48 @@ impl<T: Real> Normal<T> {
 
     /// log π(a) = Σ_j [ −½ ((a_j − m_j) / σ_j)² − log σ_j − ½ log 2π ], `[…]`, of points `[…, D]`.
     #[track_caller]
-    pub fn log_prob(&self, points: Var<T>) -> Var<T> {
+    pub fn log_prob(&self, points: Var) -> Var {
         self.expect_to_fit("log_prob", "points", points);
         let square = self.in_deviations(points - self.mean).square();
-        sum_components(square * T::of(-0.5) - self.log_std - T::of(0.5 * std::f64::consts::TAU.ln()))
+        sum_components(square * -0.5 - self.log_std - 0.5 * std::f64::consts::TAU.ln())
     }
 
     /// Σ_j [ log σ_j + ½ log 2πe ], `[…]`.
     #[track_caller]
-    pub fn entropy(&self) -> Var<T> {
-        sum_components(self.log_std + T::of(0.5 * (std::f64::consts::TAU * std::f64::consts::E).ln()))
+    pub fn entropy(&self) -> Var {
+        sum_components(self.log_std + 0.5 * (std::f64::consts::TAU * std::f64::consts::E).ln())
     }
 
     /// KL(self ‖ other) = Σ_j [ log σ'_j − log σ_j + ½ (σ_j / σ'_j)² + ½ ((m_j − m'_j) / σ'_j)² − ½ ], `[…]`.
     #[track_caller]
-    pub fn kl(&self, other: &Self) -> Var<T> {
+    pub fn kl(&self, other: &Self) -> Var {
         self.expect_to_fit("kl", "the other", other.mean);
         // The ratio of σ's is one exponential of a difference: each for itself may overflow where they are equal.
         let wider = self.log_std - other.log_std;
-        let squares = (wider * T::of(2.0)).exp() + other.in_deviations(self.mean - other.mean).square();
-        sum_components(squares * T::of(0.5) - T::of(0.5) - wider)
+        let squares = (wider * 2.0).exp() + other.in_deviations(self.mean - other.mean).square();
+        sum_components(squares * 0.5 - 0.5 - wider)
     }
 
     /// m + σ·`noise`, for standard normal noise `[…, D]`: a sample as a function of the parameters.
     #[track_caller]
-    pub fn reparameterised(&self, noise: Var<T>) -> Var<T> {
+    pub fn reparameterised(&self, noise: Var) -> Var {
         self.expect_to_fit("reparameterised", "noise", noise);
         self.mean + noise * self.std() * self.log_std.magic_box()
     }
 
-    /// One point for each row, `[…, D]`. Evaluates the parameters.
+    /// One point for each row, `[…, D]`: numbers of the type that the parameters are of, in double precision. Evaluates the
+    /// parameters.
     #[track_caller]
-    pub fn sample(&self, rng: &mut impl Rng) -> ArrayD<T> {
-        let values = ad::evaluate(&[self.mean, self.std()]);
+    pub fn sample(&self, rng: &mut impl Rng) -> ArrayD<f64> {
+        let dtype = self.mean.dtype();
+        let values = ad::evaluate(&[self.mean, self.std()].map(|var| var.cast(DType::F64)));
         let mut points = values[0].clone();
         points.zip_mut_with(&values[1], |point, &std| {
             let noise: f64 = StandardNormal.sample(rng);
-            *point += std * T::of(noise);
+            *point += std * noise;
+            if dtype == DType::F32 {
+                *point = f64::from(*point as f32);
+            }
         });
         points
     }
@@ -83,20 +88,20 @@ impl<T: Real> Normal<T> {
     /// `difference` / σ, whose derivative by log σ is minus itself: σ is a number here, and the box carries the derivative.
     /// It is divided by, because 1/σ² may be infinite where the difference is 0.
     #[track_caller]
-    fn in_deviations(&self, difference: Var<T>) -> Var<T> {
+    fn in_deviations(&self, difference: Var) -> Var {
         difference / self.std() * (-self.log_std).magic_box()
     }
 
     /// σ as a number, without derivative, and within the type's range.
     #[track_caller]
-    fn std(&self) -> Var<T> {
-        let largest = T::max_value().ln().floor();
+    fn std(&self) -> Var {
+        let largest = self.log_std.dtype().largest().ln().floor();
         self.log_std.clip(-largest, largest).exp().stop_gradient()
     }
 
     /// Panics unless `what` has this distribution's components and a batch that broadcasts with its.
     #[track_caller]
-    fn expect_to_fit(&self, operation: &str, what: &str, array: Var<T>) {
+    fn expect_to_fit(&self, operation: &str, what: &str, array: Var) {
         let (own, shape) = (self.mean.shape(), array.shape());
         let (&size, rows) = own.split_last().expect("`new` has checked it");
         expect_components(what, array, size);
@@ -105,12 +110,12 @@ impl<T: Real> Normal<T> {
 }
 
 #[track_caller]
-fn expect_components<T: Real>(what: &str, array: Var<T>, size: usize) {
+fn expect_components(what: &str, array: Var, size: usize) {
     let shape = array.shape();
     assert!(shape.last() == Some(&size), "Normal: {what} needs the shape […, {size}], got {shape:?}");
 }
 
 #[track_caller]
-fn sum_components<T: Real>(terms: Var<T>) -> Var<T> {
+fn sum_components(terms: Var) -> Var {
     terms.sum_axes(&[terms.shape().len() - 1])
 }

@@ -1,0 +1,127 @@
+//! A function of one example becomes a function of a batch, by rewriting what it recorded, operation by operation, for arrays
+//! with a new leading axis.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+
+use super::{Leaf, Op};
+use crate::tape::{Handle, NodeId, Operands, Recording, record, with_graph};
+
+/// An operation as a batching rule sees it: operands, and whether each has the new leading axis.
+pub struct Batch {
+    pub tape: u32,
+    pub size: usize,
+    pub operands: SmallVec<[(Handle, bool); 3]>,
+}
+
+impl Batch {
+    /// The operand with a leading axis, repeated along it if it had none.
+    #[track_caller]
+    pub fn batched(&self, operand: usize) -> Handle {
+        let (handle, batched) = self.operands[operand];
+        if batched {
+            return handle;
+        }
+        let mut shape = handle.shape();
+        shape.insert(0, self.size);
+        match handle {
+            Handle::Var(var) => var.broadcast_to(&shape).into(),
+            Handle::Index(index) => index.broadcast_to(&shape).into(),
+        }
+    }
+
+    pub fn is_batched(&self, operand: usize) -> bool {
+        self.operands[operand].1
+    }
+}
+
+/// A function that is being mapped: what is recorded on its arguments after `begin`, `end` records for the whole batch.
+/// (Two steps instead of a closure, so that a panic between them is its caller's.)
+pub(crate) struct Mapping {
+    tape: u32,
+    size: usize,
+    batch: Vec<Handle>,
+    /// One example each.
+    pub arguments: Vec<Handle>,
+}
+
+impl Mapping {
+    #[track_caller]
+    pub(crate) fn begin(batch: &[Handle]) -> Self {
+        let first = batch.first().expect("vmap: nothing to map over");
+        let Some(&size) = first.shape().first() else {
+            panic!("vmap: a scalar has no leading axis to map over\n  argument made at {}", first.made())
+        };
+        let _recording = Recording::fresh(first.tape());
+        let mut arguments = Vec::with_capacity(batch.len());
+        for handle in batch {
+            first.check_same_tape("vmap", *handle);
+            let shape = handle.shape();
+            assert!(
+                shape.first() == Some(&size),
+                "vmap: arguments of shapes {:?} and {shape:?} differ in their leading axis\n  made at {}\n  made at {}",
+                first.shape(),
+                first.made(),
+                handle.made()
+            );
+            let placeholder = Leaf::Placeholder { dtype: handle.dtype(), shape: shape[1..].into() };
+            let node = record(first.tape(), Op::Leaf(placeholder), &[]);
+            with_graph(first.tape(), |graph| graph.substitute(node, handle.node()));
+            arguments.push(Handle::recorded(first.tape(), node));
+        }
+        Self { tape: first.tape(), size, batch: batch.to_vec(), arguments }
+    }
+
+    /// Records the batched form of everything between the arguments and the results.
+    #[track_caller]
+    pub(crate) fn end(self, results: &[Handle]) -> Vec<Handle> {
+        for result in results {
+            self.batch[0].check_same_tape("vmap", *result);
+        }
+        let Self { tape, size, batch, arguments } = self;
+        let mut batched: FxHashMap<NodeId, NodeId> =
+            arguments.iter().zip(&batch).map(|(argument, batch)| (argument.node(), batch.node())).collect();
+        for node in dependent(tape, &arguments, results) {
+            let recorded = with_graph(tape, |graph| graph.nodes[node as usize].clone());
+            // Nodes that a derivative pass could reuse may not stand for a user's: nothing here is merged.
+            let _recording = Recording::in_place_of(tape, recorded.location, recorded.pass);
+            let operands: SmallVec<[(Handle, bool); 3]> = recorded
+                .operands
+                .iter()
+                .map(|operand| match batched.get(operand) {
+                    Some(&node) => (Handle::recorded(tape, node), true),
+                    None => (Handle::recorded(tape, *operand), false),
+                })
+                .collect();
+            let result = recorded.op.rules().batch(&Batch { tape, size, operands });
+            batched.insert(node, result);
+        }
+        let mut mapped = Vec::with_capacity(results.len());
+        for &result in results {
+            mapped.push(match batched.get(&result.node()) {
+                Some(&node) if arguments.iter().any(|argument| argument.node() == result.node()) => {
+                    Handle::recorded(tape, node).unchanged()
+                }
+                Some(&node) => Handle::recorded(tape, node),
+                // A result that does not depend on the arguments is the same for all of them.
+                None => Batch { tape, size, operands: smallvec::smallvec![(result, false)] }.batched(0),
+            });
+        }
+        mapped
+    }
+}
+
+/// The nodes between the arguments (exclusive) and the results, in the order of the tape.
+fn dependent(tape: u32, arguments: &[Handle], results: &[Handle]) -> Vec<NodeId> {
+    with_graph(tape, |graph| {
+        let mut depends: FxHashSet<NodeId> = arguments.iter().map(|argument| argument.node()).collect();
+        let first = depends.iter().copied().min().unwrap_or(0);
+        let mut order = graph.ancestors(results.iter().map(|result| result.node()), first, |_, _| true);
+        order.retain(|&node| {
+            let operands: &Operands = &graph.nodes[node as usize].operands;
+            let follows = operands.iter().any(|operand| depends.contains(operand));
+            follows && depends.insert(node)
+        });
+        order
+    })
+}

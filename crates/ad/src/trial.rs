@@ -1,0 +1,119 @@
+//! In debug builds the derivative rule of a custom operation is tried out where it is first used, at the values recorded:
+//! reverse mode would not find out one that is not linear in its cotangent, or that forgets its operands.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+
+use ndarray::ArrayD;
+
+use crate::dtype::DType;
+use crate::op::{Call, Op, apply};
+use crate::program::{Lowering, compile};
+use crate::tape::{Tape, Var};
+use crate::tensor::{Value, size};
+
+thread_local! {
+    static TRIED: RefCell<HashSet<String>> = RefCell::default();
+    static SUSPENDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, nothing is tried: [`GradientCheck`](crate::GradientCheck) finds out more, and returns an error.
+pub struct Suspended {
+    before: bool,
+}
+
+impl Suspended {
+    pub fn begin() -> Self {
+        Self { before: SUSPENDED.replace(true) }
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        SUSPENDED.set(self.before);
+    }
+}
+
+/// Panics if the rule is wrong beyond doubt. An operation is known by its name, and tried once in each thread.
+#[track_caller]
+pub fn try_rule(op: &Op, call: &Call) {
+    let name = op.rules().name();
+    if SUSPENDED.get() || TRIED.with_borrow(|tried| tried.contains(name)) {
+        return;
+    }
+    // Arguments of mapped functions have no values.
+    let operands: Vec<Var> = (0..call.operands.len()).map(|operand| call.var(operand)).collect();
+    let values = compile(call.tape, &[], &operands, Lowering::On).and_then(|program| program.run_values(&[]));
+    let Ok(values) = values else { return };
+    TRIED.with_borrow_mut(|tried| tried.insert(name.to_owned()));
+
+    let accuracy = if call.output().dtype() == DType::F32 { f32::EPSILON.into() } else { f64::EPSILON }.sqrt();
+    let [once, twice] = [1.0, -2.0].map(|factor| cotangents(op, &values, factor));
+    if once.iter().all(Option::is_none) {
+        assert!(
+            !changes(op, &values, accuracy),
+            "the derivative rule of `{name}`, recorded at {}, gives no operand a cotangent, but the result depends on them; \
+             where no derivative is meant, use stop_gradient",
+            call.output().location()
+        );
+    }
+    for (once, twice) in once.iter().zip(&twice) {
+        let (Some(once), Some(twice)) = (once, twice) else { continue };
+        let pairs = || once.iter().zip(twice);
+        let scale = pairs().fold(0.0_f64, |scale, (&a, &b)| scale.max(a.abs()).max(b.abs()));
+        let is_linear = pairs().all(|(&a, &b)| {
+            let difference = b + a * 2.0;
+            difference.abs() <= accuracy * scale || !difference.is_finite()
+        });
+        assert!(
+            is_linear,
+            "the derivative rule of `{name}`, recorded at {}, is not linear in its cotangent: −2 times a cotangent does not \
+             give −2 times its result",
+            call.output().location()
+        );
+    }
+}
+
+/// The operation on a tape of its own.
+fn alone(op: &Op, values: &[Value<'static>]) -> (Tape, Vec<Var>, Var) {
+    let tape = Tape::new();
+    let operands: Vec<Var> = values.iter().map(|value| tape.input("operand", value.clone())).collect();
+    let nodes: Vec<_> = operands.iter().map(|operand| operand.node).collect();
+    let output = apply(tape.id(), op.clone(), &nodes);
+    (tape, operands, output)
+}
+
+/// What the rule makes of some cotangent, times a factor.
+fn cotangents(op: &Op, values: &[Value<'static>], factor: f64) -> Vec<Option<ArrayD<f64>>> {
+    let (tape, operands, output) = alone(op, values);
+    let shape = output.shape();
+    let weights = (0..size(&shape)).map(|i| factor * (0.5 + ((i + 1) as f64 * 0.618_033_988_75).fract())).collect();
+    let cotangent = output.constant(ArrayD::from_shape_vec(shape.as_slice(), weights).expect("as many as entries"));
+    let call = Call {
+        tape: tape.id(),
+        operands: operands.iter().map(|operand| operand.node).collect(),
+        output: output.node,
+        needed: smallvec::smallvec![true; operands.len()],
+    };
+    let given = op.rules().vjp(&call, cotangent);
+    given.into_iter().map(|cotangent| cotangent.map(as_f64)).collect()
+}
+
+/// Whether the result is another one at other operands nearby.
+fn changes(op: &Op, values: &[Value<'static>], step: f64) -> bool {
+    let moved: Vec<Value<'static>> = (values.iter())
+        .map(|value| {
+            let x: ArrayD<f64> = value.clone().rounded(DType::F64).into_array().expect("operands are numbers");
+            Value::from(x.mapv(|x| x + step * (x.abs() + step))).rounded(value.dtype())
+        })
+        .collect();
+    let result = |values: &[Value<'static>]| {
+        let (_tape, _, output) = alone(op, values);
+        as_f64(output)
+    };
+    result(values) != result(&moved)
+}
+
+fn as_f64(var: Var) -> ArrayD<f64> {
+    var.cast(DType::F64).value()
+}
