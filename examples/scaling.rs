@@ -13,13 +13,13 @@ mod common;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ad::{Handle, Program, Tape};
+use ad::{DType, Handle, Program, Tape, Value};
 use clap::Parser;
 use ndarray::{Array, Array1, Array2};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use common::options::{List, increasing, whole};
+use common::options::{List, Precision, increasing, whole};
 use common::output::print;
 
 const STATES: usize = 20;
@@ -33,6 +33,9 @@ struct Options {
     /// Numbers of trajectories, separated by commas, in increasing order.
     #[arg(long, default_value = "1000,10000,100000,1000000", value_parser = increasing(whole(1..=1_000_000_000)))]
     samples: List<usize>,
+    /// What to compute in.
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     /// The seed of the trajectories.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -47,7 +50,7 @@ fn scaling(options: &Options) -> common::Outcome {
     print("trajectories   inputs MB   beside them MB   process MB   time ms   ns per step\n")?;
     for &n in &options.samples.0 {
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        let data = Data::random(n, &mut rng);
+        let data = Data::random(n, options.precision.dtype(), &mut rng);
         let program = data.hvp();
         let time = data.time(&program)?;
         let beside = program.cost().peak_memory - data.bytes();
@@ -67,55 +70,67 @@ fn scaling(options: &Options) -> common::Outcome {
 }
 
 struct Data {
-    logits: Array2<f64>,
-    direction: Array2<f64>,
+    logits: Value<'static>,
+    direction: Value<'static>,
     states: Array2<i32>,
     actions: Array2<i32>,
-    rewards: Array2<f64>,
+    rewards: Value<'static>,
 }
 
 impl Data {
     /// Trajectories without a process behind them: nothing here depends on where numbers come from.
-    fn random(n: usize, rng: &mut impl Rng) -> Self {
-        let mut table = || Array::from_shape_simple_fn((STATES, ACTIONS), || rng.random_range(-1.0..1.0));
-        let (logits, direction) = (table(), table());
+    fn random(n: usize, precision: DType, rng: &mut impl Rng) -> Self {
+        let mut random = |shape: (usize, usize), low: f64| {
+            let numbers = Array::from_shape_simple_fn(shape, || rng.random_range(low..1.0));
+            Value::from(numbers).rounded(precision)
+        };
+        let (logits, direction) = (random((STATES, ACTIONS), -1.0), random((STATES, ACTIONS), -1.0));
+        let rewards = random((n, HORIZON), 0.0);
         Self {
             logits,
             direction,
             states: Array::from_shape_simple_fn((n, HORIZON), || rng.random_range(0..STATES as i32)),
             actions: Array::from_shape_simple_fn((n, HORIZON), || rng.random_range(0..ACTIONS as i32)),
-            rewards: Array::from_shape_simple_fn((n, HORIZON), || rng.random_range(0.0..1.0)),
+            rewards,
         }
     }
 
+    fn values(&self) -> [Value<'_>; 5] {
+        let Self { logits, direction, states, actions, rewards } = self;
+        [logits.view(), direction.view(), states.into(), actions.into(), rewards.view()]
+    }
+
     fn bytes(&self) -> usize {
-        let numbers = self.logits.len() + self.direction.len() + self.rewards.len();
-        numbers * size_of::<f64>() + (self.states.len() + self.actions.len()) * size_of::<i32>()
+        self.values().iter().map(|value| value.shape().iter().product::<usize>() * value.dtype().bytes()).sum()
     }
 
     /// ∇(∇J·v) of J = mean_n Σ_t γ^t r_t □(Σ_{k≤t} log π(a_k|s_k)).
     fn hvp(&self) -> Program {
         let tape = Tape::new();
-        let (logits, direction) = (tape.input("logits", &self.logits), tape.input("direction", &self.direction));
+        let (logits, direction) =
+            (tape.input("logits", self.logits.view()), tape.input("direction", self.direction.view()));
         let (states, actions) = (tape.index("states", &self.states), tape.index("actions", &self.actions));
-        let rewards = tape.input("rewards", &self.rewards);
+        let rewards = tape.input("rewards", self.rewards.view());
         let discounts = Array1::from_shape_fn(HORIZON, |t| GAMMA.powi(t as i32));
         let score = logits.log_softmax().gather(&[states, actions]);
-        let objective = (rewards * score.cumsum(1).magic_box() * discounts).sum_axes(&[1]).mean();
+        let objective = (rewards * score.cumsum(1).magic_box() * rewards.constant(discounts)).sum_axes(&[1]).mean();
         let inputs: [Handle; 5] = [logits.into(), direction.into(), states.into(), actions.into(), rewards.into()];
         tape.compile(inputs, [objective.hvp(logits, direction)])
     }
 
     /// The median of some runs.
     fn time(&self, program: &Program) -> Result<Duration, ad::Error> {
-        let values = ad::values![self.logits, self.direction, self.states, self.actions, self.rewards];
-        let mut result = Array2::zeros((STATES, ACTIONS));
+        let values = self.values();
+        let (mut double, mut single) = (Array2::zeros((STATES, ACTIONS)), Array2::zeros((STATES, ACTIONS)));
         let mut times = Vec::new();
         let begin = Instant::now();
         while times.len() < 5 || (begin.elapsed() < Duration::from_millis(500) && times.len() < 1000) {
             let start = Instant::now();
-            program.run_into(&values, &mut [result.view_mut().into_dyn()])?;
-            black_box(&result);
+            match self.logits.dtype() {
+                DType::F32 => program.run_into_as::<f32>(&values, &mut [single.view_mut().into_dyn()])?,
+                _ => program.run_into(&values, &mut [double.view_mut().into_dyn()])?,
+            }
+            black_box((&double, &single));
             times.push(start.elapsed());
         }
         times.sort_unstable();

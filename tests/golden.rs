@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ad::DType;
+
 #[path = "../examples/workloads/suite/mod.rs"]
 #[allow(dead_code, reason = "the example and the benches use more of it")]
 mod suite;
@@ -23,7 +25,7 @@ fn agrees(workload: &str, quantities: &[&str]) {
         };
         for task in &tasks {
             for (quantity, error) in task.errors(&outputs).unwrap_or_else(|problem| panic!("{workload}: {problem}")) {
-                let bound = bound(workload, quantity);
+                let bound = bound(workload, quantity, DType::F64);
                 assert!(error < bound, "{workload} {quantity}: relative error {error:.2e}, bound {bound:e}");
                 compared.push(quantity.to_owned());
             }

@@ -53,6 +53,25 @@ impl StudyOptions {
     }
 }
 
+/// A floating-point type to compute in.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq)]
+pub enum Precision {
+    /// Double.
+    #[default]
+    F64,
+    /// Single.
+    F32,
+}
+
+impl Precision {
+    pub fn dtype(self) -> ad::DType {
+        match self {
+            Precision::F64 => ad::DType::F64,
+            Precision::F32 => ad::DType::F32,
+        }
+    }
+}
+
 /// Numbers that are given separated by commas, in increasing order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List<T>(pub Vec<T>);

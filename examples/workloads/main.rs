@@ -21,6 +21,7 @@ mod common;
 mod suite;
 mod timing;
 
+use common::options::Precision;
 use common::output::{complain, print};
 use suite::{Error, Folder, LARGEST, Part, Recorder, Task, WORKLOADS, bound, tabular};
 use timing::time;
@@ -34,6 +35,10 @@ struct Arguments {
     /// Which workloads, separated by commas; all if not given.
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(WORKLOADS.map(|(name, _)| name)))]
     only: Vec<String>,
+    /// What to compute in. In single precision inputs are rounded when they are read, and errors are against the stored outputs
+    /// of double precision.
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     /// Compare only.
     #[arg(long)]
     no_time: bool,
@@ -97,11 +102,12 @@ fn compare_all(arguments: &Arguments) -> Result<()> {
 
 /// How many quantities are not within their bounds.
 fn compare(workload: &str, part: &Part, inputs: &Folder, outputs: &Folder, arguments: &Arguments) -> Result<usize> {
+    let precision = arguments.precision.dtype();
     let left_out = |path: &Path| {
         let largest = LARGEST.iter().any(|name| path.file_stem().is_some_and(|stem| stem == *name));
         largest && LARGEST.iter().all(|name| !inputs.has(name) && !outputs.has(name))
     };
-    let tasks = match part(&Recorder::new(inputs)) {
+    let tasks = match part(&Recorder::in_precision(inputs, precision)) {
         Err(Error::Absent(path)) if left_out(&path) => {
             complain(&format!("{workload}: skipped what needs {}: the data has nothing of it", path.display()));
             return Ok(0);
@@ -124,7 +130,7 @@ fn compare(workload: &str, part: &Part, inputs: &Folder, outputs: &Folder, argum
         for (i, (quantity, error)) in errors.into_iter().enumerate() {
             let timing = if i == last && task.timed && !arguments.no_time { timing(task)? } else { ",".to_owned() };
             print(&format!("ad,{workload},{quantity},{error:.2e},{timing}\n"))?;
-            if error >= bound(workload, quantity) {
+            if error >= bound(workload, quantity, precision) {
                 complain(&format!("WRONG {workload} {quantity}: {error:.2e}"));
                 wrong += 1;
             }
@@ -136,6 +142,6 @@ fn compare(workload: &str, part: &Part, inputs: &Folder, outputs: &Folder, argum
 /// The columns `median_us,min_us`.
 fn timing(task: &Task) -> Result<String> {
     let values = task.values();
-    let timing = time(|| task.program.run(&values).map(|results| drop(black_box(results))))?;
+    let timing = time(|| task.program.run_values(&values).map(|results| drop(black_box(results))))?;
     Ok(format!("{:.2},{:.2}", timing.median, timing.min))
 }

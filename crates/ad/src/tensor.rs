@@ -159,6 +159,11 @@ impl<'a> Value<'a> {
         E::array(&self).map(|array| array.to_owned())
     }
 
+    /// The same array, borrowed.
+    pub fn view(&self) -> Value<'_> {
+        by_dtype!(Value, self, |array| Element::value(array.view().into()))
+    }
+
     /// The same row-major; borrowed, if it is so already.
     pub(crate) fn row_major(&self) -> Value<'_> {
         by_dtype!(Value, self, |array| Element::value(array.as_standard_layout()))
@@ -177,8 +182,8 @@ impl<'a> Value<'a> {
         by_dtype!(Value, self, |array| Element::as_slice(array.as_slice().expect("arrays are laid out row-major")))
     }
 
-    /// The same numbers, rounded to another floating-point type.
-    pub(crate) fn rounded(self, dtype: DType) -> Self {
+    /// The same numbers, as near as another floating-point type has them; bytes and integers are left as they are.
+    pub fn rounded(self, dtype: DType) -> Self {
         match (self, dtype) {
             (Value::F64(array), DType::F32) => Value::F32(array.mapv(|x| x as f32).into()),
             (Value::F32(array), DType::F64) => Value::F64(array.mapv(f64::from).into()),

@@ -14,7 +14,7 @@ fn exact_value(logits: Var, p: Var, r: Var) -> Var {
     let pi = logits.softmax();
     let p_pi = (pi.insert_axis(2) * p).sum_axes(&[1]);
     let r_pi = (pi * r).sum_axes(&[1]);
-    let identity = Array2::<f64>::eye(r_pi.size());
+    let identity = r_pi.constant(Array2::<f64>::eye(r_pi.size()));
     (identity - GAMMA * p_pi).solve(r_pi).at(0, 0)
 }
 

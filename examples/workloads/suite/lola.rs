@@ -52,7 +52,7 @@ fn objective(i: usize, thetas: [Var; 2], values: Var, games: &Games) -> Var {
     let Games { states, actions, rewards } = games;
     let q = log_probability(thetas[0], states[0], actions[0]) + log_probability(thetas[1], states[1], actions[1]);
     let discounts = Array1::from_shape_fn(q.shape()[1], |t| GAMMA.powi(t as i32));
-    let mean_return = |x: Var| (x * &discounts).sum_axes(&[1]).mean();
+    let mean_return = |x: Var| (x * x.constant(&discounts)).sum_axes(&[1]).mean();
     let baseline = values.gather(&[states[i]]);
     mean_return(rewards[i] * q.cumsum(1).magic_box()) + mean_return(baseline * (1.0 - q.magic_box()))
 }

@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use ad::DType;
+
 pub mod arrays;
 pub mod elementwise;
 pub mod exact;
@@ -76,6 +78,10 @@ pub const WORKLOADS: [(&str, &[Part]); 8] = [
 ];
 
 /// The largest relative error that counts as right: third derivatives and linear systems lose some digits.
-pub fn bound(workload: &str, quantity: &str) -> f64 {
-    if workload == "W8" || quantity == "k1_hvp" { 1e-7 } else { 1e-9 }
+pub fn bound(workload: &str, quantity: &str, precision: DType) -> f64 {
+    match precision {
+        DType::F32 => 1e-4,
+        _ if workload == "W8" || quantity == "k1_hvp" => 1e-7,
+        _ => 1e-9,
+    }
 }

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use ad::{Handle, Index, Program, Tape, Tree, Value, Var};
+use ad::{DType, Handle, Index, Program, Tape, Tree, Value, Var};
 use indexmap::IndexMap;
-use ndarray::{ArcArray, ArrayD, IxDyn};
+use ndarray::ArrayD;
 
 use super::arrays::relative_error;
 use super::{Error, Folder, Result, Source};
@@ -16,25 +16,11 @@ use super::{Error, Folder, Result, Source};
 /// longer than `t`, and a number is itself), so that files that do not belong together are an error here, not later.
 pub struct Recorder<'s> {
     source: &'s dyn Source,
+    /// What real numbers are rounded to.
+    precision: DType,
     tape: Tape,
-    inputs: RefCell<Vec<(Handle, Array)>>,
+    inputs: RefCell<Vec<(Handle, Value<'static>)>>,
     lengths: RefCell<HashMap<String, usize>>,
-}
-
-/// An array that several programs run on.
-#[derive(Clone)]
-enum Array {
-    Real(ArcArray<f64, IxDyn>),
-    Index(ArcArray<i32, IxDyn>),
-}
-
-impl<'a> From<&'a Array> for Value<'a> {
-    fn from(array: &'a Array) -> Self {
-        match array {
-            Array::Real(array) => array.into(),
-            Array::Index(array) => array.into(),
-        }
-    }
 }
 
 /// A program, the arrays it runs on, and what its results are called.
@@ -43,7 +29,7 @@ pub struct Task {
     /// Whether its time counts, and does so in the row of its last quantity.
     pub timed: bool,
     quantities: Vec<Quantity>,
-    inputs: Vec<Array>,
+    inputs: Vec<Value<'static>>,
 }
 
 /// A quantity is one result of a program, or one for each leaf of a tree. Each is stored in a file.
@@ -72,15 +58,21 @@ impl From<IndexMap<String, Var>> for Output {
 
 impl<'s> Recorder<'s> {
     pub fn new(source: &'s dyn Source) -> Self {
-        Self { source, tape: Tape::new(), inputs: RefCell::default(), lengths: RefCell::default() }
+        Self::in_precision(source, DType::F64)
+    }
+
+    /// All in this floating-point type: real arrays are rounded when they are read.
+    pub fn in_precision(source: &'s dyn Source, precision: DType) -> Self {
+        Self { source, precision, tape: Tape::new(), inputs: RefCell::default(), lengths: RefCell::default() }
     }
 
     /// The real array of this name.
     pub fn real(&self, name: &str, axes: &str) -> Result<Var> {
         let array = self.source.real(name)?;
         self.measure(name, array.shape(), axes)?;
-        let var = self.tape.input(name, &array);
-        self.inputs.borrow_mut().push((var.into(), Array::Real(array.into_shared())));
+        let value = Value::from(array).rounded(self.precision);
+        let var = self.tape.input(name, value.view());
+        self.inputs.borrow_mut().push((var.into(), value));
         Ok(var)
     }
 
@@ -95,7 +87,7 @@ impl<'s> Recorder<'s> {
             )));
         }
         let index = self.tape.index(name, &array);
-        self.inputs.borrow_mut().push((index.into(), Array::Index(array.into_shared())));
+        self.inputs.borrow_mut().push((index.into(), array.into()));
         Ok(index)
     }
 
@@ -150,7 +142,7 @@ impl<'s> Recorder<'s> {
             };
             quantities.push(Quantity { name: name.to_owned(), files });
         }
-        let (handles, inputs): (Vec<Handle>, Vec<Array>) = self.inputs.borrow().iter().cloned().unzip();
+        let (handles, inputs): (Vec<Handle>, Vec<Value<'static>>) = self.inputs.borrow().iter().cloned().unzip();
         Task { program: self.tape.compile(handles, vars), timed: true, quantities, inputs }
     }
 
@@ -190,12 +182,13 @@ impl Task {
 
     /// What its program is run on.
     pub fn values(&self) -> Vec<Value<'_>> {
-        self.inputs.iter().map(Value::from).collect()
+        self.inputs.iter().map(Value::view).collect()
     }
 
     /// Its program's results, one for each leaf of each quantity.
     pub fn run(&self) -> Result<Vec<ArrayD<f64>>> {
-        Ok(self.program.run(&self.values())?)
+        let results = self.program.run_values(&self.values())?.into_iter();
+        Ok(results.map(|value| value.rounded(DType::F64).into_array().expect("results are real")).collect())
     }
 
     /// Each quantity's error against the stored one: of a tree, its worst leaf's.

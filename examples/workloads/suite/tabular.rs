@@ -104,5 +104,5 @@ fn log_probability(logits: Var, states: Index, actions: Index) -> Var {
 /// mean_n Σ_t γ^t x_t.
 fn mean_return(x: Var) -> Var {
     let discounts = Array1::from_shape_fn(x.shape()[1], |t| GAMMA.powi(t as i32));
-    (x * discounts).sum_axes(&[1]).mean()
+    (x * x.constant(discounts)).sum_axes(&[1]).mean()
 }
