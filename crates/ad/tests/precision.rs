@@ -40,3 +40,83 @@ fn single_precision_computes_in_single_precision() {
     assert_eq!(weighted(x.exp().grad(x)).item_as::<f32>(), weighted(x.exp()).item_as::<f32>());
     assert_eq!(ad::grad(|x| x * x, 0.1_f32), 0.2_f32);
 }
+
+/// The largest relative error of numbers that should all be about the same.
+#[track_caller]
+fn assert_within(what: &str, bound: f64, found: Var, expected: f64) {
+    for x in found.value_as::<f32>() {
+        let error = (f64::from(x) / expected - 1.0).abs();
+        assert!(error <= bound, "{what}: {x}, not {expected}: off by {error:e}");
+    }
+}
+
+/// Of many equal numbers every addition rounds the same way: added one by one, 10⁷ times 0.1 is off by a thousandth.
+#[test]
+fn sums_of_many_equal_numbers_keep_their_digits() {
+    const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
+    const N: usize = 10_000_000;
+    let (tape, tenth) = (Tape::new(), f64::from(0.1_f32));
+    let x = tape.input("x", Array1::from_elem(N, 0.1_f32));
+    assert_within("mean", 2.0 * ROUNDING, x.mean(), tenth);
+    assert_within("sum", ROUNDING, x.sum(), N as f64 * tenth);
+    // In regions, where sums are of blocks.
+    assert_within("mean of exponentials", 8.0 * ROUNDING, x.exp().mean(), tenth.exp());
+    assert_within(
+        "gradient of a broadcast",
+        2.0 * ROUNDING,
+        {
+            let scale = tape.input("scale", 1.0_f32);
+            (x * scale).mean().grad(scale)
+        },
+        tenth,
+    );
+    for (rows, columns) in [(N / 4, 4), (4, N / 4), (1000, N / 1000)] {
+        let matrix = x.reshape(&[rows, columns]);
+        assert_within("rows", 2.0 * ROUNDING, matrix.mean_axes(&[1]), tenth);
+        assert_within("columns", 2.0 * ROUNDING, matrix.mean_axes(&[0]), tenth);
+        assert_within("logsumexp of columns", 4.0 * ROUNDING, matrix.logsumexp(&[0]), tenth + (rows as f64).ln());
+        assert_within("logsumexp of rows", 4.0 * ROUNDING, matrix.logsumexp(&[1]), tenth + (columns as f64).ln());
+    }
+    let index = tape.index("index", Array1::from_iter((0..N).map(|i| (i % 5) as i32)));
+    assert_within("scatter", 2.0 * ROUNDING, x.scatter_add(&[index], &[5]), N as f64 / 5.0 * tenth);
+    let wide = x.reshape(&[N / 10, 10]);
+    let index = tape.index("rows", Array1::from_iter((0..N / 10).map(|i| (i % 200) as i32)));
+    assert_within("scatter of rows", 2.0 * ROUNDING, wide.scatter_add(&[index], &[200]), N as f64 / 2000.0 * tenth);
+}
+
+#[test]
+fn recurrences_over_many_equal_numbers_keep_their_digits() {
+    const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
+    const N: usize = 1_000_000;
+    let (tape, tenth) = (Tape::new(), f64::from(0.1_f32));
+    for (rows, columns) in [(1, N), (5, N / 5), (N, 1), (N / 7, 7), (N / 300, 300)] {
+        let x = tape.constant(ArrayD::from_elem(vec![rows, columns], 0.1_f32));
+        let along = x.cumsum(1);
+        assert_within("along rows", ROUNDING, along.at(1, columns - 1), columns as f64 * tenth);
+        let across = x.cumsum(0);
+        assert_within("across rows", ROUNDING, across.at(0, rows - 1), rows as f64 * tenth);
+    }
+    // With a factor near 1: Σ γ^k is (1 − γ^n)/(1 − γ).
+    let gamma = f64::from(0.9999_f32);
+    let x = tape.constant(ArrayD::from_elem(vec![N, 2], 0.1_f32));
+    let expected = tenth * (1.0 - gamma.powi(N as i32)) / (1.0 - gamma);
+    assert_within("returns", ROUNDING, x.scan_reverse(gamma, 0).at(0, 0), expected);
+}
+
+#[test]
+fn products_of_many_equal_numbers_keep_most_of_their_digits() {
+    const N: usize = 1_000_000;
+    let tape = Tape::new();
+    for (m, n) in [(1, 1), (3, 5), (17, 33), (1, 20), (20, 1)] {
+        for entry in [0.1_f32, 0.3, 0.77] {
+            let (a, b) = ([N / (m * n), m], [N / (m * n), n]);
+            let expected = a[0] as f64 * f64::from(entry).powi(2);
+            let [a, b] = [a, b].map(|shape| tape.constant(ArrayD::from_elem(shape.to_vec(), entry)));
+            let [a_rows, b_columns] = [a, b].map(|x| tape.constant(x.t().value_as::<f32>()));
+            // Of each kind of layout.
+            for (a, b) in [(a.t(), b), (a_rows, b), (a.t(), b_columns.t()), (a_rows, b_columns.t())] {
+                assert_within(&format!("{m}×{n}"), 5e-6, a.matmul(b), expected);
+            }
+        }
+    }
+}

@@ -147,6 +147,12 @@ number! { f32, u32, mantissa: 23,
         &[0.1666666716337204, -0.008333331905305386, 0.00019840084132738411, -2.7249627692071954e-06];
 }
 
+/// A number as another of the same value, or the nearest.
+#[inline(always)]
+pub fn as_number<X: Number, T: Number>(x: X) -> T {
+    T::of(x.as_f64())
+}
+
 /// a·b + c, rounded once where the processor can.
 #[inline(always)]
 pub fn mul_add<T: Number, const FMA: bool>(a: T, b: T, c: T) -> T {

@@ -4,6 +4,8 @@ use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
 use super::functions::Number;
+use super::reduce::with_scratch;
+use crate::dtype::DType;
 use crate::machine::simd::{self, Kernel};
 
 /// A matrix in row-major order, perhaps seen transposed.
@@ -41,16 +43,31 @@ pub enum Accumulate {
     Yes,
 }
 
+/// Products of single precision are sums of so many terms at most, and those are added in double precision: else of many
+/// equal terms the last would be lost. (The library adds 512 at once, but those of a matrix and a vector one by one.)
+const TERMS: usize = 8192;
+const TERMS_BY_VECTOR: usize = 256;
+
 /// out = a·b, or out += a·b, row-major.
-pub fn matmul<T: faer::traits::ComplexField>(
-    out: &mut [T],
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    accumulate: Accumulate,
-) {
-    let out = MatMut::from_row_major_slice_mut(out, a.rows, b.columns);
-    let accumulate = if accumulate == Accumulate::Yes { Accum::Add } else { Accum::Replace };
-    faer_matmul(out, accumulate, a.faer(), b.faer(), T::one_impl(), Par::Seq);
+pub fn matmul<T: Number>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: Accumulate) {
+    let (k, terms) = (a.columns, if a.rows == 1 || b.columns == 1 { TERMS_BY_VECTOR } else { TERMS });
+    if T::DTYPE == DType::F64 || k <= terms {
+        let accumulate = if accumulate == Accumulate::Yes { Accum::Add } else { Accum::Replace };
+        let out = MatMut::from_row_major_slice_mut(out, a.rows, b.columns);
+        return faer_matmul(out, accumulate, a.faer(), b.faer(), T::one_impl(), Par::Seq);
+    }
+    with_scratch::<f64>(out.len(), |sums| {
+        let start = |x: &T| if accumulate == Accumulate::Yes { x.as_f64() } else { 0.0 };
+        sums.iter_mut().zip(&*out).for_each(|(sum, x)| *sum = start(x));
+        for first in (0..k).step_by(terms) {
+            let count = terms.min(k - first);
+            let part = MatMut::from_row_major_slice_mut(out, a.rows, b.columns);
+            let (a, b) = (a.faer().subcols(first, count), b.faer().subrows(first, count));
+            faer_matmul(part, Accum::Replace, a, b, T::one_impl(), Par::Seq);
+            sums.iter_mut().zip(&*out).for_each(|(sum, x)| *sum += x.as_f64());
+        }
+        out.iter_mut().zip(sums).for_each(|(out, &mut sum)| *out = T::of(sum));
+    });
 }
 
 /// The LU factorisation of an n×n matrix with partial pivoting, in place, and which row each step exchanged with its own,

@@ -7,18 +7,21 @@ use std::marker::PhantomData;
 use smallvec::SmallVec;
 
 use super::functions::Number;
-use super::functions::{exp_of_negative, is_ln_exception, ln};
+use super::functions::{as_number, exp_of_negative, is_ln_exception, ln};
 use crate::dtype::DType;
 use crate::machine::simd::{self, Kernel};
-use crate::tensor::Buffer;
+use crate::tensor::{Buffer, Element};
 
-/// A way to make one number of two, and what to start from.
-pub trait Fold<T> {
-    fn start() -> T;
+/// A way to make one number of many.
+pub trait Fold {
+    /// What numbers of type T are joined in.
+    type Part<T: Number>: Number;
+    fn start<T: Number>() -> T;
     /// To be marked `#[inline(always)]`.
-    fn join(a: T, b: T) -> T;
+    fn join<T: Number>(a: T, b: T) -> T;
 }
 
+/// In double precision, whatever is summed: in single, 10⁷ times 0.1 would be off by a thousandth.
 pub struct Sum;
 
 /// The larger, NaN if either is.
@@ -27,38 +30,41 @@ pub struct Max;
 /// The larger, where a second one that is NaN is ignored.
 struct Largest;
 
-impl<T: Number> Fold<T> for Sum {
-    fn start() -> T {
+impl Fold for Sum {
+    type Part<T: Number> = f64;
+    fn start<T: Number>() -> T {
         T::zero()
     }
     #[inline(always)]
-    fn join(a: T, b: T) -> T {
+    fn join<T: Number>(a: T, b: T) -> T {
         a + b
     }
 }
 
-impl<T: Number> Fold<T> for Max {
-    fn start() -> T {
+impl Fold for Max {
+    type Part<T: Number> = T;
+    fn start<T: Number>() -> T {
         T::neg_infinity()
     }
     #[inline(always)]
-    fn join(a: T, b: T) -> T {
+    fn join<T: Number>(a: T, b: T) -> T {
         if a > b || a.is_nan() { a } else { b }
     }
 }
 
-impl<T: Number> Fold<T> for Largest {
-    fn start() -> T {
+impl Fold for Largest {
+    type Part<T: Number> = T;
+    fn start<T: Number>() -> T {
         T::neg_infinity()
     }
     #[inline(always)]
-    fn join(a: T, b: T) -> T {
+    fn join<T: Number>(a: T, b: T) -> T {
         if b > a { b } else { a }
     }
 }
 
 /// out[i, k] = join over j of x[i, j, k].
-pub fn fold<T: Number, F: Fold<T>>(x: &[T], n: usize, inner: usize, out: &mut [T]) {
+pub fn fold<T: Number, F: Fold>(x: &[T], n: usize, inner: usize, out: &mut [T]) {
     simd::run(Along::<T, Folding<F>> { x, n, inner, out, by: PhantomData });
 }
 
@@ -142,47 +148,68 @@ impl<T: Number, R: Reduction<T>> Kernel for Along<'_, T, R> {
 
 struct Folding<F>(PhantomData<F>);
 
-impl<T: Number, F: Fold<T>> Reduction<T> for Folding<F> {
+impl<T: Number, F: Fold> Reduction<T> for Folding<F> {
     const SHORT: usize = 8;
 
     #[inline(always)]
     fn row<const FMA: bool>(row: &[T]) -> T {
-        fold_row::<T, F>(row)
+        as_number(fold_row::<T, F>(row))
     }
 
     #[inline(always)]
     fn columns<const FMA: bool>(x: &[T], out: &mut [T]) {
-        // Several narrow rows count as a wide one, whose columns are folded into those of the narrow at the end.
-        const WIDE: usize = 64;
         let inner = out.len();
-        let width = WIDE / inner * inner;
-        out.fill(F::start());
-        if inner >= WIDE / 2 || x.len() < 2 * width {
-            return fold_rows::<T, F>(x, out);
+        // What is joined in its own type is so where it is to be.
+        if T::DTYPE == <F::Part<T>>::DTYPE {
+            let Some(parts) = <F::Part<T>>::slice_mut(T::as_slice_mut(out)) else {
+                unreachable!("they are of one type")
+            };
+            return fold_columns::<F, _, _>(x, inner, 0, parts);
         }
-        let mut wide = [F::start(); WIDE];
-        let (wide_rows, rest) = x.split_at(x.len() / width * width);
-        fold_rows::<T, F>(wide_rows, &mut wide[..width]);
-        fold_rows::<T, F>(&wide[..width], out);
-        fold_rows::<T, F>(rest, out);
+        const COLUMNS: usize = 256;
+        let mut parts = [F::start::<F::Part<T>>(); COLUMNS];
+        for (block, out) in out.chunks_mut(COLUMNS).enumerate() {
+            let parts = &mut parts[..out.len()];
+            fold_columns::<F, _, _>(x, inner, block * COLUMNS, parts);
+            for i in 0..out.len() {
+                out[i] = as_number(parts[i]);
+            }
+        }
     }
+}
+
+/// parts\[k\] = join over j of x\[j, start + k\], where x has rows of `inner` entries.
+#[inline(always)]
+fn fold_columns<F: Fold, X: Number, T: Number>(x: &[X], inner: usize, start: usize, parts: &mut [T]) {
+    // Several narrow rows count as a wide one, whose columns are folded into those of the narrow at the end.
+    const WIDE: usize = 64;
+    let width = WIDE / inner * inner;
+    parts.fill(F::start());
+    if inner >= WIDE / 2 || x.len() < 2 * width {
+        return fold_rows::<F, _, _>(x, inner, start, parts);
+    }
+    let mut wide = [F::start::<T>(); WIDE];
+    let (wide_rows, rest) = x.split_at(x.len() / width * width);
+    fold_rows::<F, _, _>(wide_rows, width, 0, &mut wide[..width]);
+    fold_rows::<F, _, _>(&wide[..width], inner, 0, parts);
+    fold_rows::<F, _, _>(rest, inner, 0, parts);
 }
 
 /// In 64 interleaved parts as far as it goes, then in 8, then one by one.
 #[inline(always)]
-fn fold_row<T: Number, F: Fold<T>>(row: &[T]) -> T {
+fn fold_row<T: Number, F: Fold>(row: &[T]) -> F::Part<T> {
     const WIDE: usize = 64;
-    let mut parts = [F::start(); 8];
+    let mut parts = [F::start::<F::Part<T>>(); 8];
     let (wide, rest) = row.split_at(row.len() / WIDE * WIDE);
     if !wide.is_empty() {
-        let mut wide_parts = [F::start(); WIDE];
-        fold_rows::<T, F>(wide, &mut wide_parts);
-        fold_rows::<T, F>(&wide_parts, &mut parts);
+        let mut wide_parts = [F::start::<F::Part<T>>(); WIDE];
+        fold_rows::<F, _, _>(wide, WIDE, 0, &mut wide_parts);
+        fold_rows::<F, _, _>(&wide_parts, 8, 0, &mut parts);
     }
     let (narrow, rest) = rest.as_chunks::<8>();
     for x in narrow {
         for i in 0..8 {
-            parts[i] = F::join(parts[i], x[i]);
+            parts[i] = F::join(parts[i], as_number(x[i]));
         }
     }
     let pair = |i: usize| F::join(parts[i], parts[i + 4]);
@@ -191,27 +218,30 @@ fn fold_row<T: Number, F: Fold<T>>(row: &[T]) -> T {
         total = F::join(F::join(pair(0), pair(1)), F::join(pair(2), pair(3)));
     }
     for &x in rest {
-        total = F::join(total, x);
+        total = F::join(total, as_number(x));
     }
     total
 }
 
-/// Folds each row into `out`, one after the other.
+/// Folds rows of `width` entries, of each those from `start` on, into as many parts, one row after the other.
 #[inline(always)]
-fn fold_rows<T: Number, F: Fold<T>>(x: &[T], out: &mut [T]) {
-    let width = out.len();
+fn fold_rows<F: Fold, X: Number, T: Number>(x: &[X], width: usize, start: usize, parts: &mut [T]) {
+    let count = parts.len();
     let mut rows = x.chunks_exact(4 * width);
     for four in rows.by_ref() {
         let (a, b) = four.split_at(2 * width);
         let ((a, b), (c, d)) = (a.split_at(width), b.split_at(width));
-        let d = &d[..width];
-        for i in 0..width {
-            out[i] = F::join(F::join(F::join(F::join(out[i], a[i]), b[i]), c[i]), d[i]);
+        let (a, b) = (&a[start..][..count], &b[start..][..count]);
+        let (c, d) = (&c[start..][..count], &d[start..][..count]);
+        for i in 0..count {
+            let joined = F::join(F::join(parts[i], as_number(a[i])), as_number(b[i]));
+            parts[i] = F::join(F::join(joined, as_number(c[i])), as_number(d[i]));
         }
     }
     for row in rows.remainder().chunks_exact(width) {
-        for i in 0..width {
-            out[i] = F::join(out[i], row[i]);
+        let row = &row[start..][..count];
+        for i in 0..count {
+            parts[i] = F::join(parts[i], as_number(row[i]));
         }
     }
 }
@@ -257,7 +287,7 @@ impl<T: Number> Reduction<T> for LogSumExp {
     fn row<const FMA: bool>(row: &[T]) -> T {
         let largest = largest_of_row(row);
         let subtrahend = subtrahend(largest);
-        let mut total = T::zero();
+        let mut total = 0.0;
         let mut terms = [T::zero(); BLOCK];
         for row in row.chunks(BLOCK) {
             let terms = &mut terms[..row.len()];
@@ -266,20 +296,20 @@ impl<T: Number> Reduction<T> for LogSumExp {
             }
             total += fold_row::<T, Sum>(terms);
         }
-        ln_of_sum::<T, FMA>(total) + largest
+        ln_of_sum::<T, FMA>(T::of(total)) + largest
     }
 
     #[inline(always)]
     fn columns<const FMA: bool>(x: &[T], out: &mut [T]) {
         const COLUMNS: usize = 256;
         let inner = out.len();
-        let (mut largest, mut total) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS]);
+        let (mut largest, mut total) = ([T::zero(); COLUMNS], [0.0; COLUMNS]);
         for (block, out) in out.chunks_mut(COLUMNS).enumerate() {
             let columns = out.len();
             let here = block * COLUMNS..block * COLUMNS + columns;
             let (largest, total) = (&mut largest[..columns], &mut total[..columns]);
             largest.fill(T::neg_infinity());
-            total.fill(T::zero());
+            total.fill(0.0);
             for row in x.chunks_exact(inner) {
                 let row = &row[here.clone()];
                 for i in 0..columns {
@@ -292,11 +322,11 @@ impl<T: Number> Reduction<T> for LogSumExp {
             for row in x.chunks_exact(inner) {
                 let row = &row[here.clone()];
                 for i in 0..columns {
-                    total[i] += term::<T, FMA>(row[i], largest[i]);
+                    total[i] += term::<T, FMA>(row[i], largest[i]).as_f64();
                 }
             }
             for i in 0..columns {
-                out[i] += ln_of_sum::<T, FMA>(total[i]);
+                out[i] += ln_of_sum::<T, FMA>(T::of(total[i]));
             }
         }
     }

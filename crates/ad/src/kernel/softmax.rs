@@ -1,5 +1,5 @@
 //! The log-softmax along an axis of length `n` between axes in front and `behind` numbers behind, and deviations from a
-//! mean under its probabilities, without cancellation where one of them is near 1.
+//! mean under its probabilities, without cancellation where one of them is near 1. Sums are taken in double precision.
 //!
 //! All work on some columns at a time, whose entries along the axis stand one below the other. Rows (where nothing is
 //! behind) are turned into columns first.
@@ -126,7 +126,7 @@ impl<T: Number> Kernel for LongRows<'_, T> {
 impl<T: Number> Columns<T> for LogSoftmax {
     #[inline(always)]
     fn columns<const FMA: bool>(x: &[T], _: &[T], n: usize, step: usize, start: usize, count: usize, out: &mut [T]) {
-        let (mut largest, mut total) = ([T::neg_infinity(); COLUMNS], [T::zero(); COLUMNS]);
+        let (mut largest, mut total) = ([T::neg_infinity(); COLUMNS], [0.0; COLUMNS]);
         let (largest, total) = (&mut largest[..count], &mut total[..count]);
         for j in 0..n {
             let x = &x[j * step + start..][..count];
@@ -138,18 +138,18 @@ impl<T: Number> Columns<T> for LogSoftmax {
             let (x, out) = (&x[j * step + start..][..count], &mut out[j * step + start..][..count]);
             for i in 0..count {
                 let subtrahend = subtrahend(largest[i]);
-                total[i] += term::<T, FMA>(x[i], subtrahend);
+                total[i] += term::<T, FMA>(x[i], subtrahend).as_f64();
                 out[i] = x[i] - subtrahend;
             }
         }
         for i in 0..count {
             // What has not been subtracted is infinite.
-            total[i] = ln_of_sum::<T, FMA>(total[i]) + (largest[i] - subtrahend(largest[i]));
+            largest[i] = ln_of_sum::<T, FMA>(T::of(total[i])) + (largest[i] - subtrahend(largest[i]));
         }
         for j in 0..n {
             let out = &mut out[j * step + start..][..count];
             for i in 0..count {
-                out[i] -= total[i];
+                out[i] -= largest[i];
             }
         }
     }
@@ -167,7 +167,7 @@ impl<T: Number> Columns<T> for Deviation {
     fn columns<const FMA: bool>(v: &[T], p: &[T], n: usize, step: usize, start: usize, count: usize, out: &mut [T]) {
         let row = |j: usize| j * step + start..j * step + start + count;
         // What v is at the largest probability: all else is taken relative to it.
-        let (mut reference, mut sum) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS]);
+        let (mut reference, mut sum) = ([T::zero(); COLUMNS], [0.0; COLUMNS]);
         let (reference, sum) = (&mut reference[..count], &mut sum[..count]);
         if is_one_for_all(p, n, step) {
             reference.copy_from_slice(&v[row(winner(p))]);
@@ -175,7 +175,7 @@ impl<T: Number> Columns<T> for Deviation {
                 let (v, p, out) = (&v[row(j)], p[j], &mut out[row(j)]);
                 for i in 0..count {
                     out[i] = v[i] - reference[i];
-                    sum[i] += p * out[i];
+                    sum[i] += p.as_f64() * out[i].as_f64();
                 }
             }
         } else {
@@ -193,14 +193,14 @@ impl<T: Number> Columns<T> for Deviation {
                 let (v, p, out) = (&v[row(j)], &p[row(j)], &mut out[row(j)]);
                 for i in 0..count {
                     out[i] = v[i] - reference[i];
-                    sum[i] += p[i] * out[i];
+                    sum[i] += p[i].as_f64() * out[i].as_f64();
                 }
             }
         }
         for j in 0..n {
             let out = &mut out[row(j)];
             for i in 0..count {
-                out[i] -= sum[i];
+                out[i] = T::of(out[i].as_f64() - sum[i]);
             }
         }
     }
@@ -217,12 +217,12 @@ impl<T: Number> Columns<T> for Transposed {
     #[inline(always)]
     fn columns<const FMA: bool>(g: &[T], p: &[T], n: usize, step: usize, start: usize, count: usize, out: &mut [T]) {
         let row = |j: usize| j * step + start..j * step + start + count;
-        let (mut total, mut sum) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS]);
+        let (mut total, mut sum) = ([0.0; COLUMNS], [0.0; COLUMNS]);
         let (total, sum) = (&mut total[..count], &mut sum[..count]);
         for j in 0..n {
             let g = &g[row(j)];
             for i in 0..count {
-                total[i] += g[i];
+                total[i] += g[i].as_f64();
             }
         }
         // All results add up to 0: that of the largest probability is what is left of the others'.
@@ -231,13 +231,13 @@ impl<T: Number> Columns<T> for Transposed {
             for j in (0..n).filter(|&j| j != winner) {
                 let (g, p, out) = (&g[row(j)], p[j], &mut out[row(j)]);
                 for i in 0..count {
-                    out[i] = g[i] - p * total[i];
-                    sum[i] += out[i];
+                    out[i] = T::of(g[i].as_f64() - p.as_f64() * total[i]);
+                    sum[i] += out[i].as_f64();
                 }
             }
             let out = &mut out[row(winner)];
             for i in 0..count {
-                out[i] = T::zero() - sum[i];
+                out[i] = T::of(0.0 - sum[i]);
             }
             return;
         }
@@ -254,13 +254,13 @@ impl<T: Number> Columns<T> for Transposed {
         for j in 0..n {
             let (g, p, out, index) = (&g[row(j)], &p[row(j)], &mut out[row(j)], T::of(j as f64));
             for i in 0..count {
-                out[i] = g[i] - p[i] * total[i];
-                sum[i] += if winner[i] == index { T::zero() } else { out[i] };
+                out[i] = T::of(g[i].as_f64() - p[i].as_f64() * total[i]);
+                sum[i] += if winner[i] == index { 0.0 } else { out[i].as_f64() };
             }
         }
         for i in 0..count {
             let j = winner[i].to_usize().unwrap_or(0);
-            out[j * step + start + i] = T::zero() - sum[i];
+            out[j * step + start + i] = T::of(0.0 - sum[i]);
         }
     }
 }
