@@ -4,7 +4,8 @@
 //! Masks are applied here and nowhere else: every quantity below is already 0 (a ratio: 1) behind the end of its
 //! trajectory, by selection and not by multiplication, so that a NaN there reaches nothing.
 
-use ad::{Handle, Index, Tape, Value, Var, vmap_many};
+use ad::{DType, Handle, Index, Tape, Value, Var, vmap_many};
+use ndarray::Array1;
 
 use crate::error::{check_discount, expect};
 use crate::rollout::Rollout;
@@ -25,15 +26,23 @@ pub struct Episodes {
 }
 
 impl Rollout {
-    /// Records the trajectories as inputs of a tape.
+    /// Records the trajectories as inputs of a tape, to be computed with in double precision.
     #[track_caller]
     pub fn record(&self, tape: &Tape) -> Episodes {
+        self.record_as(tape, DType::F64)
+    }
+
+    /// [`record`](Self::record) with rewards (and masks) of a floating-point type: that of the policy's parameters. All that an
+    /// estimator makes of them is of this type.
+    #[track_caller]
+    pub fn record_as(&self, tape: &Tape, dtype: DType) -> Episodes {
+        let [states, actions, rewards, step_mask, value_mask] = self.values_as(dtype);
         Episodes {
-            states: tape.index("states", self.states()),
-            actions: tape.index("actions", self.actions()),
-            rewards: tape.input("rewards", self.rewards()),
-            step_mask: tape.input("step_mask", self.step_mask()),
-            value_mask: tape.input("value_mask", self.value_mask()),
+            states: tape.index("states", states),
+            actions: tape.index("actions", actions),
+            rewards: tape.input("rewards", rewards),
+            step_mask: tape.input("step_mask", step_mask),
+            value_mask: tape.input("value_mask", value_mask),
         }
     }
 
@@ -41,6 +50,11 @@ impl Rollout {
     pub fn values(&self) -> [Value<'_>; 5] {
         let (step_mask, value_mask) = (self.step_mask().into(), self.value_mask().into());
         [self.states().into(), self.actions().into(), self.rewards().into(), step_mask, value_mask]
+    }
+
+    /// [`values`](Self::values) for a program of trajectories [recorded](Self::record_as) in this floating-point type.
+    pub fn values_as(&self, dtype: DType) -> [Value<'_>; 5] {
+        self.values().map(|value| value.rounded(dtype))
     }
 
     /// The same, to keep when the rollout is gone.
@@ -248,10 +262,11 @@ impl Batch {
         self.gamma
     }
 
-    /// γ^t, `[H]`.
+    /// γ^t, `[H]`, as constants of the type that log-probabilities are of.
     #[track_caller]
-    pub fn discounts(&self) -> ndarray::Array1<f64> {
-        (0..self.episodes.horizon()).map(|t| self.gamma.powi(t as i32)).collect()
+    pub fn discounts(&self) -> Var {
+        let discounts = (0..self.episodes.horizon()).map(|t| self.gamma.powi(t as i32));
+        self.log_prob.constant(discounts.collect::<Array1<f64>>())
     }
 
     /// r_t, `[N, H]`.
@@ -442,15 +457,16 @@ impl Batch {
 /// not count by as much as they need, and the sum is raised again. Nearly always that is by 0.
 #[track_caller]
 fn sum_of_exponentials(x: Var, exponent: Var) -> Var {
-    /// Well below ln(f64::MAX), so that a sum of many terms is finite.
-    const LARGEST: f64 = 600.0;
-    let beyond = exponent.stop_gradient() - LARGEST;
+    // The logarithm of the largest number, 709 or 88; and well below it, so that a sum of many terms is finite.
+    let largest = exponent.dtype().largest().ln().floor();
+    let kept = if exponent.dtype() == DType::F32 { 60.0 } else { 600.0 };
+    let beyond = exponent.stop_gradient() - kept;
     // What multiplies 0 does not count.
     let raised = x.stop_gradient().equal(0.0).select(0.0, beyond).max_axes(&[1]).max(0.0);
     let lowered = beyond.max(raised.insert_axis(1));
     let sum = (x * (exponent - lowered).exp()).sum_axes(&[1]);
     // In two steps, each finite, so that a sum that is 0 stays so; what is beyond both is infinite.
-    let half = (raised * 0.5).min(709.0).exp();
+    let half = (raised * 0.5).min(largest).exp();
     sum * half * half
 }
 

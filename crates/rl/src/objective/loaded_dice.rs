@@ -1,7 +1,6 @@
 //! Loaded DiCE: DiCE with advantages, and two ways to trade bias for variance.
 
 use ad::Var;
-use ndarray::Array1;
 
 use super::{Claim, Estimator, Orders};
 use crate::batch::{Batch, expect_decay};
@@ -60,7 +59,7 @@ impl Estimator for LoadedDice {
         let (discount, weights) = if self.gamma_weighted {
             (batch.gamma(), batch.discounts())
         } else {
-            (1.0, Array1::ones(batch.episodes.horizon()))
+            (1.0, batch.discounts().full_like(1.0))
         };
         let (advantages, value) = (batch.gae(self.tau), batch.values().at(1, 0));
         if self.lambda < 1.0 {

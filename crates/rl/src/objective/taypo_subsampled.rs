@@ -118,8 +118,10 @@ impl Estimator for TayPo2Subsampled {
         let weight = |t: usize| if t == 0 { 0.0 } else { t as f64 / self.pairs.min(t) as f64 };
         let deviation = batch.on_steps(batch.ratio() - 1.0);
         // What each place holds after step k: d_k if that enters, else what it held before.
-        let reservoir = (deviation.insert_axis(2) * &enters).scan(1.0 - &enters, 1).sum_axes(&[2]);
-        let before = reservoir.slice(1, 0..horizon - 1).pad(1, 1, 0) * Array1::from_shape_fn(horizon, weight);
+        let enters = deviation.constant(enters);
+        let reservoir = (deviation.insert_axis(2) * enters).scan(1.0 - enters, 1).sum_axes(&[2]);
+        let weights = deviation.constant(Array1::from_shape_fn(horizon, weight));
+        let before = reservoir.slice(1, 0..horizon - 1).pad(1, 1, 0) * weights;
         batch.plain_value() + batch.discounted_sum(deviation * batch.advantages() * (before + 1.0))
     }
 }
