@@ -358,6 +358,26 @@ impl Var {
         gather_at(self, 0, indices, Asked::new("gather", here(self.tape), 0))
     }
 
+    /// [`gather`](Self::gather) of the axes from `axis` on: those in front are kept, in front. With one index array it is
+    /// NumPy's `take(indices, axis)`.
+    ///
+    /// ```
+    /// let tape = ad::Tape::new();
+    /// let rows = tape.input("rows", ndarray::arr2(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]));
+    /// let columns = tape.index("columns", ndarray::arr1(&[2, 0]));
+    /// assert_eq!(rows.gather_along(1, &[columns]).value(), ndarray::arr2(&[[3.0, 1.0], [6.0, 4.0]]).into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn gather_along(self, axis: usize, indices: &[Index]) -> Self {
+        self.check_same_tape_all("gather_along", indices);
+        for (i, (index, &length)) in indices.iter().zip(self.shape().iter().skip(axis)).enumerate() {
+            index.check_range("gather_along", axis + i, length);
+        }
+        let asked = Asked::new("gather_along", here(self.tape), axis as isize);
+        gather_at(self, axis, indices, asked)
+    }
+
     /// Zeros of lengths `dims` (and this array's trailing axes), with each entry added at its index: the transpose of
     /// [`gather`](Self::gather). Repeated indices accumulate.
     #[track_caller]

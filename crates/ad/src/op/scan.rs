@@ -113,9 +113,18 @@ impl Rules for Scan {
 }
 
 impl Var {
-    /// Moved by one along an axis, towards its end if `later`, with a 0 coming in.
+    /// Moved by one along an axis, towards its end if `later` (else towards its beginning), with a 0 coming in.
+    ///
+    /// ```
+    /// let tape = ad::Tape::new();
+    /// let x = tape.input("x", ndarray::arr1(&[1.0, 2.0, 3.0]));
+    /// assert_eq!(x.shift(0, true).value(), ndarray::arr1(&[0.0, 1.0, 2.0]).into_dyn());
+    /// assert_eq!(x.shift(0, false).value(), ndarray::arr1(&[2.0, 3.0, 0.0]).into_dyn());
+    /// ```
     #[track_caller]
-    pub(crate) fn shift(self, axis: usize, later: bool) -> Self {
+    #[must_use]
+    pub fn shift(self, axis: usize, later: bool) -> Self {
+        self.check_alive();
         self.shifted(axis, later, None)
     }
 

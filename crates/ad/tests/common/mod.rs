@@ -417,6 +417,10 @@ pub fn repeated_variables() -> Vec<Case> {
         }),
         case("scan of x by x", &vector(), |x: &[Var]| x[0].scan(x[0], 0)),
         case("scan_reverse of x by x", &vector(), |x: &[Var]| x[0].scan_reverse(x[0], 0)),
+        case("shifted", &matrix(), |x: &[Var]| x[0].shift(0, true) * x[0].shift(1, false)),
+        case("gathered along the last axis", &matrix(), |x: &[Var]| {
+            x[0].gather_along(1, &[Index::constant(x[0], arr1(&[1, 0, 1]))]).sin()
+        }),
         case("gathered twice", &vector(), |x: &[Var]| {
             let index = Index::constant(x[0], arr1(&[2, 2, 0]));
             x[0].gather(&[index]) * x[0].gather(&[index]) * x[0]
