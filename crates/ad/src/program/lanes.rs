@@ -10,7 +10,7 @@
 //! axis itself gets its operands back in the old order.
 
 use super::ir::{Id, Ids, Ir};
-use super::lower::Lowering;
+use super::lower::Rewriter;
 use crate::op::elementwise::{Binary, Elementwise};
 use crate::op::indexing::Indexing;
 use crate::op::linalg::MatMul;
@@ -66,7 +66,7 @@ struct Moved {
 
 impl Lanes<'_> {
     fn emit(&mut self, at: Id, op: Op, operands: &[Id]) -> Id {
-        Lowering { ir: &mut self.ir, location: self.from.nodes[at].location }.emit(op, operands)
+        Rewriter { ir: &mut self.ir, location: self.from.nodes[at].location }.emit(op, operands)
     }
 
     fn shape(&self, id: Id) -> Shape {
