@@ -70,7 +70,7 @@ impl Rules for Barrier {
         })
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Barrier(self.clone())
     }
 

@@ -159,7 +159,7 @@ impl Rules for Movement {
         }
     }
 
-    fn batched(&self, size: usize) -> Op {
+    fn with_leading_axis(&self, size: usize) -> Op {
         let behind = |axes: &Axes| std::iter::once(0).chain(axes.iter().map(|axis| axis + 1)).collect();
         let longer = |shape: &Shape| std::iter::once(size).chain(shape.iter().copied()).collect();
         Op::Movement(match self {

@@ -82,7 +82,7 @@ impl Rules for Scan {
         cotangents
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Scan(Scan { axis: self.axis + 1, ..*self })
     }
 
