@@ -23,22 +23,25 @@ use crate::tensor::{Axes, Shape, size};
 
 /// The same outputs from the same inputs.
 pub(super) fn lanes_last(plain: &Ir) -> Ir {
-    let mut to =
-        Lanes { from: plain, ir: Ir::with_capacity(plain.nodes.len()), forms: Vec::with_capacity(plain.nodes.len()) };
+    let mut to = Lanes {
+        from: plain,
+        ir: Ir::with_capacity(plain.nodes.len()),
+        versions: Vec::with_capacity(plain.nodes.len()),
+    };
     let mut inputs = plain.inputs.iter().peekable();
     for (id, node) in plain.nodes.iter().enumerate() {
-        let form = if inputs.next_if_eq(&&id).is_some() {
-            Form { in_order: Some(to.ir.input(node)), moved: None }
+        let versions = if inputs.next_if_eq(&&id).is_some() {
+            Versions { in_order: Some(to.ir.input(node)), moved: None }
         } else {
             match to.moved(id) {
-                Some(moved) => Form { in_order: None, moved: Some(moved) },
+                Some(moved) => Versions { in_order: None, moved: Some(moved) },
                 None => {
                     let operands: Ids = node.operands.iter().map(|&operand| to.in_order(operand)).collect();
-                    Form { in_order: Some(to.emit(id, node.op.clone(), &operands)), moved: None }
+                    Versions { in_order: Some(to.emit(id, node.op.clone(), &operands)), moved: None }
                 }
             }
         };
-        to.forms.push(form);
+        to.versions.push(versions);
     }
     to.ir.outputs = plain.outputs.iter().map(|&output| to.in_order(output)).collect();
     to.ir.without_dead()
@@ -47,12 +50,12 @@ pub(super) fn lanes_last(plain: &Ir) -> Ir {
 struct Lanes<'a> {
     from: &'a Ir,
     ir: Ir,
-    /// What each node has become, as far as somebody has asked.
-    forms: Vec<Form>,
+    /// What each node has become.
+    versions: Vec<Versions>,
 }
 
 #[derive(Clone, Copy)]
-struct Form {
+struct Versions {
     in_order: Option<Id>,
     moved: Option<Moved>,
 }
@@ -74,7 +77,7 @@ impl Lanes<'_> {
     }
 
     fn lane(&self, id: Id) -> Option<usize> {
-        self.forms[id].moved.map(|moved| moved.lane)
+        self.versions[id].moved.map(|moved| moved.lane)
     }
 
     fn movement(&mut self, at: Id, movement: Movement, x: Id) -> Id {
@@ -83,20 +86,20 @@ impl Lanes<'_> {
 
     /// The node as it was.
     fn in_order(&mut self, id: Id) -> Id {
-        if let Some(id) = self.forms[id].in_order {
+        if let Some(id) = self.versions[id].in_order {
             return id;
         }
-        let Moved { id: moved, lane } = self.forms[id].moved.expect("every node has a form");
+        let Moved { id: moved, lane } = self.versions[id].moved.expect("every node has a version");
         let rank = self.from.nodes[id].shape.len();
         let axes: Axes = (0..lane).chain([rank - 1]).chain(lane..rank - 1).collect();
         let result = self.movement(id, Movement::Transpose(axes), moved);
-        self.forms[id].in_order = Some(result);
+        self.versions[id].in_order = Some(result);
         result
     }
 
     /// The node with its axis `lane` behind all others.
     fn with_lane(&mut self, id: Id, lane: usize) -> Id {
-        if let Some(moved) = self.forms[id].moved.filter(|moved| moved.lane == lane) {
+        if let Some(moved) = self.versions[id].moved.filter(|moved| moved.lane == lane) {
             return moved.id;
         }
         let shape = self.shape(id);

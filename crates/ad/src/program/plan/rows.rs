@@ -1,5 +1,5 @@
-//! Rows: which operations take part in a region, that is, can run block of rows by block of rows. Those on large arrays
-//! that do the same to each row, or sum over rows.
+//! Rows: which operations take part in a region, that is, run block of rows by block of rows. It is those on large arrays that
+//! do the same to each row, or sum over rows.
 
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -17,7 +17,7 @@ const LARGE: usize = 4096;
 const MANY_ROWS: usize = 64;
 
 impl Dataflow<'_> {
-    /// The numbers of rows of which there are large arrays.
+    /// The numbers of rows of which there are large arrays. (As long as none is known, no small array joins.)
     pub fn rows_of_large_arrays(&self) -> FxHashSet<usize> {
         let rows = |id: Id| self.row_form(id).filter(|_| self.runs(id)).map(|(rows, _)| rows);
         (0..self.ir.nodes.len()).filter_map(rows).collect()
