@@ -74,17 +74,17 @@ fn neutral(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let negated = |to: &mut Rewriter<'_>, x: Id| to.emit(Op::Elementwise(Elementwise::Unary(Unary::Negate)), &[x]);
     match op {
         Op::Elementwise(Elementwise::Binary(op)) => match (op, number(0), number(1)) {
-            (Times | Over, _, Some(c)) if c == 1.0 => Some(x[0]),
-            (Plus | Minus, _, Some(c)) if c == 0.0 => Some(x[0]),
-            (Times, Some(c), _) if c == 1.0 => Some(x[1]),
-            (Plus, Some(c), _) if c == 0.0 => Some(x[1]),
-            (Minus, Some(c), _) if c == 0.0 => Some(negated(to, x[1])),
-            (Times, _, Some(c)) if c == -1.0 => Some(negated(to, x[0])),
-            (Times, Some(c), _) if c == -1.0 => Some(negated(to, x[1])),
+            (Times | Over, _, Some(1.0)) => Some(x[0]),
+            (Plus | Minus, _, Some(0.0)) => Some(x[0]),
+            (Times, Some(1.0), _) => Some(x[1]),
+            (Plus, Some(0.0), _) => Some(x[1]),
+            (Minus, Some(0.0), _) => Some(negated(to, x[1])),
+            (Times, _, Some(-1.0)) => Some(negated(to, x[0])),
+            (Times, Some(-1.0), _) => Some(negated(to, x[1])),
             _ => None,
         },
         Op::Elementwise(Elementwise::Unary(Unary::Negate)) => match to.as_scaled(x[0])? {
-            (inner, c) if c == -1.0 => Some(inner),
+            (inner, -1.0) => Some(inner),
             (inner, c) => Some(to.scaled(inner, -c)),
         },
         _ => None,
