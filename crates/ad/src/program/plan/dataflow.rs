@@ -18,7 +18,7 @@ use crate::tensor::size;
 /// Operations, and what each of them reads.
 pub(super) struct Dataflow<'a> {
     pub ir: &'a Ir,
-    lowering: Lowering,
+    pub lowering: Lowering,
     /// The nodes that have the outputs' numbers.
     pub outputs: Vec<Id>,
     /// Which results somebody reads as they are.
@@ -37,7 +37,7 @@ pub(super) struct View {
     /// How often, if its reader repeats them: 1000 times.
     pub repeat: Option<Repeat>,
     /// Whether the rows of what is repeated are the rows of the whole, each repeated within itself, as in a broadcast of
-    /// [1000] to [1000, 3]. Always, where nothing is repeated.
+    /// 1000 numbers to shape [1000, 3]. Always, where nothing is repeated.
     pub keeps_rows: bool,
 }
 

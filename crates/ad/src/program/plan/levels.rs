@@ -18,7 +18,7 @@ use crate::op::Rows;
 use crate::program::Lowering;
 use crate::program::ir::Id;
 
-/// When a node runs. Nodes of one level run together if they have rows, and in their order if not.
+/// When a node runs. Of one level, nodes with rows run together as a region, if they are several; those without run one by one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Level {
     phase: usize,
@@ -34,11 +34,11 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    pub fn new(flow: &Dataflow<'_>, lowering: Lowering) -> Self {
+    pub fn new(flow: &Dataflow<'_>) -> Self {
         let ir = flow.ir;
         let mut levels = Self { phases: Vec::with_capacity(ir.nodes.len()), forms: Vec::with_capacity(ir.nodes.len()) };
         for id in 0..ir.nodes.len() {
-            let form = if flow.runs(id) && lowering == Lowering::On { flow.row_form(id) } else { None };
+            let form = if flow.runs(id) && flow.lowering == Lowering::On { flow.row_form(id) } else { None };
             let after = |i: usize, operand: Id| match (&levels.forms[operand], &form) {
                 (None, _) => levels.phases[operand],
                 // Block by block in the same region.
@@ -66,8 +66,8 @@ pub(super) enum Group {
 }
 
 /// The groups in an order in which they can run.
-pub(super) fn schedule(flow: &Dataflow<'_>, lowering: Lowering) -> Vec<Group> {
-    let levels = Levels::new(flow, lowering);
+pub(super) fn schedule(flow: &Dataflow<'_>) -> Vec<Group> {
+    let levels = Levels::new(flow);
     let mut order: BTreeMap<Level, Vec<Id>> = BTreeMap::new();
     for id in (0..flow.ir.nodes.len()).filter(|&id| flow.runs(id)) {
         order.entry(levels.of(id)).or_default().push(id);

@@ -33,7 +33,7 @@ mod tiling;
 
 /// Tells of two of these operations whether they will run side by side.
 pub(super) fn side_by_side(ir: &Ir) -> impl Fn(Id, Id) -> bool + use<> {
-    let levels = Levels::new(&Dataflow::new(ir, Lowering::On), Lowering::On);
+    let levels = Levels::new(&Dataflow::new(ir, Lowering::On));
     move |a, b| levels.of(a) == levels.of(b)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn plan(ir: &Ir, lowering: Lowering) -> Program {
         recorded: None,
     };
     let flow = Dataflow::new(ir, lowering);
-    let schedule = levels::schedule(&flow, lowering);
+    let schedule = levels::schedule(&flow);
     let mut emitter = Emitter::new(&flow, escapes::escapes(&flow, &schedule));
     emitter.leaves(&mut program);
     for group in &schedule {
