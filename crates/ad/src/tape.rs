@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::DType;
 use crate::equal::Equal;
-use crate::op::barrier::{self, Line};
+use crate::op::barrier::{self, Adjoint};
 use crate::op::{Leaf, Op};
 use crate::tensor::{Shape, Value, size_if_fits};
 
@@ -35,8 +35,8 @@ pub struct Node {
     pub location: &'static Location<'static>,
     /// The derivative pass that recorded it; 0 for what no pass recorded.
     pub pass: u32,
-    /// Of which limited surrogates' derivatives it is a part (see [`DerivativeLimit`](crate::DerivativeLimit)).
-    pub lines: Box<[Line]>,
+    /// Of which limited surrogates it is an adjoint (see [`DerivativeLimit`](crate::DerivativeLimit)).
+    pub adjoints: Box<[Adjoint]>,
 }
 
 /// A tape's contents.
@@ -501,10 +501,11 @@ pub(crate) fn record(tape: u32, op: Op, operands: &[NodeId]) -> NodeId {
                 return equal as NodeId;
             }
         }
-        let lines = barrier::lines(&op, operands.iter().map(|&operand| graph.nodes[operand as usize].lines.as_ref()));
+        let of_operands = operands.iter().map(|&operand| graph.nodes[operand as usize].adjoints.as_ref());
+        let adjoints = barrier::adjoints(&op, of_operands);
         let pass = graph.scope.pass;
         let node = NodeId::try_from(graph.nodes.len()).expect("a tape has at most 2^32 nodes");
-        graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, dtype, location, pass, lines });
+        graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, dtype, location, pass, adjoints });
         node
     })
 }

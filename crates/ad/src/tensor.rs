@@ -248,6 +248,7 @@ impl<'a> Slice<'a> {
     }
 
     /// Adds its numbers to as many sums.
+    #[allow(clippy::useless_conversion, reason = "of one type of four")]
     pub fn add_to(self, sums: &mut [f64]) {
         by_dtype!(Slice, self, |slice| sums.iter_mut().zip(slice).for_each(|(sum, &x)| *sum += f64::from(x)));
     }

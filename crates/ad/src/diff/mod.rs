@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
-use crate::op::barrier::{self, Barrier, Line};
+use crate::op::barrier::{self, Adjoint, Barrier};
 use crate::op::{Call, Leaf, Op};
 use crate::tape::{Graph, Node, NodeId, Recording, Var, record, with_graph};
 
@@ -77,15 +77,15 @@ pub(crate) fn pullback(outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Option
 
 /// The cotangent that arrives at a node, as it is for each operand.
 fn arriving(node: &Node, needed: &[bool], cotangent: Var, pass: u32) -> Result<Arriving, String> {
-    let limited = !node.lines.is_empty() || matches!(node.op, Op::Barrier(Barrier::Limit(_)));
+    let limited = !node.adjoints.is_empty() || matches!(node.op, Op::Barrier(Barrier::Limit(_)));
     if !limited {
         return Ok(smallvec::smallvec![cotangent; needed.len()]);
     }
-    let lines: Vec<Box<[Line]>> = with_graph(cotangent.tape, |graph| {
-        node.operands.iter().map(|&operand| graph.nodes[operand as usize].lines.clone()).collect()
+    let adjoints: Vec<Box<[Adjoint]>> = with_graph(cotangent.tape, |graph| {
+        node.operands.iter().map(|&operand| graph.nodes[operand as usize].adjoints.clone()).collect()
     });
-    let lines: Vec<&[Line]> = lines.iter().map(|lines| &**lines).collect();
-    barrier::follow(node, &lines, needed, cotangent, pass)
+    let adjoints: Vec<&[Adjoint]> = adjoints.iter().map(|adjoints| &**adjoints).collect();
+    barrier::follow(node, &adjoints, needed, cotangent, pass)
         .map_err(|violation| format!("{violation}\n  surrogate recorded at {}", node.location))
 }
 

@@ -23,8 +23,8 @@ pub enum Barrier {
     Alias { of: SmallVec<[NodeId; 1]> },
     /// The value of a surrogate whose derivatives are right up to an order only.
     Limit(DerivativeLimit),
-    /// x, as a part of a derivative of that order of a limited surrogate, in the line of a pass; order 0 leaves the line.
-    Line(Line),
+    /// x, which is from here on an adjoint of a limited surrogate in a derivative of that order; of order 0, none any more.
+    Adjoint(Adjoint),
 }
 
 impl Rules for Barrier {
@@ -34,14 +34,14 @@ impl Rules for Barrier {
             Barrier::MagicBox => "magic_box",
             Barrier::Alias { .. } => "alias",
             Barrier::Limit(_) => "limit_derivatives",
-            Barrier::Line(_) => "line",
+            Barrier::Adjoint(_) => "adjoint",
         }
     }
 
     fn parameters(&self) -> String {
         match self {
             Barrier::Limit(limit) => format!("{} to order {}", limit.0.name, limit.0.order),
-            Barrier::Line(line) => format!("{} at order {}", line.limit.0.name, line.order),
+            Barrier::Adjoint(adjoint) => format!("{} at order {}", adjoint.limit.0.name, adjoint.order),
             _ => String::new(),
         }
     }
@@ -66,11 +66,11 @@ impl Rules for Barrier {
             Barrier::StopGradient => unreachable!("no derivative flows here"),
             Barrier::MagicBox => g * call.output(),
             Barrier::Alias { .. } | Barrier::Limit(_) => g,
-            Barrier::Line(line) => line.left(g),
+            Barrier::Adjoint(adjoint) => adjoint.end(g),
         })
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Barrier(self.clone())
     }
 
@@ -155,81 +155,92 @@ impl DerivativeLimit {
     }
 }
 
-/// Being part of a derivative of a limited surrogate, in what one pass recorded.
+/// That a node is an adjoint of a limited surrogate: that a derivative pass made it from the cotangent that arrived at the
+/// surrogate. All of a pass's adjoints are linear in that cotangent; what they are multiplied by are coefficients, which are
+/// made of the surrogate's own nodes.
 ///
-/// A pass records the derivative of each operation between the surrogate and the variables; all of it is linear in the
-/// cotangent that entered at the surrogate, and depends on it: that is the line. An operand of a node of the line is in the
-/// line, too, or it is a coefficient, computed from the surrogate's own nodes. Differentiating the coefficient is
-/// differentiating the surrogate once more; going along the line is not (it is what forward mode does).
+/// Of s = θ³ and the cotangent ḡ of s, a pass records ḡ·3θ², which is an adjoint of order 1; 3θ² is a coefficient.
+///
+/// - Its derivative by ḡ is 3θ², and flows along the adjoints, as in forward mode: it is still a first derivative of s.
+/// - Its derivative by θ is ḡ·6θ, and flows into the coefficient: it is a second derivative of s, an adjoint of order 2.
+///
+/// What a user computes of a gradient inherits its adjoints, without being linear in anything: so they count only in nodes of the
+/// pass that they name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Line {
+pub struct Adjoint {
+    /// Of the surrogate.
     limit: DerivativeLimit,
+    /// How often the surrogate has been differentiated for it.
     order: usize,
+    /// The pass that made it.
     pass: u32,
 }
 
-impl Line {
+impl Adjoint {
+    /// A cotangent, marked as this adjoint.
     fn mark(self, cotangent: Var) -> Var {
-        apply(cotangent.tape, Op::Barrier(Barrier::Line(self)), &[cotangent.node])
+        apply(cotangent.tape, Op::Barrier(Barrier::Adjoint(self)), &[cotangent.node])
     }
 
-    /// A cotangent that goes on where this line began, at the surrogate.
-    fn left(&self, cotangent: Var) -> Var {
-        let lines = cotangent.with_node(|node| node.lines.iter().any(|line| line.limit == self.limit));
-        if lines { Line { order: 0, ..self.clone() }.mark(cotangent) } else { cotangent }
+    /// A cotangent that flows on to what is no adjoint and no coefficient of this surrogate, as that of ḡ does, which came from
+    /// outside: it is no adjoint of it any more.
+    fn end(&self, cotangent: Var) -> Var {
+        let is_adjoint = cotangent.with_node(|node| node.adjoints.iter().any(|adjoint| adjoint.limit == self.limit));
+        if is_adjoint { Adjoint { order: 0, ..self.clone() }.mark(cotangent) } else { cotangent }
     }
 }
 
-/// The lines a new node is in: those of its operands, unless it is where one begins or ends.
-pub(crate) fn lines<'a>(op: &Op, operands: impl Iterator<Item = &'a [Line]>) -> Box<[Line]> {
-    let mut lines: Vec<Line> = Vec::new();
+/// What a new node is an adjoint of: what its operands are, unless it marks where adjoints begin or end.
+pub(crate) fn adjoints<'a>(op: &Op, operands: impl Iterator<Item = &'a [Adjoint]>) -> Box<[Adjoint]> {
+    let mut adjoints: Vec<Adjoint> = Vec::new();
     if matches!(op, Op::Barrier(Barrier::StopGradient)) {
-        return lines.into();
+        return adjoints.into();
     }
-    for line in operands.flatten() {
-        match lines.iter_mut().find(|other| other.limit == line.limit && other.pass == line.pass) {
-            Some(other) => other.order = other.order.max(line.order),
-            None => lines.push(line.clone()),
+    for adjoint in operands.flatten() {
+        match adjoints.iter_mut().find(|other| other.limit == adjoint.limit && other.pass == adjoint.pass) {
+            Some(other) => other.order = other.order.max(adjoint.order),
+            None => adjoints.push(adjoint.clone()),
         }
     }
-    if let Op::Barrier(Barrier::Line(line)) = op {
-        lines.retain(|other| other.limit != line.limit);
-        if line.order > 0 {
-            lines.push(line.clone());
+    if let Op::Barrier(Barrier::Adjoint(adjoint)) = op {
+        adjoints.retain(|other| other.limit != adjoint.limit);
+        if adjoint.order > 0 {
+            adjoints.push(adjoint.clone());
         }
     }
-    lines.into()
+    adjoints.into()
 }
 
 /// A cotangent that arrives at a node, as it flows on to each operand: marked with the order of the derivative that it is
 /// now part of. The error says which surrogate would be differentiated beyond its limit.
 pub(crate) fn follow(
     node: &Node,
-    operands: &[&[Line]],
+    operands: &[&[Adjoint]],
     needed: &[bool],
     cotangent: Var,
     pass: u32,
 ) -> Result<SmallVec<[Var; 3]>, String> {
     if let Op::Barrier(Barrier::Limit(limit)) = &node.op {
         limit.check(1)?;
-        return Ok(smallvec![Line { limit: limit.clone(), order: 1, pass }.mark(cotangent)]);
+        return Ok(smallvec![Adjoint { limit: limit.clone(), order: 1, pass }.mark(cotangent)]);
     }
     let mut flowing: SmallVec<[Var; 3]> = smallvec![cotangent; operands.len()];
-    if matches!(node.op, Op::Barrier(Barrier::Line(_))) {
+    if matches!(node.op, Op::Barrier(Barrier::Adjoint(_))) {
         return Ok(flowing);
     }
     let sum = matches!(node.op, Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus)));
-    for line in node.lines.iter().filter(|line| node.pass != 0 && line.pass == node.pass) {
+    for adjoint in node.adjoints.iter().filter(|adjoint| node.pass != 0 && adjoint.pass == node.pass) {
         for (i, operand) in operands.iter().enumerate().filter(|&(i, _)| needed[i]) {
-            let in_line = operand.iter().find(|other| other.limit == line.limit && other.pass == line.pass);
-            let limit = line.limit.clone();
-            flowing[i] = match in_line {
-                Some(in_line) => Line { limit, order: in_line.order, pass }.mark(flowing[i]),
+            let linear = operand.iter().find(|other| other.limit == adjoint.limit && other.pass == adjoint.pass);
+            let limit = adjoint.limit.clone();
+            flowing[i] = match linear {
+                Some(linear) => Adjoint { limit, order: linear.order, pass }.mark(flowing[i]),
                 // The other addend of a sum has nothing to do with the surrogate.
-                None if sum => line.left(flowing[i]),
+                None if sum => adjoint.end(flowing[i]),
+                // A coefficient.
                 None => {
-                    limit.check(line.order + 1)?;
-                    Line { limit, order: line.order + 1, pass }.mark(flowing[i])
+                    limit.check(adjoint.order + 1)?;
+                    Adjoint { limit, order: adjoint.order + 1, pass }.mark(flowing[i])
                 }
             };
         }

@@ -7,17 +7,20 @@ use smallvec::SmallVec;
 use super::{Leaf, Op};
 use crate::tape::{Handle, NodeId, Operands, Recording, record, with_graph};
 
-/// An operation as a batching rule sees it: operands, and whether each has the new leading axis.
-pub struct Batch {
+/// An operation as a batching rule sees it: as it was recorded of one example, but on operands of the batch. Where
+/// `w * x` was recorded of an x of [3], and the batch is of [100, 3], the size is 100, x has the new axis, and w has not.
+pub struct BatchedCall {
     pub tape: u32,
+    /// The length of the new leading axis.
     pub size: usize,
+    /// Each operand, and whether it has the new leading axis.
     pub operands: SmallVec<[(Handle, bool); 3]>,
 }
 
-impl Batch {
-    /// The operand with a leading axis, repeated along it if it had none.
+impl BatchedCall {
+    /// The operand with the new leading axis, repeated along it if it had none.
     #[track_caller]
-    pub fn batched(&self, operand: usize) -> Handle {
+    pub fn batched_operand(&self, operand: usize) -> Handle {
         let (handle, batched) = self.operands[operand];
         if batched {
             return handle;
@@ -93,7 +96,7 @@ impl Mapping {
                     None => (Handle::recorded(tape, *operand), false),
                 })
                 .collect();
-            let result = recorded.op.rules().batch(&Batch { tape, size, operands });
+            let result = recorded.op.rules().batching_rule(&BatchedCall { tape, size, operands });
             batched.insert(node, result);
         }
         let mut mapped = Vec::with_capacity(results.len());
@@ -104,7 +107,7 @@ impl Mapping {
                 }
                 Some(&node) => Handle::recorded(tape, node),
                 // A result that does not depend on the arguments is the same for all of them.
-                None => Batch { tape, size, operands: smallvec::smallvec![(result, false)] }.batched(0),
+                None => BatchedCall { tape, size, operands: smallvec::smallvec![(result, false)] }.batched_operand(0),
             });
         }
         mapped

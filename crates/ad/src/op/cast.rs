@@ -31,7 +31,7 @@ impl Rules for Cast {
         call.one(|| g.cast(call.var(0).dtype()))
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Cast(*self)
     }
 

@@ -50,7 +50,7 @@ impl Rules for Checked {
         unreachable!("lowering begins when derivatives stand")
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Checked(*self)
     }
 

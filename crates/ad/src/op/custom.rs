@@ -111,7 +111,7 @@ impl Rules for Custom {
         self.cotangents(&operands, call.output(), g).into()
     }
 
-    fn batched(&self, size: usize) -> Op {
+    fn with_leading_axis(&self, size: usize) -> Op {
         let leading = std::iter::once(size).chain(self.leading.iter().copied()).collect();
         Op::Custom(Custom { op: Arc::clone(&self.op), leading })
     }

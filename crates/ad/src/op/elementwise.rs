@@ -369,7 +369,7 @@ impl Rules for Elementwise {
         }
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Elementwise(*self)
     }
 

@@ -117,7 +117,7 @@ impl Rules for Fused {
         unreachable!("operations are fused when derivatives stand")
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Fused(*self)
     }
 

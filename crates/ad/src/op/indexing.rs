@@ -149,40 +149,41 @@ impl Rules for Indexing {
         cotangents
     }
 
-    fn batched(&self, _size: usize) -> Op {
-        unreachable!("whether the indices are batched decides; see `batch`")
+    fn with_leading_axis(&self, _size: usize) -> Op {
+        unreachable!("whether the indices are batched decides; see `batching_rule`")
     }
 
-    fn batch(&self, batch: &super::Batch) -> NodeId {
-        let indices_batched = (1..batch.operands.len()).any(|operand| batch.is_batched(operand));
+    fn batching_rule(&self, call: &super::BatchedCall) -> NodeId {
+        let indices_batched = (1..call.operands.len()).any(|operand| call.is_batched(operand));
         let (axis, asked) = match self {
             Indexing::Equal(_) => {
-                return record(batch.tape, Op::Indexing(self.clone()), &[batch.batched(0).node()]);
+                return record(call.tape, Op::Indexing(self.clone()), &[call.batched_operand(0).node()]);
             }
             Indexing::Flatten { .. } => unreachable!("only lowering makes flat indices"),
             Indexing::Gather { axis, asked } | Indexing::ScatterAdd { axis, asked, .. } => (*axis, asked),
         };
         if !indices_batched {
             // The new axis is one more that is carried along in front.
-            let operands: Operands = batch.operands.iter().map(|(handle, _)| handle.node()).collect();
-            return record(batch.tape, Op::Indexing(self.at(axis + 1)), &operands);
+            let operands: Operands = call.operands.iter().map(|(handle, _)| handle.node()).collect();
+            return record(call.tape, Op::Indexing(self.at(axis + 1)), &operands);
         }
-        let mut indices: Vec<Index> = (1..batch.operands.len()).map(|operand| batch.batched(operand).index()).collect();
-        let source_batched = batch.is_batched(0);
+        let mut indices: Vec<Index> =
+            (1..call.operands.len()).map(|operand| call.batched_operand(operand).index()).collect();
+        let source_batched = call.is_batched(0);
         if let (Indexing::Gather { .. }, false) = (self, source_batched) {
             // The new axis is one more of the indices; in the result it stands at `axis`.
-            let gathered = gather_at(batch.operands[0].0.var(), axis, &indices, asked.clone());
+            let gathered = gather_at(call.operands[0].0.var(), axis, &indices, asked.clone());
             return move_axis(gathered, axis, 0).node;
         }
         // Both have the new axis: it becomes one more axis that is indexed, by 0, 1, 2, …
         let shape = indices[0].shape();
         expect_i32("vmap", shape[0]);
         let counting = ndarray::ArrayD::from_shape_fn(shape.as_slice(), |position| position[0] as i32);
-        indices.insert(0, constant_index(batch.tape, counting.into()));
-        let source = move_axis(batch.batched(0).var(), 0, axis);
+        indices.insert(0, constant_index(call.tape, counting.into()));
+        let source = move_axis(call.batched_operand(0).var(), 0, axis);
         let result = match self {
             Indexing::ScatterAdd { dims, .. } => {
-                let dims: Shape = std::iter::once(batch.size).chain(dims.iter().copied()).collect();
+                let dims: Shape = std::iter::once(call.size).chain(dims.iter().copied()).collect();
                 scatter_add_at(source, axis, &indices, &dims, asked.mapped())
             }
             _ => gather_at(source, axis, &indices, asked.mapped()),

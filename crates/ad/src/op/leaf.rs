@@ -129,7 +129,7 @@ impl Rules for Leaf {
         Cotangents::new()
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         unreachable!("a leaf depends on no argument")
     }
 

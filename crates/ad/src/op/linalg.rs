@@ -3,7 +3,7 @@
 //!
 //! Both operations take their matrices transposed by flags, which differentiation flips: no transpose is ever recorded.
 
-use super::{Batch, Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
+use super::{BatchedCall, Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel::functions::Number;
 use crate::kernel::{self, Accumulate};
@@ -83,16 +83,16 @@ impl Rules for MatMul {
         )
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::MatMul(*self)
     }
 
-    fn batch(&self, batch: &Batch) -> NodeId {
-        let (a, b) = (batch.operands[0].0.var(), batch.operands[1].0.var());
-        if batch.is_batched(0) && !batch.is_batched(1) && self.is_shared(&b.shape()) {
-            return record(batch.tape, Op::MatMul(*self), &[a.node, b.node]);
+    fn batching_rule(&self, call: &BatchedCall) -> NodeId {
+        let (a, b) = (call.operands[0].0.var(), call.operands[1].0.var());
+        if call.is_batched(0) && !call.is_batched(1) && self.is_shared(&b.shape()) {
+            return record(call.tape, Op::MatMul(*self), &[a.node, b.node]);
         }
-        let (first, second) = (batch.batched(0).var(), batch.batched(1).var());
+        let (first, second) = (call.batched_operand(0).var(), call.batched_operand(1).var());
         if first.shape().len() > second.shape().len() {
             // One B for each of a stack of stacks.
             let shape = first.shape();
@@ -102,8 +102,8 @@ impl Rules for MatMul {
             let columns = result.shape()[2];
             return result.reshaped(&[&shape[..shape.len() - 1], &[columns]].concat()).node;
         }
-        let operands = [batch.batched(0).node(), batch.batched(1).node()];
-        record(batch.tape, Op::MatMul(*self), &operands)
+        let operands = [call.batched_operand(0).node(), call.batched_operand(1).node()];
+        record(call.tape, Op::MatMul(*self), &operands)
     }
 
     fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
@@ -216,20 +216,20 @@ impl Rules for Solve {
         )
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Solve(*self)
     }
 
-    fn batch(&self, batch: &Batch) -> NodeId {
-        let (a, b) = (batch.operands[0].0.var(), batch.operands[1].0.var());
+    fn batching_rule(&self, call: &BatchedCall) -> NodeId {
+        let (a, b) = (call.operands[0].0.var(), call.operands[1].0.var());
         // One A for all: one factorisation, and the right-hand sides side by side.
-        if !batch.is_batched(0) && a.shape().len() == 2 {
+        if !call.is_batched(0) && a.shape().len() == 2 {
             let (n, m) = (b.shape()[1], b.shape()[2]);
-            let wide = b.transpose(&[1, 0, 2]).reshape(&[n, batch.size * m]);
-            let x = apply(batch.tape, Op::Solve(*self), &[a.node, wide.node]);
-            return x.reshape(&[n, batch.size, m]).transpose(&[1, 0, 2]).node;
+            let wide = b.transpose(&[1, 0, 2]).reshape(&[n, call.size * m]);
+            let x = apply(call.tape, Op::Solve(*self), &[a.node, wide.node]);
+            return x.reshape(&[n, call.size, m]).transpose(&[1, 0, 2]).node;
         }
-        record(batch.tape, Op::Solve(*self), &[batch.batched(0).node(), batch.batched(1).node()])
+        record(call.tape, Op::Solve(*self), &[call.batched_operand(0).node(), call.batched_operand(1).node()])
     }
 
     fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
@@ -285,7 +285,7 @@ impl Rules for Factor {
         unreachable!("derivatives stand before a program is lowered")
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Factor(*self)
     }
 

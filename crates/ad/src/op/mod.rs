@@ -28,7 +28,7 @@ pub mod reduce;
 pub mod scan;
 pub mod softmax;
 
-pub use batch::Batch;
+pub use batch::BatchedCall;
 pub use leaf::{Data, Leaf};
 
 /// The families, each once: a variant of [`Op`] and the type whose [`Rules`] answer for it.
@@ -95,17 +95,17 @@ pub trait Rules {
     fn vjp(&self, call: &Call, cotangent: Var) -> Cotangents;
 
     /// What is the same operation on operands that all have a new leading axis?
-    fn batched(&self, size: usize) -> Op;
+    fn with_leading_axis(&self, size: usize) -> Op;
 
-    /// How is it done when some operands have a new leading axis of length `size` and others do not? The default gives
-    /// one to all.
+    /// How is it done when some operands have a new leading axis of length `size` and others do not? By default, all get one,
+    /// and it is the operation [with a leading axis](Self::with_leading_axis).
     #[track_caller]
-    fn batch(&self, batch: &Batch) -> NodeId {
+    fn batching_rule(&self, call: &BatchedCall) -> NodeId {
         let mut operands = Operands::new();
-        for operand in 0..batch.operands.len() {
-            operands.push(batch.batched(operand).node());
+        for operand in 0..call.operands.len() {
+            operands.push(call.batched_operand(operand).node());
         }
-        record(batch.tape, self.batched(batch.size), &operands)
+        record(call.tape, self.with_leading_axis(call.size), &operands)
     }
 
     /// How does it treat rows, that is, the entries of arrays along their leading axis? `None` if it mixes them.

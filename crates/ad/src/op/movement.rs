@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scan::expect_one_beside;
+use super::scan::expect_entering_fits;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, alike, apply};
 use crate::dtype::{DType, by_dtype};
 use crate::tape::{Index, Var, record};
@@ -102,7 +102,7 @@ impl Rules for Movement {
             }
             Movement::Shift { axis, .. } => {
                 has_axis(*axis)?;
-                expect_one_beside(operand, *axis, operands.get(1).copied())?;
+                expect_entering_fits(operand, *axis, operands.get(1).copied())?;
                 Ok(operand.into())
             }
             Movement::Concat { axis } => {
@@ -159,7 +159,7 @@ impl Rules for Movement {
         }
     }
 
-    fn batched(&self, size: usize) -> Op {
+    fn with_leading_axis(&self, size: usize) -> Op {
         let behind = |axes: &Axes| std::iter::once(0).chain(axes.iter().map(|axis| axis + 1)).collect();
         let longer = |shape: &Shape| std::iter::once(size).chain(shape.iter().copied()).collect();
         Op::Movement(match self {

@@ -74,7 +74,7 @@ impl Rules for Reduce {
         })
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Reduce(Reduce { by: self.by, axes: self.axes.iter().map(|axis| axis + 1).collect() })
     }
 

@@ -27,8 +27,9 @@ pub struct Scan {
     pub shifted: bool,
 }
 
-/// What enters at an end of an axis has length 1 along it, and else the shape.
-pub(super) fn expect_one_beside(shape: &[usize], axis: usize, entering: Option<&[usize]>) -> Result<(), String> {
+/// What enters an array at an end of an axis has length 1 along it, and else the array's shape: along axis 0, [1, 3] enters
+/// [20, 3].
+pub(super) fn expect_entering_fits(shape: &[usize], axis: usize, entering: Option<&[usize]>) -> Result<(), String> {
     let fits = |entering: &[usize]| {
         let lengths = shape.iter().enumerate().map(|(i, &length)| if i == axis { 1 } else { length });
         lengths.eq(entering.iter().copied())
@@ -53,7 +54,7 @@ impl Rules for Scan {
         if self.axis >= operands[0].len() {
             return Err(format!("axis {} of shape {:?}, which has {}", self.axis, operands[0], operands[0].len()));
         }
-        expect_one_beside(operands[0], self.axis, operands.get(2).copied())?;
+        expect_entering_fits(operands[0], self.axis, operands.get(2).copied())?;
         Ok(operands[0].into())
     }
 
@@ -82,7 +83,7 @@ impl Rules for Scan {
         cotangents
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Scan(Scan { axis: self.axis + 1, ..*self })
     }
 

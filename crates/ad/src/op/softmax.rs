@@ -71,7 +71,7 @@ impl Rules for Softmax {
         }
     }
 
-    fn batched(&self, _size: usize) -> Op {
+    fn with_leading_axis(&self, _size: usize) -> Op {
         Op::Softmax(Softmax { axis: self.axis + 1, ..*self })
     }
 

@@ -1,20 +1,20 @@
-//! Arithmetic on results that nobody else reads joins the operation that made them: one pass instead of two or three.
+//! Fusion: arithmetic on results that nobody else reads joins the operation that made them: one pass instead of two or three.
 
 use super::ir::{Id, Ids, Ir};
 use crate::op::Op;
 use crate::op::elementwise::{Binary, Elementwise};
 use crate::op::fused::{Arithmetic, Fused};
 
-/// The same program in fewer passes. Only operations of which `together` says that they run side by side are put in one:
-/// else what the first one reads would have to be kept, and not what it makes.
-pub(super) fn fuse(mut ir: Ir, together: impl Fn(Id, Id) -> bool) -> Ir {
+/// The same program in fewer passes. Only operations that run `side_by_side` are put in one: else what the first one reads
+/// would have to be kept, and not what it makes.
+pub(super) fn fuse(mut ir: Ir, side_by_side: impl Fn(Id, Id) -> bool) -> Ir {
     let mut uses = vec![0; ir.nodes.len()];
     let read = ir.nodes.iter().flat_map(|node| &node.operands);
     read.chain(&ir.outputs).chain(&ir.inputs).for_each(|&id| uses[id] += 1);
 
     for user in 0..ir.nodes.len() {
         let Some((outer, [x, y])) = arithmetic(&ir, user) else { continue };
-        let part = |id: Id| arithmetic(&ir, id).filter(|_| uses[id] == 1 && together(id, user));
+        let part = |id: Id| arithmetic(&ir, id).filter(|_| uses[id] == 1 && side_by_side(id, user));
         use Arithmetic::{Over, Plus, Times};
         let (op, operands) = match (part(x), part(y)) {
             (Some((f, [a, b])), Some((h, [c, d]))) if ![f, outer, h].contains(&Over) => {

@@ -1,5 +1,5 @@
-//! A program before it has places in memory: operations in order. Lowering rewrites one into another, in which equal
-//! operations are one.
+//! The intermediate representation: a program before it has places in memory, as operations in order. Passes rewrite one into
+//! another. On the way, common subexpressions are eliminated (equal operations are one) and dead code is dropped.
 
 use std::panic::Location;
 
@@ -87,7 +87,7 @@ impl Ir {
         Ok(ir)
     }
 
-    /// The same without two nodes that are equal.
+    /// The same without two nodes that are equal: common subexpressions eliminated, and nothing else.
     pub fn merged(&self) -> Self {
         self.rebuilt(|ir, node, operands| ir.node(node.op.clone(), operands, node.location))
     }
@@ -166,7 +166,7 @@ impl Ir {
         wide
     }
 
-    /// Without what no output needs.
+    /// Without what no output needs: dead code eliminated. Inputs stay.
     pub fn without_dead(mut self) -> Self {
         let mut live = vec![false; self.nodes.len()];
         self.inputs.iter().chain(&self.outputs).for_each(|&id| live[id] = true);

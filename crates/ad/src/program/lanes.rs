@@ -10,7 +10,7 @@
 //! axis itself gets its operands back in the old order.
 
 use super::ir::{Id, Ids, Ir};
-use super::lower::Lowering;
+use super::lower::Rewriter;
 use crate::op::elementwise::{Binary, Elementwise};
 use crate::op::indexing::Indexing;
 use crate::op::linalg::MatMul;
@@ -23,22 +23,25 @@ use crate::tensor::{Axes, Shape, size};
 
 /// The same outputs from the same inputs.
 pub(super) fn lanes_last(plain: &Ir) -> Ir {
-    let mut to =
-        Lanes { from: plain, ir: Ir::with_capacity(plain.nodes.len()), forms: Vec::with_capacity(plain.nodes.len()) };
+    let mut to = Lanes {
+        from: plain,
+        ir: Ir::with_capacity(plain.nodes.len()),
+        versions: Vec::with_capacity(plain.nodes.len()),
+    };
     let mut inputs = plain.inputs.iter().peekable();
     for (id, node) in plain.nodes.iter().enumerate() {
-        let form = if inputs.next_if_eq(&&id).is_some() {
-            Form { in_order: Some(to.ir.input(node)), moved: None }
+        let versions = if inputs.next_if_eq(&&id).is_some() {
+            Versions { in_order: Some(to.ir.input(node)), moved: None }
         } else {
             match to.moved(id) {
-                Some(moved) => Form { in_order: None, moved: Some(moved) },
+                Some(moved) => Versions { in_order: None, moved: Some(moved) },
                 None => {
                     let operands: Ids = node.operands.iter().map(|&operand| to.in_order(operand)).collect();
-                    Form { in_order: Some(to.emit(id, node.op.clone(), &operands)), moved: None }
+                    Versions { in_order: Some(to.emit(id, node.op.clone(), &operands)), moved: None }
                 }
             }
         };
-        to.forms.push(form);
+        to.versions.push(versions);
     }
     to.ir.outputs = plain.outputs.iter().map(|&output| to.in_order(output)).collect();
     to.ir.without_dead()
@@ -47,12 +50,12 @@ pub(super) fn lanes_last(plain: &Ir) -> Ir {
 struct Lanes<'a> {
     from: &'a Ir,
     ir: Ir,
-    /// What each node has become, as far as somebody has asked.
-    forms: Vec<Form>,
+    /// What each node has become.
+    versions: Vec<Versions>,
 }
 
 #[derive(Clone, Copy)]
-struct Form {
+struct Versions {
     in_order: Option<Id>,
     moved: Option<Moved>,
 }
@@ -66,7 +69,7 @@ struct Moved {
 
 impl Lanes<'_> {
     fn emit(&mut self, at: Id, op: Op, operands: &[Id]) -> Id {
-        Lowering { ir: &mut self.ir, location: self.from.nodes[at].location }.emit(op, operands)
+        Rewriter { ir: &mut self.ir, location: self.from.nodes[at].location }.emit(op, operands)
     }
 
     fn shape(&self, id: Id) -> Shape {
@@ -74,7 +77,7 @@ impl Lanes<'_> {
     }
 
     fn lane(&self, id: Id) -> Option<usize> {
-        self.forms[id].moved.map(|moved| moved.lane)
+        self.versions[id].moved.map(|moved| moved.lane)
     }
 
     fn movement(&mut self, at: Id, movement: Movement, x: Id) -> Id {
@@ -83,20 +86,20 @@ impl Lanes<'_> {
 
     /// The node as it was.
     fn in_order(&mut self, id: Id) -> Id {
-        if let Some(id) = self.forms[id].in_order {
+        if let Some(id) = self.versions[id].in_order {
             return id;
         }
-        let Moved { id: moved, lane } = self.forms[id].moved.expect("every node has a form");
+        let Moved { id: moved, lane } = self.versions[id].moved.expect("every node has a version");
         let rank = self.from.nodes[id].shape.len();
         let axes: Axes = (0..lane).chain([rank - 1]).chain(lane..rank - 1).collect();
         let result = self.movement(id, Movement::Transpose(axes), moved);
-        self.forms[id].in_order = Some(result);
+        self.versions[id].in_order = Some(result);
         result
     }
 
     /// The node with its axis `lane` behind all others.
     fn with_lane(&mut self, id: Id, lane: usize) -> Id {
-        if let Some(moved) = self.forms[id].moved.filter(|moved| moved.lane == lane) {
+        if let Some(moved) = self.versions[id].moved.filter(|moved| moved.lane == lane) {
             return moved.id;
         }
         let shape = self.shape(id);
@@ -110,7 +113,7 @@ impl Lanes<'_> {
             }
             // What is repeated along the lanes.
             Op::Movement(Movement::Broadcast { axes, .. }) if !axes.contains(&lane) => {
-                let axes = axes.iter().map(|&axis| without(lane, axis)).collect();
+                let axes = axes.iter().map(|&axis| axis_without_lane(axis, lane)).collect();
                 let inner = self.in_order(node.operands[0]);
                 return self.movement(id, Movement::Broadcast { shape: moved_shape, axes }, inner);
             }
@@ -190,18 +193,19 @@ impl Lanes<'_> {
         }
         let (from, lane) = operands.iter().find_map(|&operand| self.lane(operand).map(|lane| (operand, lane)))?;
         let source = self.shape(from);
-        // The operation on moved arrays, and where the lanes are in its result.
-        let (op, result, lanes) = match &node.op {
+        // The operation on moved arrays, where the lanes were in its result, and how many of its operands are taken with their
+        // lanes last: all; the first, as of a gather, whose indices have none; or, if they are last already, none.
+        let (op, result, to_move) = match &node.op {
             op @ (Op::Elementwise(_) | Op::Checked(_) | Op::Cast(_)) => (op.clone(), lane, operands.len()),
             &Op::Scan(Scan { axis, reverse, shifted }) if axis != lane => {
-                (Op::Scan(Scan { axis: without(lane, axis), reverse, shifted }), lane, operands.len())
+                (Op::Scan(Scan { axis: axis_without_lane(axis, lane), reverse, shifted }), lane, operands.len())
             }
             &Op::Softmax(Softmax { part, axis }) if axis != lane => {
-                (Op::Softmax(Softmax { part, axis: without(lane, axis) }), lane, operands.len())
+                (Op::Softmax(Softmax { part, axis: axis_without_lane(axis, lane) }), lane, operands.len())
             }
             Op::Reduce(Reduce { by, axes }) if !axes.contains(&lane) => {
                 let result = lane - axes.iter().filter(|&&axis| axis < lane).count();
-                let axes = axes.iter().map(|&axis| without(lane, axis)).collect();
+                let axes = axes.iter().map(|&axis| axis_without_lane(axis, lane)).collect();
                 (Op::Reduce(Reduce { by: *by, axes }), result, 1)
             }
             Op::Movement(movement) => {
@@ -210,13 +214,13 @@ impl Lanes<'_> {
             }
             Op::Indexing(gather @ Indexing::Gather { axis, .. }) => {
                 let (dims, rank) = (operands.len() - 1, self.shape(operands[1]).len());
-                let result = beside(lane, *axis, dims, rank)?;
-                (Op::Indexing(gather.at(axis - usize::from(lane < *axis))), result, 1)
+                let result = lane_after_replacing(lane, *axis, dims, rank)?;
+                (Op::Indexing(gather.at(axis_without_lane(*axis, lane))), result, 1)
             }
             Op::Indexing(scatter @ Indexing::ScatterAdd { axis, dims, .. }) => {
                 let rank = self.shape(operands[1]).len();
-                let result = beside(lane, *axis, rank, dims.len())?;
-                (Op::Indexing(scatter.at(axis - usize::from(lane < *axis))), result, 1)
+                let result = lane_after_replacing(lane, *axis, rank, dims.len())?;
+                (Op::Indexing(scatter.at(axis_without_lane(*axis, lane))), result, 1)
             }
             Op::Solve(_) if self.lane(operands[0]).is_none() && shape.len() == 2 && lane == 1 => {
                 (node.op.clone(), lane, 0)
@@ -226,7 +230,7 @@ impl Lanes<'_> {
         };
         let mut moved: Ids = Ids::new();
         for (i, &operand) in operands.iter().enumerate() {
-            moved.push(if i < lanes { self.with_lane(operand, lane) } else { self.in_order(operand) });
+            moved.push(if i < to_move { self.with_lane(operand, lane) } else { self.in_order(operand) });
         }
         Some(Moved { id: self.emit(id, op, &moved), lane: result })
     }
@@ -237,13 +241,14 @@ fn behind(lane: usize, shape: &[usize]) -> Shape {
     shape[..lane].iter().chain(&shape[lane + 1..]).chain([&shape[lane]]).copied().collect()
 }
 
-/// The number of another axis, once `lane` is behind.
-fn without(lane: usize, axis: usize) -> usize {
+/// The number of another axis, once `lane` is behind: of axes 0, 1, 2, 3 without lane 1, axes 0, 2 and 3 are 0, 1 and 2.
+fn axis_without_lane(axis: usize, lane: usize) -> usize {
     axis - usize::from(axis > lane)
 }
 
-/// Where an axis is after `from` axes at `axis` have become `to`; `None` if it is one of them.
-fn beside(lane: usize, axis: usize, from: usize, to: usize) -> Option<usize> {
+/// Where the lane is after `from` axes that begin at `axis` have become `to`; `None` if it is one of them. A gather along axis
+/// 0 at indices of shape [5, 7] makes [5, 7, 4] of [3, 4]: one axis has become two, and lane 1 is 2.
+fn lane_after_replacing(lane: usize, axis: usize, from: usize, to: usize) -> Option<usize> {
     match lane {
         lane if lane < axis => Some(lane),
         lane if lane >= axis + from => Some(lane - from + to),
@@ -256,7 +261,7 @@ fn move_lanes(movement: &Movement, lane: usize, from: &[usize], to: &[usize]) ->
     Some(match movement {
         Movement::Broadcast { shape, axes } => {
             let result = axes[lane];
-            let others = axes.iter().filter(|&&axis| axis != result).map(|&axis| without(result, axis));
+            let others = axes.iter().filter(|&&axis| axis != result).map(|&axis| axis_without_lane(axis, result));
             let axes = others.chain([shape.len() - 1]).collect();
             (Movement::Broadcast { shape: behind(result, shape), axes }, result)
         }
@@ -268,19 +273,19 @@ fn move_lanes(movement: &Movement, lane: usize, from: &[usize], to: &[usize]) ->
         }
         Movement::Transpose(axes) => {
             let result = axes.iter().position(|&axis| axis == lane)?;
-            let others = axes.iter().filter(|&&axis| axis != lane).map(|&axis| without(lane, axis));
+            let others = axes.iter().filter(|&&axis| axis != lane).map(|&axis| axis_without_lane(axis, lane));
             (Movement::Transpose(others.chain([to.len() - 1]).collect()), result)
         }
         &Movement::Slice { axis, start, end } if axis != lane => {
-            (Movement::Slice { axis: without(lane, axis), start, end }, lane)
+            (Movement::Slice { axis: axis_without_lane(axis, lane), start, end }, lane)
         }
         &Movement::Pad { axis, before, after } if axis != lane => {
-            (Movement::Pad { axis: without(lane, axis), before, after }, lane)
+            (Movement::Pad { axis: axis_without_lane(axis, lane), before, after }, lane)
         }
         &Movement::Shift { axis, later } if axis != lane => {
-            (Movement::Shift { axis: without(lane, axis), later }, lane)
+            (Movement::Shift { axis: axis_without_lane(axis, lane), later }, lane)
         }
-        &Movement::Concat { axis } if axis != lane => (Movement::Concat { axis: without(lane, axis) }, lane),
+        &Movement::Concat { axis } if axis != lane => (Movement::Concat { axis: axis_without_lane(axis, lane) }, lane),
         _ => return None,
     })
 }

@@ -1,8 +1,15 @@
 //! Programs: what a tape's outputs need, in order, with a place in memory for each result. The only executor: a first
 //! `value()` and a thousandth replay run the same way.
 //!
-//! Compilation drops what nobody asks for, merges equal nodes and removes identities ([`plan`]); a run calls each
-//! operation's kernel on slices of a workspace that is kept from run to run.
+//! A compilation is some passes, each a file or a folder:
+//!
+//! - [`ir`]: the operations that the outputs need, without dead code and common subexpressions
+//! - [`lower`]: algebraic simplification and constant folding by a table of rules; then [`lanes`] and [`flatten`]
+//! - [`fuse`]: fusion of arithmetic
+//! - [`plan`]: what runs together and when, in which blocks, and where in memory results lie
+//!
+//! A run calls each operation's kernel on slices of a workspace that is kept from run to run; those of a [`region`] block of
+//! rows by block of rows. [`inspect`] shows a program.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -236,7 +243,9 @@ pub(crate) fn compile(tape: u32, inputs: &[Handle], outputs: &[Var], lowering: L
     let ir = with_graph(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
     Ok(match lowering.unless_turned_off() {
         Lowering::On => {
-            let program = plan::plan(&plan::fused(lower::lower(&ir)), lowering);
+            let simple = lower::lower(&ir);
+            let side_by_side = plan::side_by_side(&simple);
+            let program = plan::plan(&fuse::fuse(simple, side_by_side), lowering);
             Program { recorded: Some(Recorded { ir, program: OnceLock::new() }), ..program }
         }
         Lowering::Off => plan::plan(&ir.merged(), lowering),

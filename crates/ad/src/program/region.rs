@@ -11,12 +11,14 @@ use std::sync::Mutex;
 use smallvec::SmallVec;
 
 use super::Place;
-use super::plan::CHUNKS;
 use crate::dtype::DType;
 use crate::kernel::map::Repeat;
 use crate::machine::team;
 use crate::op::{Failure, Op, Operand};
 use crate::tensor::{Buffer, Shape, Slice, SliceMut, size};
+
+/// The most chunks that a region is cut into. It does not depend on the number of threads, and neither do the results.
+pub(super) const CHUNKS: usize = 8;
 
 /// Operations that run together, block by block.
 #[derive(Clone, Debug)]

@@ -1,0 +1,131 @@
+//! Numbers: constant folding, and the algebra of what is one number everywhere.
+
+use smallvec::SmallVec;
+
+use super::{Rewriter, Rule};
+use crate::dtype::DType;
+use crate::op::barrier::Barrier;
+use crate::op::elementwise::{Binary, Elementwise, Unary};
+use crate::op::movement::Movement;
+use crate::op::reduce::By;
+use crate::op::{Leaf, Op, Operand};
+use crate::program::ir::Id;
+use crate::real::Real;
+use crate::tensor::Shape;
+
+pub(super) const RULES: &[Rule] = &[
+    ("box(x) = 1", magic_box),
+    ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
+    ("x·1 = x/1 = x + 0 = x − 0 = x,  0 − x = x·(−1) = −x,  −(−x) = x", neutral),
+    ("x + (−y) = x − y,  x − (−y) = x + y,  x^1 = x", subtract),
+    ("c·x = x·c,  (x·c)·d = x·(c·d),  (−x)·y = −(x·y)", scale),
+];
+
+fn magic_box(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    match op {
+        Op::Barrier(Barrier::MagicBox) => {
+            let shape = to.shape(x[0]);
+            Some(to.fill(x[0], 1.0, &shape))
+        }
+        Op::Barrier(_) => Some(x[0]),
+        _ => None,
+    }
+}
+
+fn fold(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let numbers: Option<Vec<f64>> = x.iter().map(|&id| to.as_number(id)).collect();
+    let numbers = numbers.filter(|numbers| !numbers.is_empty())?;
+    let shapes: SmallVec<[Shape; 3]> = x.iter().map(|&id| to.shape(id)).collect();
+    let result = op.rules().shape(&shapes.iter().map(Shape::as_slice).collect::<SmallVec<[&[usize]; 3]>>()).ok()?;
+    let number = match op {
+        Op::Elementwise(_) => value_of(op, to.dtype(x[0]), &numbers)?,
+        Op::Cast(_) => numbers[0],
+        // Only movements that bring in nothing of their own.
+        Op::Movement(
+            Movement::Broadcast { .. } | Movement::Reshape(_) | Movement::Transpose(_) | Movement::Slice { .. },
+        ) => numbers[0],
+        Op::Reduce(reduce) if reduce.by == By::Sum => {
+            let count: usize = reduce.axes.iter().map(|&axis| shapes[0][axis]).product();
+            if count == 0 { 0.0 } else { numbers[0] * count as f64 }
+        }
+        _ => return None,
+    };
+    let dtypes: SmallVec<[DType; 4]> = x.iter().map(|&id| to.dtype(id)).collect();
+    let fill = Leaf::fill(number, op.rules().dtype(&dtypes).ok()?, &result);
+    Some(to.ir.node(Op::Leaf(fill), &[], to.location))
+}
+
+/// An operation on numbers of a type.
+fn value_of(op: &Op, dtype: DType, numbers: &[f64]) -> Option<f64> {
+    fn compute<T: Real>(op: &Op, numbers: &[f64]) -> Option<f64> {
+        let numbers: SmallVec<[T; 3]> = numbers.iter().map(|&x| T::of(x)).collect();
+        let operand = |x| Operand { data: T::as_slice(std::slice::from_ref(x)), shape: &[], repeat: None };
+        let operands: SmallVec<[Operand<'_>; 3]> = numbers.iter().map(operand).collect();
+        let mut result = [T::zero()];
+        op.rules().forward(&operands, &[], T::as_slice_mut(&mut result)).ok()?;
+        Some(result[0].as_f64())
+    }
+    if dtype == DType::F32 { compute::<f32>(op, numbers) } else { compute::<f64>(op, numbers) }
+}
+
+fn neutral(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    use Binary::{Minus, Over, Plus, Times};
+    let number = |i: usize| x.get(i).and_then(|&id| to.as_number(id));
+    let negated = |to: &mut Rewriter<'_>, x: Id| to.emit(Op::Elementwise(Elementwise::Unary(Unary::Negate)), &[x]);
+    match op {
+        Op::Elementwise(Elementwise::Binary(op)) => match (op, number(0), number(1)) {
+            (Times | Over, _, Some(1.0)) => Some(x[0]),
+            (Plus | Minus, _, Some(0.0)) => Some(x[0]),
+            (Times, Some(1.0), _) => Some(x[1]),
+            (Plus, Some(0.0), _) => Some(x[1]),
+            (Minus, Some(0.0), _) => Some(negated(to, x[1])),
+            (Times, _, Some(-1.0)) => Some(negated(to, x[0])),
+            (Times, Some(-1.0), _) => Some(negated(to, x[1])),
+            _ => None,
+        },
+        Op::Elementwise(Elementwise::Unary(Unary::Negate)) => match to.as_scaled(x[0])? {
+            (inner, -1.0) => Some(inner),
+            (inner, c) => Some(to.scaled(inner, -c)),
+        },
+        _ => None,
+    }
+}
+
+fn subtract(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let negated = |to: &Rewriter<'_>, id: Id| match to.op(id) {
+        Op::Elementwise(Elementwise::Unary(Unary::Negate)) => Some(to.operands(id)[0]),
+        _ => None,
+    };
+    let binary = |op| Op::Elementwise(Elementwise::Binary(op));
+    match op {
+        Op::Elementwise(Elementwise::Power(bits)) if f64::from_bits(*bits) == 1.0 => Some(x[0]),
+        Op::Elementwise(Elementwise::Binary(Binary::Plus)) => match (negated(to, x[0]), negated(to, x[1])) {
+            (_, Some(y)) => Some(to.emit(binary(Binary::Minus), &[x[0], y])),
+            (Some(y), None) => Some(to.emit(binary(Binary::Minus), &[x[1], y])),
+            _ => None,
+        },
+        Op::Elementwise(Elementwise::Binary(Binary::Minus)) => {
+            let y = negated(to, x[1])?;
+            Some(to.emit(binary(Binary::Plus), &[x[0], y]))
+        }
+        _ => None,
+    }
+}
+
+fn scale(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(Elementwise::Binary(Binary::Times)) = op else { return None };
+    if to.as_number(x[0]).is_some() {
+        return Some(to.times(x[1], x[0]));
+    }
+    if let (Some((inner, c)), Some(d)) = (to.as_scaled(x[0]), to.as_number(x[1])) {
+        // A product of constants that overflows or vanishes would change the result.
+        let product = to.dtype(inner).round(c * d);
+        return to.dtype(inner).is_normal(product).then(|| to.scaled(inner, product));
+    }
+    // Only a sign leaves a product: x·y may overflow or vanish where (x·c)·y does not.
+    (0..2).find_map(|i| {
+        let (inner, _) = to.as_scaled(x[i]).filter(|(_, c)| *c == -1.0)?;
+        let product = to.times(inner, x[1 - i]);
+        Some(to.scaled(product, -1.0))
+    })
+}

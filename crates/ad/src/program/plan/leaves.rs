@@ -1,0 +1,60 @@
+//! Leaves: the inputs that a run gives values for, and the constants that a program keeps. A number that is only read
+//! repeated, as the 2 of x·2, is kept once, as a scalar.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayD};
+use rustc_hash::FxHashMap;
+
+use super::emit::Emitter;
+use crate::dtype::DType;
+use crate::op::{Leaf, Op};
+use crate::program::{Constant, Input, Place, Program};
+use crate::tensor::Value;
+
+impl Emitter<'_> {
+    /// Gives every leaf that is read its place.
+    pub fn leaves(&mut self, program: &mut Program) {
+        let ir = self.flow.ir;
+        let mut used_whole = vec![false; ir.nodes.len()];
+        let views = (0..ir.nodes.len()).filter(|&id| self.flow.live[id]).flat_map(|id| self.flow.views(id));
+        views.filter(|view| view.repeat.is_none()).for_each(|view| used_whole[view.base] = true);
+        self.flow.outputs.iter().for_each(|&output| used_whole[output] = true);
+        let mut inputs = ir.inputs.iter().peekable();
+        let mut numbers: FxHashMap<(u64, DType), Place> = FxHashMap::default();
+        for (id, node) in ir.nodes.iter().enumerate() {
+            let Op::Leaf(leaf) = &node.op else { continue };
+            self.places[id] = match leaf {
+                Leaf::Input { name, .. } if inputs.next_if_eq(&&id).is_some() => {
+                    let (name, dtype, shape, location) =
+                        (Arc::clone(name), node.dtype, node.shape.clone(), node.location);
+                    program.inputs.push(Input { name, dtype, shape, location });
+                    Some(Place::Input(program.inputs.len() - 1))
+                }
+                Leaf::Fill { .. } if !used_whole[id] => None,
+                leaf => Some(add_constant(program, leaf, &node.shape, node.location)),
+            };
+            if let Leaf::Fill { bits, dtype, .. } = leaf {
+                let number = numbers.entry((*bits, *dtype));
+                self.numbers[id] = Some(*number.or_insert_with(|| add_constant(program, leaf, &[], node.location)));
+            }
+        }
+    }
+}
+
+fn add_constant(program: &mut Program, leaf: &Leaf, shape: &[usize], location: &'static Location<'static>) -> Place {
+    let rounded = |array: ArrayD<f64>, dtype: DType| Value::from(array).rounded(dtype).into();
+    let data = match leaf {
+        Leaf::Input { value, .. } | Leaf::Constant(value) => value.clone(),
+        Leaf::Fill { bits, dtype, .. } => rounded(ArrayD::from_elem(shape, f64::from_bits(*bits)), *dtype),
+        Leaf::Units { dtype, shape } => {
+            let n = shape.iter().product::<usize>().isqrt();
+            let units = Array2::eye(n).into_shape_with_order(shape.as_slice()).expect("n² entries");
+            rounded(units, *dtype)
+        }
+        Leaf::Placeholder { .. } => unreachable!("refused before"),
+    };
+    program.constants.push(Constant { data, location });
+    Place::Constant(program.constants.len() - 1)
+}
