@@ -247,12 +247,6 @@ impl<'a> Slice<'a> {
         by_dtype!(Slice, self, |slice| Element::as_slice(&slice[range]))
     }
 
-    /// Adds its numbers to as many sums.
-    #[allow(clippy::useless_conversion, reason = "of one type of four")]
-    pub fn add_to(self, sums: &mut [f64]) {
-        by_dtype!(Slice, self, |slice| sums.iter_mut().zip(slice).for_each(|(sum, &x)| *sum += f64::from(x)));
-    }
-
     pub fn to_value(self, shape: &[usize]) -> Value<'static> {
         by_dtype!(Slice, self, |slice| {
             ArrayD::from_shape_vec(shape, slice.to_vec()).expect("as many entries as the shape has").into()
@@ -288,11 +282,6 @@ impl<'a> SliceMut<'a> {
     /// Takes the entries of a slice of the same type and length.
     pub fn copy_from(self, from: Slice<'_>) {
         by_dtype!(SliceMut, self, |slice| slice.copy_from_slice(from.of()));
-    }
-
-    /// Takes as many numbers, rounded to its floating-point type.
-    pub fn round_from(self, from: &[f64]) {
-        by_dtype!(floats SliceMut, self, |to| to.iter_mut().zip(from).for_each(|(to, &x)| *to = x as _));
     }
 
     pub fn fill_zero(self) {

@@ -1,9 +1,10 @@
-//! Numbers of one type as numbers of another.
+//! Numbers of one type as numbers of another; sums in double precision of numbers of any.
 
 use super::functions::Number;
+use crate::dtype::by_dtype;
 use crate::machine::simd::{self, Kernel};
 use crate::real::Real;
-use crate::tensor::Element;
+use crate::tensor::{Element, Slice, SliceMut};
 
 /// A type whose numbers can be made such of a floating-point one.
 pub trait CastTo<T>: Element {
@@ -50,6 +51,32 @@ impl<E: CastTo<T>, T: Real> Kernel for Casting<'_, E, T> {
     fn run<const FMA: bool>(self) {
         for (out, &x) in self.out.iter_mut().zip(self.x) {
             *out = x.cast();
+        }
+    }
+}
+
+/// out = x, rounded to the nearest.
+pub fn round(x: &[f64], out: SliceMut<'_>) {
+    by_dtype!(floats SliceMut, out, |out| cast(x, out));
+}
+
+/// sums += x.
+pub fn add(x: Slice<'_>, sums: &mut [f64]) {
+    by_dtype!(floats Slice, x, |x| simd::run(Adding { x, sums }));
+}
+
+struct Adding<'a, T> {
+    x: &'a [T],
+    sums: &'a mut [f64],
+}
+
+impl<T: Real> Kernel for Adding<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (sum, x) in self.sums.iter_mut().zip(self.x) {
+            *sum += x.as_f64();
         }
     }
 }

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply, floats};
 use crate::dtype::{DType, by_dtype};
+use crate::kernel;
 use crate::kernel::indexed::{Indices, flatten, gather, scatter_add};
 use crate::kernel::reduce::with_scratch;
 use crate::tape::{Index, NodeId, Operands, Var, constant_index, here, record};
@@ -244,7 +245,7 @@ impl Rules for Indexing {
                     SliceMut::F64(out) => sums(out),
                     out => with_scratch(size(shape), |scratch| {
                         sums(scratch);
-                        out.round_from(scratch);
+                        kernel::cast::round(scratch, out);
                     }),
                 }
                 outcome?;

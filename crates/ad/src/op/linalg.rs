@@ -6,7 +6,7 @@
 use super::{BatchedCall, Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel::functions::Number;
-use crate::kernel::{self, Accumulate};
+use crate::kernel::{self, Accumulate, cast};
 use crate::tape::{NodeId, Var, record};
 use crate::tensor::{Shape, Slice, SliceMut, broadcast_shape, size};
 
@@ -137,7 +137,7 @@ impl Rules for MatMul {
             self.products(operands, shape, sum, Accumulate::Yes);
         } else {
             self.forward(operands, shape, part.reborrow())?;
-            part.as_slice().add_to(sum);
+            cast::add(part.as_slice(), sum);
         }
         Ok(())
     }

@@ -136,7 +136,7 @@ pub trait Rules {
         mut part: SliceMut<'_>,
     ) -> Result<(), Failure> {
         self.forward(operands, shape, part.reborrow())?;
-        part.as_slice().add_to(sum);
+        crate::kernel::cast::add(part.as_slice(), sum);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::Place;
 use crate::dtype::DType;
+use crate::kernel::cast;
 use crate::kernel::map::Repeat;
 use crate::machine::team;
 use crate::op::{Failure, Op, Operand};
@@ -187,7 +188,7 @@ impl Region {
             for sums in others {
                 first[r].iter_mut().zip(&sums[r]).for_each(|(total, &x)| *total += x);
             }
-            buffer.slice_mut(0..result.per_row).round_from(&first[r]);
+            cast::round(&first[r], buffer.slice_mut(0..result.per_row));
         }
         Ok(())
     }
