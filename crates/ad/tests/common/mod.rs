@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod panics;
 pub mod random_program;
 
 use ad::{Index, Var};
@@ -363,7 +364,7 @@ pub fn systems() -> Vec<Case> {
         let at = [numbers(shapes[0], -1.2, 1.2), numbers(shapes[1], -1.2, 1.2)];
         // Rows exchanged, so that a pivot has to be looked for.
         let rotated = Array2::from_shape_fn((n, n), |(i, j)| if (i + 1) % n == j { 3.0 } else { 0.0 });
-        case(format!("solve {shapes:?}"), &at, move |x: &[Var]| (x[0] + &rotated).solve(x[1].sin()))
+        case(format!("solve {shapes:?}"), &at, move |x: &[Var]| (x[0] + x[0].constant(&rotated)).solve(x[1].sin()))
     };
     shapes.into_iter().map(solve).collect()
 }
@@ -413,7 +414,7 @@ pub fn repeated_variables() -> Vec<Case> {
         case("x·xᵀ", &matrix(), |x: &[Var]| x[0].matmul(x[0].t())),
         case("x·x as matrices", &matrix(), |x: &[Var]| x[0].matmul(x[0])),
         case("solve of a matrix for itself", &matrix(), |x: &[Var]| {
-            (x[0] + &arr2(&[[3.0, 0.0], [0.0, 3.0]])).solve(x[0])
+            (x[0] + x[0].constant(arr2(&[[3.0, 0.0], [0.0, 3.0]]))).solve(x[0])
         }),
         case("scan of x by x", &vector(), |x: &[Var]| x[0].scan(x[0], 0)),
         case("scan_reverse of x by x", &vector(), |x: &[Var]| x[0].scan_reverse(x[0], 0)),
