@@ -243,6 +243,7 @@ impl<'a> Slice<'a> {
     }
 
     /// Adds its numbers to as many sums.
+    #[allow(clippy::useless_conversion)] // One of the four types is f64.
     pub fn add_to(self, sums: &mut [f64]) {
         by_dtype!(Slice, self, |slice| sums.iter_mut().zip(slice).for_each(|(sum, &x)| *sum += f64::from(x)));
     }
