@@ -283,6 +283,15 @@ fn bytes_are_not_computed_with() {
         "full_like": x.full_like(1.0);
         "double_and_more": custom(Doubled, &[x]);
     }
+    // Also where there is nothing to do, or nothing to do it with.
+    let (one, none) = (tape.input("one", 1_u8), tape.input("none", Array2::<u8>::zeros((0, 2))));
+    let refuses = "needs floating-point numbers, got u8";
+    refused!(&["sum: ", refuses, "`cast`"], one.sum());
+    refused!(&["sum: ", refuses], x.sum_axes(&[]));
+    refused!(&["max_axes: ", refuses], x.max_axes(&[]));
+    refused!(&["logsumexp: ", refuses], one.logsumexp(&[]));
+    refused!(&["scan: ", refuses], none.scan_from(none, x.at(0, 0), 0));
+    refused!(&["cumprod: ", refuses], none.cumprod(0));
     for to in [DType::U8, DType::I32] {
         refused!(&["cast: to", to.name(), "only floating-point types", &made], x.cast(to));
         refused!(&["cast: to", to.name(), "only floating-point types"], i.cast(to));
@@ -1152,9 +1161,11 @@ fn frames_become_floats_a_block_at_a_time() {
             assert!(result.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-5 * scale), "{scale}");
         }
     };
+    let mut memory = Vec::new();
     for outputs in [&results[..1], &results[..]] {
         let program = tape.compile([pixels, weights], outputs.iter().copied());
         let beyond = program.cost().peak_memory - inputs;
+        memory.push(beyond);
         assert!(beyond < blocks, "{beyond} bytes, of {as_floats} as floats: {program}");
         assert!(program.to_string().contains("cast(pixels[rows])"), "{program}");
         let on = |threads: usize| {
@@ -1166,6 +1177,8 @@ fn frames_become_floats_a_block_at_a_time() {
         assert!(one == program.run_as::<f32>(&values).unwrap(), "and on all there are");
         is_expected(&one);
     }
+    // The gradient: each chunk's sum in double, what a block adds to it in single, and the result.
+    assert!(memory[1] - memory[0] >= w.len() * (8 * (8 + 4) + 4), "{memory:?}");
     let off = tape.compile_with([pixels, weights], results, Lowering::Off);
     is_expected(&off.run_as::<f32>(&values).unwrap());
 }

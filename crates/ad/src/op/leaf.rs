@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Call, Cotangents, Failure, Op, Operand, Rules, apply, floats};
+use super::{Call, Cotangents, Failure, Op, Operand, Rules, apply};
 use crate::dtype::{DType, by_dtype};
 use crate::real::Real;
 use crate::tape::{Var, constant};
@@ -82,9 +82,7 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn full_like(self, number: f64) -> Self {
-        if let Err(problem) = floats(&[self.dtype()]) {
-            panic!("full_like: {problem}\n  operand made at {}", self.location());
-        }
+        self.check_float("full_like");
         fill(self, number, &self.shape())
     }
 

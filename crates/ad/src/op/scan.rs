@@ -179,6 +179,7 @@ impl Var {
             start.location()
         );
         if shape[axis] == 0 {
+            self.check_float("scan");
             return self.unchanged();
         }
         let start = start.stretched(&without).insert_axis(axis);
@@ -212,6 +213,7 @@ impl Var {
         let shape = self.shape();
         assert!(axis < shape.len(), "cumprod: axis {axis} of shape {shape:?}, which has {}", shape.len());
         if shape[axis] == 0 {
+            self.check_float("cumprod");
             return self.unchanged();
         }
         self.slice(axis, 0..1).pad(axis, 0, shape[axis] - 1).scan(self, axis)
