@@ -50,8 +50,9 @@ pub fn check_gradients<T: Real>(
 /// comparison is between two arrays of the shape of an input. What no input entry changes is compared, too: a derivative
 /// that is wrongly absent is a zero that differs.
 ///
-/// Of a function of single precision, the differences are those of the same operations in double; its derivatives may be
-/// off by 1000 roundings of the largest of an array.
+/// Of a function that computes in single precision, or does so on the way, the differences are those of the same operations
+/// in double; its derivatives may be off by 1000 roundings of the largest of an array, and by 100 of what they are derivatives
+/// of, as where that is left of numbers that cancelled.
 ///
 /// ```
 /// use ad::GradientCheck;
@@ -113,10 +114,10 @@ impl GradientCheck {
                 if self.modes == (if forward { Modes::Reverse } else { Modes::Forward }) {
                     continue;
                 }
-                let exact = contraction_gradient(dtype, f, x, along, forward);
+                let (exact, rounding) = contraction_gradient(dtype, f, x, along, forward);
                 for (input, (exact, numerical)) in exact.iter().zip(&numerical).enumerate() {
                     let largest = exact.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-                    let roundings = if dtype == DType::F32 { 1000.0 * f64::from(f32::EPSILON) * largest } else { 0.0 };
+                    let roundings = rounding * (ROUNDINGS * largest + SINGLE_OF_LOWER * lower / scale(&x[input]));
                     for ((entry, &exact), numerical) in exact.indexed_iter().zip(numerical) {
                         let scale = exact.abs().max(numerical.derivative.abs());
                         let difference = (exact - numerical.derivative).abs();
@@ -185,6 +186,13 @@ impl GradientCheck {
     }
 }
 
+/// What the value of a whole program may be off by, in units of its rounding.
+const ROUNDINGS: f64 = 1000.0;
+/// And in units of the rounding of what it is a derivative of: it may be what is left where that cancelled.
+const OF_LOWER: f64 = 16.0;
+/// The same, of a derivative in single precision.
+const SINGLE_OF_LOWER: f64 = 100.0;
+
 /// A derivative by finite differences, and estimates of its errors.
 #[derive(Clone, Copy)]
 struct Difference {
@@ -198,10 +206,6 @@ struct Difference {
 impl Difference {
     /// Central differences with steps h, h/2, h/4, extrapolated twice (Richardson).
     fn of(at: f64, step: f64, lower: f64, value: &mut dyn FnMut(f64) -> f64) -> Self {
-        /// What the value of a whole program may be off by, in units of its rounding.
-        const ROUNDINGS: f64 = 1000.0;
-        /// And in units of the rounding of what it is a derivative of: it may be what is left where that cancelled.
-        const OF_LOWER: f64 = 16.0;
         let mut largest = 0.0_f64;
         let mut central = |h: f64| {
             let (above, below) = (at + h, at - h);
@@ -265,24 +269,29 @@ fn contraction_value(dtype: DType, f: &dyn Fn(&[Var]) -> Var, x: &[ArrayD<f64>],
     let vars = record_inputs(dtype, &tape, x);
     let scalar = contracted(f, &vars, along, false);
     let values: Vec<Value<'_>> = x.iter().map(Value::from).collect();
-    let program = match dtype {
-        DType::F32 => {
-            let inputs: Vec<Handle> = vars.iter().map(|&var| var.into()).collect();
-            compile_in_double(tape.id(), &inputs, &[scalar])
-        }
-        _ => Ok(tape.compile(vars, [scalar])),
+    let program = if is_single(&tape) {
+        let inputs: Vec<Handle> = vars.iter().map(|&var| var.into()).collect();
+        compile_in_double(tape.id(), &inputs, &[scalar])
+    } else {
+        Ok(tape.compile(vars, [scalar]))
     };
     program.and_then(|program| program.run(&values)).map_or(f64::NAN, |results| results[0].sum())
 }
 
-/// The gradient of the contraction, in reverse mode or entry by entry in forward mode.
+/// Whether anything is computed in single precision.
+fn is_single(tape: &Tape) -> bool {
+    with_graph(tape.id(), |graph| graph.nodes.iter().any(|node| node.dtype == DType::F32))
+}
+
+/// The gradient of the contraction, in reverse mode or entry by entry in forward mode, and the rounding of single precision,
+/// if there is any in it.
 fn contraction_gradient(
     dtype: DType,
     f: &dyn Fn(&[Var]) -> Var,
     x: &[ArrayD<f64>],
     along: &[Vec<ArrayD<f64>>],
     forward: bool,
-) -> Vec<ArrayD<f64>> {
+) -> (Vec<ArrayD<f64>>, f64) {
     let tape = Tape::new();
     let vars = record_inputs(dtype, &tape, x);
     let scalar = contracted(f, &vars, along, forward);
@@ -291,7 +300,7 @@ fn contraction_gradient(
     } else {
         scalar.grad_or_zeros(vars.as_slice())
     };
-    as_f64(&gradients)
+    (as_f64(&gradients), if is_single(&tape) { f32::EPSILON.into() } else { 0.0 })
 }
 
 /// The values of floating-point Vars, each exactly.
@@ -313,11 +322,11 @@ impl GradientCheck {
                 .filter(|(_, dtype)| **dtype != DType::I32)
                 .map(|(&operand, _)| Var::recorded(tape.id(), operand))
                 .collect();
-            let is_other = |&&other: &&DType| other != DType::I32 && other != dtype;
-            let has_others = dtypes.iter().chain([&node.dtype]).find(is_other).is_some();
+            // What makes numbers of a floating-point type from such of the same.
+            let is_other = |&other: &DType| other != DType::I32 && other != node.dtype;
             if reals.is_empty()
-                || node.dtype == DType::I32
-                || has_others
+                || !node.dtype.is_float()
+                || dtypes.iter().any(is_other)
                 || reals.iter().any(|var| has_placeholder(*var))
             {
                 continue;
@@ -338,7 +347,7 @@ impl GradientCheck {
             if !indices_are_leaves || (0..node.operands.len()).all(|i| !node.op.rules().differentiable(i)) {
                 continue;
             }
-            if let Err(problem) = self.compare(dtype, &alone, &as_f64(&reals)) {
+            if let Err(problem) = self.compare(node.dtype, &alone, &as_f64(&reals)) {
                 let mut message = String::new();
                 let _ = write!(
                     message,

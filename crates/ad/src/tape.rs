@@ -345,12 +345,18 @@ impl Var {
     /// Panics unless the other is of the same type.
     #[track_caller]
     pub(crate) fn check_same_dtype(self, operation: &str, other: Self) {
-        let (a, b) = (self.dtype(), other.dtype());
-        if a != b {
+        self.check_dtype(operation, other.dtype(), other.location());
+    }
+
+    /// Panics unless it is of this type, as another operand made there is.
+    #[track_caller]
+    pub(crate) fn check_dtype(self, operation: &str, other: DType, made: &'static Location<'static>) {
+        let own = self.dtype();
+        if own != other {
             panic!(
-                "{operation}: operands of types {a} and {b}; `cast` one of them\n  operand made at {}\n  operand made at {}",
-                self.location(),
-                other.location()
+                "{operation}: operands of types {own} and {other}; `cast` one of them\n  operand made at {}\n  operand made \
+                 at {made}",
+                self.location()
             );
         }
     }

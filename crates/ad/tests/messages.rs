@@ -1,46 +1,11 @@
 //! What is said when something is wrong, and where: every message's words, and that a panic is the caller's line.
 
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+mod common;
 
 use ad::{DType, Error, Handle, Index, Program, Tape, Var, values, vmap, vmap_many};
+use common::panics::{assert_said, caught};
 use indexmap::IndexMap;
 use ndarray::{Array1, Array2, ArrayD, arr0, arr1, arr2};
-
-thread_local! {
-    /// Message, file and line of this thread's last panic, while one is awaited.
-    static CAUGHT: RefCell<Option<(String, String, u32)>> = const { RefCell::new(None) };
-    static AWAITED: RefCell<bool> = const { RefCell::new(false) };
-}
-
-fn caught(f: impl FnOnce()) -> (String, String, u32) {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let default = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !AWAITED.with_borrow(|awaited| *awaited) {
-                return default(info);
-            }
-            let literal = || info.payload().downcast_ref::<&str>().map(|&message| message.to_owned());
-            let message = info.payload().downcast_ref::<String>().cloned().or_else(literal).unwrap_or_default();
-            let at = info.location().expect("a location");
-            CAUGHT.set(Some((message, at.file().to_owned(), at.line())));
-        }));
-    });
-    AWAITED.set(true);
-    let outcome = catch_unwind(AssertUnwindSafe(f));
-    AWAITED.set(false);
-    assert!(outcome.is_err(), "it should have panicked");
-    CAUGHT.take().expect("the hook saw it")
-}
-
-#[track_caller]
-fn assert_said(message: &str, words: &[&str]) {
-    for words in words {
-        assert!(message.contains(words), "`{words}` is not in: {message}");
-    }
-}
 
 /// The expression panics on its own line with a message that has all the words.
 macro_rules! refused {

@@ -9,10 +9,11 @@ use ndarray::{Array, ArrayD, Dimension, Ix0};
 
 use super::derivatives::Unrelated;
 use super::tree::same_names;
+use crate::dtype::DType;
 use crate::program::evaluate_values;
 use crate::real::Real;
 use crate::tape::{Tape, Var};
-use crate::tensor::Value;
+use crate::tensor::{Element, Value};
 
 /// What a function can be differentiated at: a number, an array, a [`Var`], a named tree of arrays or Vars, or a pair of
 /// such.
@@ -25,6 +26,9 @@ pub trait Arguments: Sized {
     type Tensor;
     /// A scalar result: a number (or a Var).
     type Scalar;
+    /// The type of numbers that such results have, if they are not Vars.
+    #[doc(hidden)]
+    const DTYPE: Option<DType>;
 
     /// Records the argument, on a new tape if it has none.
     #[doc(hidden)]
@@ -55,11 +59,22 @@ pub struct Answer {
 }
 
 impl Answer {
-    #[track_caller]
     fn numbers<T: Real>(self) -> ArrayD<T> {
         let numbers = self.numbers.expect("arguments made of numbers have a tape of their own, and are evaluated");
-        let dtype = numbers.dtype();
-        numbers.into_array().unwrap_or_else(|| panic!("a result of {dtype} for arguments of {}", T::DTYPE))
+        numbers.into_array().expect("derivatives are of their variables' types, and of other results it is checked")
+    }
+}
+
+/// Panics unless a function's result is of the type that its value is returned in.
+#[track_caller]
+fn expect_type<A: Arguments>(operation: &str, result: Var) {
+    let dtype = result.dtype();
+    if let Some(own) = A::DTYPE.filter(|&own| own != dtype) {
+        panic!(
+            "{operation}: the function's result is {dtype}, but its arguments are {own}, and so is what is returned for it; \
+             `cast` the result\n  result made at {}",
+            result.location()
+        );
     }
 }
 
@@ -79,6 +94,7 @@ impl Arguments for Var {
     type Values = Var;
     type Tensor = Var;
     type Scalar = Var;
+    const DTYPE: Option<DType> = None;
 
     #[track_caller]
     fn record(&self, _tape: &mut Option<Tape>) -> Var {
@@ -103,6 +119,7 @@ impl<T: Real, D: Dimension> Arguments for &Array<T, D> {
     type Values = Array<T, D>;
     type Tensor = ArrayD<T>;
     type Scalar = T;
+    const DTYPE: Option<DType> = Some(T::DTYPE);
 
     #[track_caller]
     fn record(&self, tape: &mut Option<Tape>) -> Var {
@@ -128,6 +145,7 @@ impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
     type Values = IndexMap<String, ArrayD<T>>;
     type Tensor = ArrayD<T>;
     type Scalar = T;
+    const DTYPE: Option<DType> = Some(T::DTYPE);
 
     #[track_caller]
     fn record(&self, tape: &mut Option<Tape>) -> Self::Vars {
@@ -160,6 +178,7 @@ impl Arguments for &IndexMap<String, Var> {
     type Values = IndexMap<String, Var>;
     type Tensor = Var;
     type Scalar = Var;
+    const DTYPE: Option<DType> = None;
 
     #[track_caller]
     fn record(&self, _tape: &mut Option<Tape>) -> Self::Vars {
@@ -191,6 +210,7 @@ impl<A: Arguments, B: Arguments> Arguments for (A, B) {
     type Values = (A::Values, B::Values);
     type Tensor = A::Tensor;
     type Scalar = A::Scalar;
+    const DTYPE: Option<DType> = A::DTYPE;
 
     #[track_caller]
     fn record(&self, tape: &mut Option<Tape>) -> Self::Vars {
@@ -220,6 +240,7 @@ macro_rules! number_arguments {
             type Values = $type;
             type Tensor = ArrayD<$type>;
             type Scalar = $type;
+            const DTYPE: Option<DType> = Some(<$type as Element>::DTYPE);
 
             #[track_caller]
             fn record(&self, tape: &mut Option<Tape>) -> Var {
@@ -263,25 +284,30 @@ fn number<T: Real>(array: ArrayD<T>) -> T {
 /// ```
 #[track_caller]
 pub fn grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> A::Values {
+    // Its value, which nobody asks for, need not be of the arguments' type.
     gradient("grad", f, x).1
 }
 
 /// The value of `f` at `x` and its gradient, in one computation.
 #[track_caller]
 pub fn value_and_grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> (A::Scalar, A::Values) {
-    gradient("value_and_grad", f, x)
+    let (value, gradients) = gradient("value_and_grad", f, x);
+    (A::scalar(value), gradients)
 }
 
 #[track_caller]
-fn gradient<A: Arguments>(operation: &str, f: impl FnOnce(A::Vars) -> Var, x: A) -> (A::Scalar, A::Values) {
+fn gradient<A: Arguments>(operation: &str, f: impl FnOnce(A::Vars) -> Var, x: A) -> (Answer, A::Values) {
     let mut tape = None;
     let vars = x.record(&mut tape);
     let leaves = A::leaves(&vars);
     let loss = f(vars);
     let gradients = loss.gradient(operation, &leaves, Unrelated::Panic);
+    if operation == "value_and_grad" {
+        expect_type::<A>(operation, loss);
+    }
     let results = std::iter::once(loss).chain(gradients).collect();
     let mut answers = answers(&tape, results);
-    let value = A::scalar(answers.next().expect("the value comes first"));
+    let value = answers.next().expect("the value comes first");
     (value, x.collect(&mut answers))
 }
 
@@ -297,6 +323,7 @@ pub fn vjp<A: Arguments>(
     let vars = x.record(&mut tape);
     let leaves = A::leaves(&vars);
     let output = f(vars);
+    expect_type::<A>("vjp", output);
     let cotangents = output.vjp(leaves.as_slice(), cotangent(output));
     let mut answers = answers(&tape, std::iter::once(output).chain(cotangents).collect());
     let value = A::tensor(answers.next().expect("the value comes first"));
@@ -310,6 +337,7 @@ pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, tangent: A) -> (A
     let (vars, tangents) = with_directions("jvp", &mut tape, &x, &tangent);
     let leaves = A::leaves(&vars);
     let output = f(vars);
+    expect_type::<A>("jvp", output);
     let mut answers = answers(&tape, vec![output, output.jvp(leaves.as_slice(), tangents.as_slice())]);
     let mut next = || A::tensor(answers.next().expect("a value and a tangent"));
     (next(), next())
@@ -379,5 +407,6 @@ fn derivative_called<A: Arguments<Vars = Var>>(
     let mut tape = None;
     let var = x.record(&mut tape);
     let result = f(var).derivative_called(operation, var, order);
+    expect_type::<A>(operation, result);
     A::tensor(answers(&tape, vec![result]).next().expect("one result"))
 }

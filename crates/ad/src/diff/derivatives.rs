@@ -89,7 +89,7 @@ impl Var {
     }
 
     /// The derivative of each entry of this array by each of x, of shape `self.shape() + x.shape()`: mapped over the unit
-    /// (co)tangents of whichever has fewer entries.
+    /// (co)tangents of whichever has fewer entries. As a gradient, it is of x's type.
     #[track_caller]
     #[must_use]
     pub fn jacobian(self, x: Self) -> Self {
@@ -116,7 +116,9 @@ impl Var {
         let column = tangents_of(operation, &[self], &[x], &[mapping.arguments[0].var()], unrelated)[0];
         let columns = mapping.end(&[column.into()])[0].var();
         let rows: Self = columns.reshape(&[size(&n), size(&m)]).t();
-        rows.reshape(&[m, n].concat())
+        let jacobian = rows.reshape(&[m, n].concat());
+        // A tangent is of the output's type, a cotangent of the variable's; a Jacobian is the same in both modes.
+        if jacobian.dtype() == x.dtype() { jacobian } else { jacobian.cast(x.dtype()) }
     }
 
     /// [`jacobian`](Self::jacobian) by reverse mode.
@@ -232,7 +234,8 @@ fn expect_floats(operation: &str, wrt: &[Var]) {
         let dtype = var.dtype();
         assert!(
             dtype.is_float(),
-            "{operation}: variable {i} ({}, made at {}) is of {dtype}, which has no derivative",
+            "{operation}: variable {i} ({}, made at {}) is of {dtype}, which has no derivative; `cast` it, and \
+             differentiate by the result",
             var.describe(),
             var.location()
         );

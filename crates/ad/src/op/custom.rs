@@ -185,6 +185,13 @@ impl Custom {
                     "{}: its vjp gave a cotangent of another shape than its operand",
                     self.op.name()
                 );
+                let (given, wanted) = (cotangent.dtype(), operand.dtype());
+                assert_eq!(
+                    given,
+                    wanted,
+                    "{}: its vjp gave a cotangent of another type than its operand; `cast` it",
+                    self.op.name()
+                );
             }
             return cotangents;
         };

@@ -7,12 +7,13 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use ndarray::{Array, Dimension};
 
+use super::leaf::fill;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel::functions::{self, Number};
 use crate::kernel::map::{Function, Repeat, View, map};
 use crate::real::Real;
-use crate::tape::{Var, constant};
+use crate::tape::{Var, constant, here};
 use crate::tensor::{Element, Shape, SliceMut, Value, broadcast_shape, size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -460,11 +461,10 @@ impl Var {
                 self.check_same_dtype(operation, var);
                 var
             }
-            Term::Number(number) => self.full_like(number),
+            Term::Number(number) => fill(self, number, &self.shape()),
             Term::Array(array) => {
-                let constant = constant(self.tape, array);
-                self.check_same_dtype(operation, constant);
-                constant
+                self.check_dtype(operation, array.dtype(), here(self.tape));
+                constant(self.tape, array)
             }
         }
     }

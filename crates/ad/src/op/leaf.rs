@@ -77,14 +77,18 @@ pub(crate) fn fill(like: Var, number: f64, shape: &[usize]) -> Var {
 impl Var {
     /// This array's shape and type with `number` everywhere, whatever this array holds: a constant, for a function that is
     /// given Vars and no tape. (x·0 would do for finite x only.)
+    ///
+    /// Panics if its type is no floating-point one.
     #[track_caller]
     #[must_use]
     pub fn full_like(self, number: f64) -> Self {
+        self.check_float("full_like");
         fill(self, number, &self.shape())
     }
 
-    /// A constant on this Var's tape, of this Var's type: numbers that a function brings along, which is given Vars and no
-    /// tape, and to be computed in the type that they are of. (Floating-point numbers of another type are rounded to it.)
+    /// A constant on this Var's tape, for a function that is given Vars and no tape. Of two floating-point types it takes this
+    /// Var's, rounded: the numbers that a function brings along are computed with in the type that it is given. Bytes stay
+    /// bytes, and beside bytes any array stays what it is.
     #[track_caller]
     #[must_use]
     pub fn constant<'a>(self, value: impl Into<Value<'a>>) -> Self {

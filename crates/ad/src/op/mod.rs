@@ -271,6 +271,14 @@ pub(crate) fn apply(tape: u32, op: Op, operands: &[NodeId]) -> Var {
 }
 
 impl Var {
+    /// Panics unless it is of floating-point numbers: where no operation is recorded that would.
+    #[track_caller]
+    pub(crate) fn check_float(self, operation: &str) {
+        if let Err(problem) = floats(&[self.dtype()]) {
+            panic!("{operation}: {problem}\n  operand made at {}", self.location());
+        }
+    }
+
     /// Runs the kernel of the operation that made this Var on other numbers, without a program around it. Indices stay
     /// what they were recorded with. For the tests and the benchmarks of kernels.
     #[doc(hidden)]

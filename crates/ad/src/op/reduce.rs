@@ -146,7 +146,12 @@ impl Var {
         self.check_alive();
         let mut axes = Axes::from_slice(axes);
         axes.sort_unstable();
-        apply(self.tape, Op::Reduce(Reduce { by, axes }), &[self.node])
+        let reduce = Reduce { by, axes };
+        if reduce.axes.is_empty() {
+            self.check_float(reduce.name());
+            return self.unchanged();
+        }
+        apply(self.tape, Op::Reduce(reduce), &[self.node])
     }
 
     /// The sum of all entries (0 of none).
@@ -161,7 +166,7 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn sum_axes(self, axes: &[usize]) -> Self {
-        if axes.is_empty() { self.unchanged() } else { self.reduced(By::Sum, axes) }
+        self.reduced(By::Sum, axes)
     }
 
     /// The mean of all entries. Panics if there are none.
@@ -190,7 +195,7 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn max_axes(self, axes: &[usize]) -> Self {
-        if axes.is_empty() { self.unchanged() } else { self.reduced(By::Max, axes) }
+        self.reduced(By::Max, axes)
     }
 
     /// ln Σ e^x over some axes, which disappear, without overflow. Of entries that are all −∞ (or of none) it is −∞, with
@@ -198,6 +203,6 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn logsumexp(self, axes: &[usize]) -> Self {
-        if axes.is_empty() { self.unchanged() } else { self.reduced(By::LogSumExp, axes) }
+        self.reduced(By::LogSumExp, axes)
     }
 }

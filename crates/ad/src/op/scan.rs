@@ -177,9 +177,6 @@ impl Var {
     fn scanned_from(self, b: super::elementwise::Term, start: Self, axis: usize, reverse: bool) -> Self {
         let (b, shape) = (self.factor(b), self.shape());
         assert!(axis < shape.len(), "scan: axis {axis} of shape {shape:?}, which has {}", shape.len());
-        if shape[axis] == 0 {
-            return self.unchanged();
-        }
         self.check_same_tape("scan", start);
         self.check_same_dtype("scan", start);
         let mut without = shape.clone();
@@ -191,6 +188,10 @@ impl Var {
              scalar)\n  start made at {}",
             start.location()
         );
+        if shape[axis] == 0 {
+            self.check_float("scan");
+            return self.unchanged();
+        }
         let start = start.stretched(&without).insert_axis(axis);
         let scan = Scan { axis, reverse, shifted: false };
         apply(self.tape, Op::Scan(scan), &[self.node, b.node, start.node])
@@ -222,6 +223,7 @@ impl Var {
         let shape = self.shape();
         assert!(axis < shape.len(), "cumprod: axis {axis} of shape {shape:?}, which has {}", shape.len());
         if shape[axis] == 0 {
+            self.check_float("cumprod");
             return self.unchanged();
         }
         self.slice(axis, 0..1).pad(axis, 0, shape[axis] - 1).scan(self, axis)

@@ -74,7 +74,8 @@ impl Program {
             Unit::Region(region) => {
                 let temporaries = region.temporaries.iter().map(|(dtype, size)| size * region.block * dtype.bytes());
                 let summed = region.results.iter().filter(|result| result.summed);
-                let sums = summed.map(|sum| sum.per_row * DType::F64.bytes());
+                // A chunk's, and what a block adds to it.
+                let sums = summed.map(|sum| sum.per_row * (DType::F64.bytes() + sum.dtype.bytes()));
                 region.chunks() * (temporaries.sum::<usize>() + sums.sum::<usize>())
             }
         });

@@ -319,7 +319,8 @@ impl Var {
     /// [`item`](Self::item) of another type: `loss.item_as::<f32>()`.
     #[track_caller]
     pub fn item_as<E: Element>(self) -> E {
-        one_entry("item_as", &self.value_as())
+        let values = of_type("item_as", evaluate_values(&[self]), "cast the Var, or ask for its own type");
+        one_entry("item_as", &values[0])
     }
 }
 

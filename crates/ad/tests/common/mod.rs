@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod panics;
 pub mod random_program;
 
 use ad::{Index, Var};

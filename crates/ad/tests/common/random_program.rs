@@ -28,7 +28,12 @@ fn broadcasts(a: &[usize], b: &[usize]) -> bool {
 /// Runs the steps; each adds an array to a pool, from which later ones draw. What does not suit its operands does
 /// something simpler instead. Every result stays of moderate size, and no operation has a kink or a pole nearby.
 pub fn run(steps: &[Step], variables: &[Var]) -> Var {
-    let mut pool = variables.to_vec();
+    run_with(steps, variables, |x| x)
+}
+
+/// The same, with something done to each array on the way.
+pub fn run_with(steps: &[Step], variables: &[Var], with: impl Fn(Var) -> Var) -> Var {
+    let mut pool: Vec<Var> = variables.iter().map(|&x| with(x)).collect();
     for step in steps {
         let x = pool[step.a % pool.len()];
         let y = pool[step.b % pool.len()];
@@ -67,7 +72,7 @@ pub fn run(steps: &[Step], variables: &[Var]) -> Var {
             22 if !shape.is_empty() => x.scan_reverse_from(x.cos(), x.at(axis, 0) * y.mean(), axis),
             _ => x.mean() + y.mean(),
         };
-        pool.push(result * 0.7);
+        pool.push(with(result * 0.7));
     }
     // Everything that was made counts.
     pool.iter().map(|x| weighted(x.sin())).reduce(|sum, x| sum + x).expect("not empty")

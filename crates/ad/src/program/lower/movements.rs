@@ -2,6 +2,7 @@
 //! them is done to fewer entries.
 
 use super::{Rewriter, Rule};
+use crate::dtype::DType;
 use crate::op::movement::Movement;
 use crate::op::{Leaf, Op};
 use crate::program::ir::{Id, Ids};
@@ -49,7 +50,15 @@ fn move_once(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
 }
 
 fn broadcast_late(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
-    let (Op::Elementwise(_) | Op::Checked(_) | Op::Cast(_)) = op else { return None };
+    // An integer that cannot be cast is reported at its place, before it was repeated or after.
+    let moves = match op {
+        Op::Elementwise(_) | Op::Checked(_) => true,
+        Op::Cast(_) => to.dtype(x[0]) != DType::I32,
+        _ => false,
+    };
+    if !moves {
+        return None;
+    }
     // The operand with the most axes decides, if all others are numbers or broadcast from some of its axes.
     let shape = to.shape(x[0]);
     let parts: Vec<Option<(Id, Axes)>> = x.iter().map(|&id| to.as_broadcast(id)).collect();

@@ -16,7 +16,8 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn gather_late(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
-    let (Op::Elementwise(_) | Op::Cast(_)) = op else { return None };
+    // A cast stays behind: what is looked up of a table of bytes is cast a block at a time, the table never.
+    let Op::Elementwise(_) = op else { return None };
     // All operands are numbers, or gathered at the same indices from tables of one shape.
     let first = x.iter().copied().find(|&id| matches!(to.op(id), Op::Indexing(Indexing::Gather { .. })))?;
     let (gather, pattern) = (to.op(first).clone(), to.operands(first));

@@ -11,8 +11,10 @@ use crate::tensor::size;
 /// time on calls than they save.
 const CACHE: usize = 1 << 18;
 
-/// The fewest rows of a matrix that a block takes part in a product with.
+/// The fewest rows of a matrix that a block takes part in a product with, if their temporaries fit into so many bytes: rows may
+/// be frames of thousands of pixels.
 const PRODUCT_ROWS: usize = 128;
+const PRODUCT_BYTES: usize = 1 << 21;
 
 /// A region with this many entries to compute is cut into chunks.
 const PARALLEL: usize = 1 << 15;
@@ -37,8 +39,11 @@ impl Tiling {
             let of = &nodes[nodes[id].operands[0]].shape;
             size(&of[..of.len() - 1]) / rows
         });
-        let fewest = matrix_rows.max().map_or(1, |per_row| (PRODUCT_ROWS / per_row.max(1)).clamp(1, chunk));
-        let most = (CACHE / bytes_per_row.max(8)).clamp(fewest, chunk);
+        let bytes_per_row = bytes_per_row.max(8);
+        let fewest = matrix_rows
+            .max()
+            .map_or(1, |per_row| (PRODUCT_ROWS / per_row.max(1)).min(PRODUCT_BYTES / bytes_per_row).clamp(1, chunk));
+        let most = (CACHE / bytes_per_row).clamp(fewest, chunk);
         // Blocks of one size, as far as possible: of 250 rows and at most 100, they have 84, 84 and 82, not 100, 100 and 50.
         let block = chunk.div_ceil(chunk.div_ceil(most));
         Self { rows, chunk, block }
