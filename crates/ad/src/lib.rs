@@ -16,6 +16,8 @@
 //! The story, in the order of the modules: operations are **recorded** on a [`Tape`] as [`Var`]s (shapes are checked, no
 //! number is computed); **differentiated**, which records more operations; **compiled** to a [`Program`]; and **run**.
 //!
+//! - Numbers are `f64`, `f32`, `i32` or `u8`: a [`DType`], a property of each node like its shape. Those of two types do not
+//!   mix; [`Var::cast`] is an operation.
 //! - Derivatives of Vars are methods: [`Var::grad`], [`Var::hvp`], [`Var::hessian`], [`Var::jacobian`], [`Var::jvp`],
 //!   [`Var::vjp`], [`Var::derivative`]. Of functions: [`grad`], [`value_and_grad`], [`hvp`], [`hessian`] …
 //! - [`vmap`] turns a function of one example into one of a batch.

@@ -186,7 +186,7 @@ impl Region {
         {
             let (first, others) = space.sums.split_first_mut().expect("a region has rows");
             for sums in others {
-                first[r].iter_mut().zip(&sums[r]).for_each(|(total, &x)| *total += x);
+                cast::add(Slice::F64(&sums[r]), &mut first[r]);
             }
             cast::round(&first[r], buffer.slice_mut(0..result.per_row));
         }
