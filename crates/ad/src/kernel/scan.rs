@@ -29,9 +29,9 @@ impl<T: Number> Scan<'_, T> {
             return;
         }
         if self.length > LONG {
-            simd::run(Along::<T, f64>(self, PhantomData))
+            simd::run(Along::<T, f64>(self, PhantomData));
         } else {
-            simd::run(Along::<T, T>(self, PhantomData))
+            simd::run(Along::<T, T>(self, PhantomData));
         }
     }
 }
@@ -70,7 +70,7 @@ impl<T: Number, P: Number> Kernel for Along<'_, T, P> {
             }
             (None, ..) if P::DTYPE != T::DTYPE => across_rows_in_double::<T, FMA>(scan),
             (Some(repeat), ..) if P::DTYPE != T::DTYPE => {
-                across_rows_in_double_by_one_number::<T, FMA>(scan, repeat.times)
+                across_rows_in_double_by_one_number::<T, FMA>(scan, repeat.times);
             }
             (None, ..) => across_rows::<T, FMA>(scan),
             (Some(repeat), ..) => across_rows_by_one_number::<T, FMA>(scan, repeat.times),

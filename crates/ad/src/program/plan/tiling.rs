@@ -2,6 +2,7 @@
 //! temporaries fit into a core's cache. Sizes alone decide, never the number of threads, and so results do not depend on it.
 
 use super::dataflow::Dataflow;
+use crate::dtype::DType;
 use crate::op::Op;
 use crate::program::ir::Id;
 use crate::program::region::CHUNKS;
@@ -11,8 +12,8 @@ use crate::tensor::size;
 /// time on calls than they save.
 const CACHE: usize = 1 << 18;
 
-/// The fewest rows of a matrix that a block takes part in a product with, if their temporaries fit into so many bytes: rows may
-/// be frames of thousands of pixels.
+/// The fewest rows of a matrix of `f64` that a block takes part in a product with (of `f32` twice as many), if their temporaries
+/// fit into so many bytes: rows may be frames of thousands of pixels.
 const PRODUCT_ROWS: usize = 128;
 const PRODUCT_BYTES: usize = 1 << 21;
 
@@ -34,15 +35,15 @@ impl Tiling {
         let nodes = &flow.ir.nodes;
         let work: usize = members.iter().map(|&id| size(&nodes[id].shape).max(rows)).sum();
         let chunk = rows.div_ceil(if work >= PARALLEL { CHUNKS.min(rows) } else { 1 });
-        // A matrix product that is cut too fine loses more than what leaves the cache.
-        let matrix_rows = members.iter().filter(|&&id| matches!(nodes[id].op, Op::MatMul(_))).map(|&id| {
-            let of = &nodes[nodes[id].operands[0]].shape;
-            size(&of[..of.len() - 1]) / rows
-        });
         let bytes_per_row = bytes_per_row.max(8);
-        let fewest = matrix_rows
-            .max()
-            .map_or(1, |per_row| (PRODUCT_ROWS / per_row.max(1)).min(PRODUCT_BYTES / bytes_per_row).clamp(1, chunk));
+        // A matrix product that is cut too fine loses more than what leaves the cache.
+        let products = members.iter().filter(|&&id| matches!(nodes[id].op, Op::MatMul(_)));
+        let fewest = products.map(|&id| {
+            let of = &nodes[nodes[id].operands[0]].shape;
+            let matrix_rows = (size(&of[..of.len() - 1]) / rows).max(1);
+            PRODUCT_ROWS * DType::F64.bytes() / nodes[id].dtype.bytes() / matrix_rows
+        });
+        let fewest = fewest.min().map_or(1, |fewest| fewest.min(PRODUCT_BYTES / bytes_per_row).clamp(1, chunk));
         let most = (CACHE / bytes_per_row).clamp(fewest, chunk);
         // Blocks of one size, as far as possible: of 250 rows and at most 100, they have 84, 84 and 82, not 100, 100 and 50.
         let block = chunk.div_ceil(chunk.div_ceil(most));
