@@ -11,8 +11,8 @@ use ndarray::{Array2, ArrayD, array};
 use rl::batch::{Batch, per_trajectory_gradients};
 use rl::mdp::TabularMdp;
 use rl::objective::{
-    DoublyRobust, DoublyRobustQ, Estimator, HessianTerms, ImportanceSampling, LoadedDice, ScoreFunction, TayPo,
-    TayPo2Subsampled, TruncatedDoublyRobust, all, allow_biased,
+    DiceTmaml, DoublyRobust, DoublyRobustQ, Estimator, HessianTerms, ImportanceSampling, LoadedDice, ScoreFunction,
+    TayPo, TayPo2Subsampled, TruncatedDoublyRobust, all, allow_biased,
 };
 use rl::policy::softmax;
 use rl::rollout::Rollout;
@@ -301,6 +301,26 @@ fn the_four_terms_add_up_to_the_hessian_and_are_what_ad_and_lvc_have_and_lack() 
         assert_equal(&(&lvc.expectation - &lvc.truth), &-(&h12 + &transposed));
         assert_equal(&(&ad.expectation - &ad.truth), &-(&h1 + &h12 + &transposed));
         assert!(lvc.max_abs_bias() > 1e-3 && ad.max_abs_bias() > 1e-3);
+    }
+}
+
+#[test]
+fn tamed_maml_has_dices_gradient_and_a_hessian_biased_by_what_its_control_variate_leaves() {
+    for seed in 0..3 {
+        let problem = small_problem(seed, true);
+        let setting = problem.setting(0.9, false, false).unwrap();
+        let report = check_estimator(&DiceTmaml, &setting, 2).unwrap();
+        assert!(report.is_unbiased(0) && report.is_unbiased(1) && !report.is_unbiased(2), "{report}");
+        // 2 E Σ_t γ^t b(s_t) u_t u_tᵀ
+        let horizon = problem.horizon;
+        let left = setting.expectation(|batch, theta| {
+            let scores = batch.log_prob().jacobian(theta).reshape(&[horizon, 4]);
+            let baseline = batch.on_steps(batch.values().slice(1, 0..horizon)) * batch.discounts();
+            ((scores * baseline.reshape(&[horizon, 1])).t().matmul(scores) * 2.0).reshape(&[2, 2, 2, 2])
+        });
+        let order = &report.orders[2];
+        assert_equal(&(&order.expectation - &order.truth), &left.unwrap());
+        assert!(order.max_abs_bias() > 1e-2);
     }
 }
 

@@ -86,6 +86,18 @@ fn it_is_unbiased_with_early_ends_and_over_several_inner_steps() {
 }
 
 #[test]
+fn sgmrl_of_first_order_lacks_the_derivative_of_the_update() {
+    for (horizon, trajectories) in [(2, 1), (2, 2), (3, 1)] {
+        let problem = problem(5, horizon, trajectories);
+        let expected = |surrogate: Surrogate| gradient(&problem, surrogate).0;
+        // E[η H ∇V(θ′)]
+        let lacking = expected(sampled::maml) - expected(sampled::first_order_maml);
+        let difference = bias(&problem, sampled::sgmrl_first_order) + &lacking;
+        assert!(largest(&difference) <= 1e-13 && largest(&lacking) > 1e-4, "{difference} of {lacking}");
+    }
+}
+
+#[test]
 fn sampling_outside_changes_no_expectation() {
     for (inner, outer) in [(1, 1), (1, 2), (2, 1)] {
         let exact = problem(4, 2, inner);

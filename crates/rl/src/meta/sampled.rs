@@ -12,6 +12,7 @@
 //! | [`linearised_score_function`] | with outer products | none | no, but its variance falls with N |
 //! | [`maml`] | at fixed data | none | no |
 //! | [`first_order_maml`] | none | none | no |
+//! | [`sgmrl_first_order`] | none | with weight 1 | no |
 //! | [`emaml`] | at fixed data | with weight 1/N | for N = 1 |
 //!
 //! [`truth::SampledUpdate`](crate::truth::SampledUpdate) proves each line by listing every tuple of trajectories.
@@ -275,6 +276,22 @@ pub fn first_order_maml(batch: &MetaBatch<'_>) -> Var {
     once("first_order_maml", batch.value(evaluates_to(points[points.len() - 1], batch.theta)))
 }
 
+/// SG-MRL as its tables were made (Fallah et al. 2021, Sec. 5): without the update's derivative, for one step
+///
+/// ∇V(θ′) + V(θ′) Σ_i u_i,
+///
+/// and for more with the scores of each step's data at its own parameters. Biased for F_N by −η E[H ∇V(θ′)], H at fixed data;
+/// its variance is Θ(N), as that of [`score_function`].
+#[track_caller]
+pub fn sgmrl_first_order(batch: &MetaBatch<'_>) -> Var {
+    let mut points = batch.adapt_by_fixed_data();
+    for point in &mut points[1..] {
+        *point = evaluates_to(*point, batch.theta);
+    }
+    let value = batch.value(points[points.len() - 1]);
+    once("sgmrl_first_order", value * batch.inner_log_prob(&points).magic_box())
+}
+
 /// E-MAML ("formulation II" of Rothfuss et al. 2019) as it is implemented, with *means* of log-probabilities,
 ///
 /// (1/N) V(θ′) Σ_i u_i + (I + η H) ∇V(θ′),  H at fixed data:
@@ -318,6 +335,7 @@ pub fn all() -> Vec<MetaEstimator> {
         row("sgmrl_boxed", sgmrl_boxed, ReturnToGo, false),
         row("maml", maml, ReturnToGo, false),
         row("first_order_maml", first_order_maml, ReturnToGo, false),
+        row("sgmrl_first_order", sgmrl_first_order, ReturnToGo, false),
         row("emaml", emaml, ReturnToGo, false),
     ]
 }

@@ -24,6 +24,16 @@ pub struct DiceBaseline;
 #[derive(Clone, Copy, Debug)]
 pub struct DiceMao;
 
+/// Σ_t γ^t r_t W_t + Σ_t γ^t (1 − W_t) (1 − ρ_t) b(s_t): DiCE with the control variate of Taming MAML (Liu, Socher & Xiong 2019),
+/// by the paper's formula.
+///
+/// The gradient is DiCE's: of a product of two differences that are 0, none is left. The Hessian is not unbiased, and has more
+/// variance than DiCE's: W_t has the score of step t itself, so that 2 E Σ_t γ^t b(s_t) u_t u_tᵀ is left, u_t = ∇log π(a_t|s_t).
+/// (The published code sums along another axis than time; that is unbiased, and controls nothing.) The version that works,
+/// with W_{t−1} and the other sign, beside the baseline of the gradient, is [`DiceMao`].
+#[derive(Clone, Copy, Debug)]
+pub struct DiceTmaml;
+
 /// Σ_t γ^t (r_t − r̄_t) W_t, r̄_t the mean of r_t over the batch: as LOLA-DiCE (Foerster et al. 2018) is published without a
 /// critic.
 ///
@@ -76,6 +86,26 @@ impl Estimator for DiceMao {
         let next = baseline.slice(1, 1..horizon).pad(1, 0, 1);
         let weighted = (batch.rewards() + next * batch.gamma() - baseline) * batch.discounts();
         baseline.at(1, 0) + batch.importance_weighted_sum(weighted)
+    }
+}
+
+impl Estimator for DiceTmaml {
+    fn name(&self) -> String {
+        "tmaml".to_owned()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim { on_policy: Orders::UpTo(1), off_policy: Orders::None, off_policy_residual: None }
+    }
+
+    fn bootstraps(&self) -> bool {
+        false
+    }
+
+    fn formula(&self, batch: &Batch) -> Var {
+        let controlled = (-batch.ratio() + 1.0) * baseline(batch);
+        batch.importance_weighted_sum((batch.rewards() - controlled) * batch.discounts())
+            + batch.discounted_sum(controlled)
     }
 }
 

@@ -18,7 +18,7 @@ mod score_function;
 mod taypo;
 mod taypo_subsampled;
 
-pub use dice::{DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao};
+pub use dice::{DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao, DiceTmaml};
 pub use doubly_robust::{DoublyRobust, DoublyRobustQ, TruncatedDoublyRobust};
 pub use hessian_terms::HessianTerms;
 pub use importance_sampling::ImportanceSampling;
@@ -42,6 +42,7 @@ pub fn all() -> Vec<Box<dyn Estimator>> {
         Box::new(TayPo2Subsampled::new(1, 0)),
         Box::new(DiceBaseline),
         Box::new(DiceMao),
+        Box::new(DiceTmaml),
         Box::new(DiceCentred),
         Box::new(DiceLeaveOneOut),
         Box::new(LoadedDice { lambda: 0.5, ..LoadedDice::UNBIASED }),
