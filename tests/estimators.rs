@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ad::{Tape, Var};
 use common::exact::{Problem, biases, settings};
 use ndarray::{Array2, ArrayD, array};
-use rl::batch::{Batch, per_trajectory_gradients};
+use rl::batch::{Batch, Decay, per_trajectory_gradients};
 use rl::mdp::TabularMdp;
 use rl::objective::{
     DiceTmaml, DoublyRobust, DoublyRobustQ, Estimator, HessianTerms, ImportanceSampling, LoadedDice, ScoreFunction,
@@ -302,6 +302,54 @@ fn the_four_terms_add_up_to_the_hessian_and_are_what_ad_and_lvc_have_and_lack() 
         assert_equal(&(&ad.expectation - &ad.truth), &-(&h1 + &h12 + &transposed));
         assert!(lvc.max_abs_bias() > 1e-3 && ad.max_abs_bias() > 1e-3);
     }
+}
+
+/// The surrogates of all estimators, with a discount and whatever their τ is, and their derivatives by the discount.
+#[test]
+fn a_discount_may_be_differentiated_by() {
+    let problem = small_problem(6, true);
+    let rollout = problem.mdp.sample(&softmax(&problem.behaviour), 5, 30, 3).unwrap();
+    let tape = Tape::new();
+    let theta = tape.input("theta", &problem.logits);
+    let episodes = rollout.record(&tape);
+    let critic = tape.constant(array![1.7, -0.6]).gather(&[episodes.states]);
+    let q = tape.constant(array![[1.2, 2.0], [-1.1, -0.3]]);
+    let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[episodes.states]);
+    let behaviour = episodes.log_prob(tape.constant(&problem.behaviour));
+    for estimator in all() {
+        let estimate = |gamma: Decay, off_policy: bool| {
+            let batch = Batch::new(episodes, episodes.log_prob(theta), gamma)
+                .with_critic(critic)
+                .with_action_critic(episodes.look_up(q), expected);
+            let batch = if off_policy { batch.off_policy(behaviour) } else { batch };
+            let surrogate = allow_biased(&*estimator).surrogate(&batch);
+            // Beside the value, whose derivative may not depend on θ, a gradient's entry.
+            surrogate + surrogate.grad(theta).at(0, 0).at(0, 1)
+        };
+        for off_policy in [false, true] {
+            for at in [0.9, 0.3, 0.0] {
+                let gamma = tape.input("gamma", at);
+                let recorded = estimate(gamma.into(), off_policy);
+                let number = |gamma: f64| estimate(gamma.into(), off_policy).item();
+                assert!((recorded.item() - number(at)).abs() < 1e-12, "{} at {at}", estimator.name());
+                if at > 0.0 {
+                    let h = 1e-5;
+                    let difference = (number(at + h) - number(at - h)) / (2.0 * h);
+                    let derivative = recorded.grad(gamma).item();
+                    let close = (derivative - difference).abs() < 1e-7 * difference.abs().max(1.0);
+                    assert!(close, "{} at {at}: {derivative}, not {difference}", estimator.name());
+                } else {
+                    assert!(recorded.grad(gamma).item().is_finite(), "{} at 0", estimator.name());
+                }
+            }
+        }
+    }
+    // And λ of GAE, on its own.
+    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(critic);
+    let lambda = tape.input("lambda", 0.7);
+    let derivative = batch.gae(lambda).square().sum().grad(lambda).item();
+    let [above, below] = [0.70001, 0.69999].map(|lambda| batch.gae(lambda).square().sum().item());
+    assert!((derivative - (above - below) / 2e-5).abs() < 1e-6 * derivative.abs(), "{derivative}");
 }
 
 #[test]

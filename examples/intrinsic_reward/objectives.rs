@@ -83,7 +83,7 @@ impl Estimator for Credit {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let advantages = batch.temporal_differences().scan_reverse(batch.gamma() * LAMBDA, 1);
+        let advantages = batch.temporal_differences().scan_reverse(batch.gamma() * LAMBDA.into(), 1);
         let policy = match self {
             Credit::ScoreFunction => batch.log_prob(),
             Credit::LowVarianceCurvature => batch.ratio(),

@@ -4,10 +4,11 @@
 //! Masks are applied here and nowhere else: every quantity below is already 0 (a ratio: 1) behind the end of its
 //! trajectory, by selection and not by multiplication, so that a NaN there reaches nothing.
 
-use ad::{DType, Handle, Index, Tape, Value, Var, vmap_many};
+use std::ops::{Mul, Sub};
+
+use ad::{DType, Handle, Index, Tape, Term, Value, Var, vmap_many};
 use ndarray::Array1;
 
-use crate::error::{check_discount, expect};
 use crate::rollout::Rollout;
 
 /// A [`Rollout`] on a tape: N trajectories of up to H steps. All are inputs, and can be replaced on replay.
@@ -154,6 +155,85 @@ pub fn per_trajectory_gradients(episodes: &Episodes, theta: Var, surrogate: impl
     episodes.in_batches(1).map(|one| surrogate(one).grad(theta))
 }
 
+/// A discount γ or a decay λ: a number in [0, 1], or a scalar of the tape, to be differentiated by (as meta-gradients of both
+/// are, Xu et al. 2018). The range of the latter is its user's.
+#[derive(Clone, Copy, Debug)]
+pub enum Decay {
+    /// A number.
+    Number(f64),
+    /// A recorded scalar.
+    Var(Var),
+}
+
+impl From<f64> for Decay {
+    fn from(number: f64) -> Self {
+        Decay::Number(number)
+    }
+}
+
+impl From<Var> for Decay {
+    fn from(var: Var) -> Self {
+        Decay::Var(var)
+    }
+}
+
+impl From<Decay> for Term {
+    fn from(decay: Decay) -> Self {
+        match decay {
+            Decay::Number(number) => number.into(),
+            Decay::Var(var) => var.into(),
+        }
+    }
+}
+
+impl Mul for Decay {
+    type Output = Decay;
+    #[track_caller]
+    fn mul(self, other: Decay) -> Decay {
+        match (self, other) {
+            (Decay::Number(a), Decay::Number(b)) => (a * b).into(),
+            (Decay::Var(a), b) => (a * b).into(),
+            (a, Decay::Var(b)) => (b * a).into(),
+        }
+    }
+}
+
+impl Sub for Decay {
+    type Output = Decay;
+    #[track_caller]
+    fn sub(self, other: Decay) -> Decay {
+        match (self, other) {
+            (Decay::Number(a), Decay::Number(b)) => (a - b).into(),
+            (Decay::Var(a), b) => (a - b).into(),
+            (a, Decay::Var(b)) => (-(b - a)).into(),
+        }
+    }
+}
+
+impl Decay {
+    #[track_caller]
+    fn power(self, n: usize) -> Decay {
+        match self {
+            Decay::Number(number) => number.powi(n as i32).into(),
+            Decay::Var(var) => var.powf(n as f64).into(),
+        }
+    }
+
+    /// Panics if it is a number outside [0, 1], or an array.
+    #[track_caller]
+    fn expect(self, operation: &str, name: &str) {
+        match self {
+            Decay::Number(number) => {
+                assert!((0.0..=1.0).contains(&number), "{operation}: {name} is {number}, but must lie in [0, 1]");
+            }
+            Decay::Var(var) => {
+                let shape = var.shape();
+                assert!(shape.is_empty(), "{operation}: {name} is an array of shape {shape:?}, but must be a scalar");
+            }
+        }
+    }
+}
+
 /// What an estimator is a function of.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
@@ -164,18 +244,20 @@ pub struct Batch {
     critic: Option<Var>,
     /// Q(s_t, a_t) and Σ_a π_θ(a|s_t) Q(s_t, a).
     action_critic: Option<[Var; 2]>,
-    gamma: f64,
+    gamma: Decay,
     /// Whether estimators limit derivatives to the orders they claim.
     limited: bool,
 }
 
 impl Batch {
-    /// A batch sampled on policy, without a critic. `log_prob` is log π_θ(a_t|s_t), `[N, H]`; `gamma` the discount.
+    /// A batch sampled on policy, without a critic. `log_prob` is log π_θ(a_t|s_t), `[N, H]`; `gamma` the discount, a number or a
+    /// scalar of the tape.
     ///
     /// Panics if a shape does not fit, or unless 0 ≤ γ ≤ 1.
     #[track_caller]
-    pub fn new(episodes: Episodes, log_prob: Var, gamma: f64) -> Self {
-        expect("Batch", check_discount(gamma));
+    pub fn new(episodes: Episodes, log_prob: Var, gamma: impl Into<Decay>) -> Self {
+        let gamma = gamma.into();
+        gamma.expect("Batch", "the discount");
         expect_shape("log_prob", log_prob, &[episodes.trajectories(), episodes.horizon()]);
         Self { episodes, log_prob, log_behaviour: None, critic: None, action_critic: None, gamma, limited: true }
     }
@@ -258,15 +340,20 @@ impl Batch {
     }
 
     /// γ.
-    pub fn gamma(&self) -> f64 {
+    pub fn gamma(&self) -> Decay {
         self.gamma
     }
 
-    /// γ^t, `[H]`, as constants of the type that log-probabilities are of.
+    /// γ^t, `[H]`, of the type that log-probabilities are of.
     #[track_caller]
     pub fn discounts(&self) -> Var {
-        let discounts = (0..self.episodes.horizon()).map(|t| self.gamma.powi(t as i32));
-        self.log_prob.constant(discounts.collect::<Array1<f64>>())
+        let steps = 0..self.episodes.horizon();
+        match self.gamma {
+            Decay::Number(gamma) => {
+                self.log_prob.constant(steps.map(|t| gamma.powi(t as i32)).collect::<Array1<f64>>())
+            }
+            Decay::Var(gamma) => gamma.pow(self.log_prob.constant(steps.map(|t| t as f64).collect::<Array1<f64>>())),
+        }
     }
 
     /// r_t, `[N, H]`.
@@ -399,8 +486,9 @@ impl Batch {
     ///
     /// Panics unless 0 ≤ λ ≤ 1.
     #[track_caller]
-    pub fn gae(&self, lambda: f64) -> Var {
-        expect_decay("gae", lambda);
+    pub fn gae(&self, lambda: impl Into<Decay>) -> Var {
+        let lambda = lambda.into();
+        lambda.expect("gae", "λ");
         self.temporal_differences().scan_reverse(self.gamma * lambda, 1)
     }
 
@@ -417,7 +505,7 @@ impl Batch {
         }
         // Σ_{l<n} γ^l δ_{t+l}, put together from sums over 1, 2, 4, … steps, as n is from powers of two. (The difference of
         // two returns would be shorter, but what is large and far ahead would take away what is small and near.)
-        let ahead = |x: Var, steps: usize| x.slice(1, steps..horizon).pad(1, 0, steps) * self.gamma.powi(steps as i32);
+        let ahead = |x: Var, steps: usize| x.slice(1, steps..horizon).pad(1, 0, steps) * self.gamma.power(steps);
         let (mut window, mut length, mut sum, mut summed) = (self.temporal_differences(), 1, None, 0);
         loop {
             if n & length != 0 {
@@ -473,7 +561,7 @@ fn sum_of_exponentials(x: Var, exponent: Var) -> Var {
 /// Panics unless λ (or τ) is one of a decaying sum or product.
 #[track_caller]
 pub(crate) fn expect_decay(operation: &str, lambda: f64) {
-    assert!((0.0..=1.0).contains(&lambda), "{operation}: λ is {lambda}, but must lie in [0, 1]");
+    Decay::Number(lambda).expect(operation, "λ");
 }
 
 #[track_caller]

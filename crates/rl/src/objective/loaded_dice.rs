@@ -3,7 +3,7 @@
 use ad::Var;
 
 use super::{Claim, Estimator, Orders};
-use crate::batch::{Batch, expect_decay};
+use crate::batch::{Batch, Decay, expect_decay};
 
 /// V(s_0) + A_0 + Σ_t γ^t A_t (W_t − W′_t), where A_t is the advantage by GAE(τ), W_t = Π_{k≤t} ρ_k^(λ^{t−k}), and W′_t is the
 /// same product without k = t.
@@ -59,7 +59,7 @@ impl Estimator for LoadedDice {
         let (discount, weights) = if self.gamma_weighted {
             (batch.gamma(), batch.discounts())
         } else {
-            (1.0, batch.discounts().full_like(1.0))
+            (Decay::Number(1.0), batch.discounts().full_like(1.0))
         };
         let (advantages, value) = (batch.gae(self.tau), batch.values().at(1, 0));
         if self.lambda < 1.0 {
@@ -68,7 +68,7 @@ impl Estimator for LoadedDice {
         // Summed by parts, A_0 + Σ_t γ^t A_t (W_t − W_{t−1}) = Σ_t γ^t (A_t − γ A_{t+1}) W_t: no difference of two large weights is
         // left. With A_t = δ_t + γτ A_{t+1} it is δ_t that remains at τ = 1.
         let later = advantages.slice(1, 1..batch.episodes.horizon()).pad(1, 0, 1);
-        let differences = batch.temporal_differences() - later * (discount - batch.gamma() * self.tau);
+        let differences = batch.temporal_differences() - later * (discount - batch.gamma() * Decay::Number(self.tau));
         value + batch.importance_weighted_sum(differences * weights)
     }
 }
