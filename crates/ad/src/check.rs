@@ -27,7 +27,7 @@ pub enum Modes {
 /// one order below: [`GradientCheck`] with its usual step and tolerance.
 ///
 /// # Errors
-/// The first input entry that is off (relative difference above 1e-6), with both numbers; and the operation to suspect,
+/// The first input entry that is off (relative difference above 1e-6; of single precision see [`GradientCheck`]), with both numbers; and the operation to suspect,
 /// where one of those recorded fails the same check on its own.
 ///
 /// ```

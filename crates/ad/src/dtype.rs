@@ -71,8 +71,8 @@ impl Display for DType {
     }
 }
 
-/// `$body` with `$x` what one of the enums by type has inside, whichever it is; or, of `floats`, a floating-point one, as types
-/// that have been checked when an operation was recorded let one know.
+/// Matches an enum over types (`Slice`, `Value` …), and runs `$body` on what it holds. With `floats`: on `f64` and `f32` alone,
+/// where recording has refused the others.
 macro_rules! by_dtype {
     ($enum:ident, $value:expr, |$x:ident| $body:expr) => {
         match $value {

@@ -283,10 +283,6 @@ impl<'a> SliceMut<'a> {
     pub fn copy_from(self, from: Slice<'_>) {
         by_dtype!(SliceMut, self, |slice| slice.copy_from_slice(from.of()));
     }
-
-    pub fn fill_zero(self) {
-        by_dtype!(SliceMut, self, |slice| slice.fill(Default::default()));
-    }
 }
 
 impl Default for Buffer {

@@ -13,7 +13,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{Value, size};
 
 thread_local! {
-    static TRIED: RefCell<HashSet<String>> = RefCell::default();
+    static TRIED: RefCell<HashSet<(String, DType)>> = RefCell::default();
     static SUSPENDED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -34,20 +34,25 @@ impl Drop for Suspended {
     }
 }
 
-/// Panics if the rule is wrong beyond doubt. An operation is known by its name, and tried once in each thread.
+/// Panics if the rule is wrong beyond doubt. An operation is known by its name and the type of its numbers, and tried once in
+/// each thread.
 #[track_caller]
 pub fn try_rule(op: &Op, call: &Call) {
     let name = op.rules().name();
-    if SUSPENDED.get() || TRIED.with_borrow(|tried| tried.contains(name)) {
+    let key = (name.to_owned(), call.output().dtype());
+    if SUSPENDED.get() || TRIED.with_borrow(|tried| tried.contains(&key)) {
         return;
     }
     // Arguments of mapped functions have no values.
     let operands: Vec<Var> = (0..call.operands.len()).map(|operand| call.var(operand)).collect();
     let values = compile(call.tape, &[], &operands, Lowering::On).and_then(|program| program.run_values(&[]));
     let Ok(values) = values else { return };
-    TRIED.with_borrow_mut(|tried| tried.insert(name.to_owned()));
+    TRIED.with_borrow_mut(|tried| tried.insert(key));
 
     let accuracy = if call.output().dtype() == DType::F32 { f32::EPSILON.into() } else { f64::EPSILON }.sqrt();
+    if call.output().dtype() == DType::F32 {
+        expect_same_in_double(op, &values, accuracy, call.output());
+    }
     let [once, twice] = [cotangents(op, &values, 1.0), cotangents(op, &values, -2.0)];
     if once.iter().all(Option::is_none) {
         assert!(
@@ -72,6 +77,24 @@ pub fn try_rule(op: &Op, call: &Call) {
             call.output().location()
         );
     }
+}
+
+/// Panics if the kernel of single precision gives other numbers than that of double.
+#[track_caller]
+fn expect_same_in_double(op: &Op, values: &[Value<'static>], accuracy: f64, output: Var) {
+    let double: Vec<Value<'static>> = values.iter().map(|value| value.clone().rounded(DType::F64)).collect();
+    let [single, double] = [values, &double[..]].map(|values| {
+        let (_tape, _, output) = alone(op, values);
+        as_f64(output)
+    });
+    let largest = double.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+    let differs = |(a, b): (&f64, &f64)| (a - b).abs() > accuracy * largest && (a - b).is_finite();
+    assert!(
+        !single.iter().zip(&double).any(differs),
+        "`forward_f32` of `{}`, recorded at {}, gives other numbers than `forward`",
+        op.rules().name(),
+        output.location()
+    );
 }
 
 /// The operation on a tape of its own.

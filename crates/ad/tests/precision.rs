@@ -2,9 +2,9 @@
 
 mod common;
 
-use ad::{Real, Tape, Var};
+use ad::{Lowering, Real, Tape, Var, values};
 use common::{Case, assert_close, every_case, numbers, weighted};
-use ndarray::{Array1, ArrayD};
+use ndarray::{Array1, ArrayD, arr1};
 
 /// The value of a case at inputs that are `f32` numbers, and its gradients and Hessian-vector products, as `f64`: all in
 /// one array, whose largest number the others (which may be differences of such) are compared to.
@@ -82,6 +82,26 @@ fn sums_of_many_equal_numbers_keep_their_digits() {
     let wide = x.reshape(&[N / 10, 10]);
     let index = tape.index("rows", Array1::from_iter((0..N / 10).map(|i| (i % 200) as i32)));
     assert_within("scatter of rows", 2.0 * ROUNDING, wide.scatter_add(&[index], &[200]), N as f64 / 2000.0 * tenth);
+}
+
+/// Of large numbers that cancel, what is left is right only if nothing is rounded before the end: not between blocks of rows,
+/// and not between axes that are no neighbours.
+#[test]
+fn sums_that_cancel_are_rounded_once() {
+    let tape = Tape::new();
+    let half = 50_000;
+    let entries = Array1::from_iter((0..2 * half).map(|i| if i < half { 1000.25_f32 } else { -999.75 }));
+    let x = tape.input("x", &entries);
+    for lowering in [Lowering::On, Lowering::Off] {
+        let sums = [x.sum(), (x * 2.0).sum(), x.reshape(&[half, 2]).sum_axes(&[0]).sum()];
+        let program = tape.compile_with([x], sums, lowering);
+        let expected = [25_000.0_f32, 50_000.0, 25_000.0];
+        let found = program.run_as::<f32>(&values![entries]).unwrap();
+        assert!(found.iter().zip(expected).all(|(x, y)| x.sum() == y), "{lowering:?}: {found:?}");
+    }
+    let entry = |i: ndarray::IxDyn| if i[0] < 5 { 1e4_f32 } else { -1e4 } + 0.0625;
+    let apart = tape.constant(ArrayD::from_shape_fn(vec![10, 3, 1000], entry));
+    assert_eq!(apart.sum_axes(&[0, 2]).value_as::<f32>(), arr1(&[625.0_f32; 3]).into_dyn());
 }
 
 #[test]

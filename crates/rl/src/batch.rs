@@ -35,8 +35,11 @@ impl Rollout {
 
     /// [`record`](Self::record) with rewards (and masks) of a floating-point type: that of the policy's parameters. All that an
     /// estimator makes of them is of this type.
+    ///
+    /// Panics for a type that is not a floating-point one.
     #[track_caller]
     pub fn record_as(&self, tape: &Tape, dtype: DType) -> Episodes {
+        assert!(dtype.is_float(), "record_as: rewards are floating-point numbers, not {dtype}");
         let [states, actions, rewards, step_mask, value_mask] = self.values_as(dtype);
         Episodes {
             states: tape.index("states", states),
@@ -54,7 +57,11 @@ impl Rollout {
     }
 
     /// [`values`](Self::values) for a program of trajectories [recorded](Self::record_as) in this floating-point type.
+    ///
+    /// Panics for a type that is not a floating-point one.
+    #[track_caller]
     pub fn values_as(&self, dtype: DType) -> [Value<'_>; 5] {
+        assert!(dtype.is_float(), "values_as: rewards are floating-point numbers, not {dtype}");
         self.values().map(|value| value.rounded(dtype))
     }
 

@@ -57,8 +57,7 @@ pub fn matmul<T: Number>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accu
         return faer_matmul(out, accumulate, a.faer(), b.faer(), T::one_impl(), Par::Seq);
     }
     with_scratch::<f64>(out.len(), |sums| {
-        let start = |x: &T| if accumulate == Accumulate::Yes { x.as_f64() } else { 0.0 };
-        sums.iter_mut().zip(&*out).for_each(|(sum, x)| *sum = start(x));
+        sums.fill(0.0);
         for first in (0..k).step_by(terms) {
             let count = terms.min(k - first);
             let part = MatMut::from_row_major_slice_mut(out, a.rows, b.columns);

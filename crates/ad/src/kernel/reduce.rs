@@ -6,8 +6,7 @@ use std::marker::PhantomData;
 
 use smallvec::SmallVec;
 
-use super::functions::Number;
-use super::functions::{as_number, exp_of_negative, is_ln_exception, ln};
+use super::functions::{Number, as_number, exp_of_negative, is_ln_exception, ln};
 use crate::dtype::DType;
 use crate::machine::simd::{self, Kernel};
 use crate::tensor::{Buffer, Element};
@@ -75,15 +74,47 @@ pub fn logsumexp<T: Number>(x: &[T], n: usize, inner: usize, out: &mut [T]) {
 
 /// Runs `f` with room of this thread's for so many numbers, so that a replay need not allocate any. They may be anything.
 pub fn with_scratch<T: Number>(size: usize, f: impl FnOnce(&mut [T])) {
-    thread_local!(static SCRATCH: RefCell<[Buffer; 2]> =
-        const { RefCell::new([Buffer::F64(Vec::new()), Buffer::F32(Vec::new())]) });
+    // What is not in use, of each type: a use within another one takes one more.
+    thread_local!(static IDLE: RefCell<[Vec<Buffer>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) });
     let which = usize::from(T::DTYPE == DType::F32);
-    let taken = SCRATCH.try_with(|scratch| T::buffer(&mut scratch.borrow_mut()[which]).map(std::mem::take));
     // Where the thread is ending, there may be none left.
-    let mut room = taken.ok().flatten().unwrap_or_default();
+    let taken = IDLE.try_with(|idle| idle.borrow_mut()[which].pop()).ok().flatten();
+    let mut buffer = taken.unwrap_or_else(|| Buffer::new(T::DTYPE, 0));
+    let room = T::buffer(&mut buffer).expect("idle buffers are kept by type");
     room.resize(size.max(room.len()), T::zero());
     f(&mut room[..size]);
-    let _ = SCRATCH.try_with(|scratch| T::buffer(&mut scratch.borrow_mut()[which]).map(|kept| *kept = room));
+    let _ = IDLE.try_with(|idle| idle.borrow_mut()[which].push(buffer));
+}
+
+/// sums[i, k] = Σ_j x[i, j, k], in double precision.
+pub fn sum_in_double<T: Number>(x: &[T], n: usize, inner: usize, sums: &mut [f64]) {
+    simd::run(SumInDouble { x, n, inner, sums });
+}
+
+struct SumInDouble<'a, T> {
+    x: &'a [T],
+    n: usize,
+    inner: usize,
+    sums: &'a mut [f64],
+}
+
+impl<T: Number> Kernel for SumInDouble<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { x, n, inner, sums } = self;
+        if n == 0 || sums.is_empty() {
+            return sums.fill(0.0);
+        }
+        if inner > 1 {
+            for (x, sums) in x.chunks_exact(n * inner).zip(sums.chunks_exact_mut(inner)) {
+                fold_columns::<Sum, _, _>(x, inner, 0, sums);
+            }
+        } else {
+            x.chunks_exact(n).zip(sums).for_each(|(x, sum)| *sum = fold_row::<T, Sum>(x));
+        }
+    }
 }
 
 /// Numbers that are worked on at once, and stay in the nearest cache.

@@ -36,7 +36,7 @@ impl<T: Number> Scan<'_, T> {
     }
 }
 
-/// From this length on, in double precision.
+/// Beyond this length, in double precision.
 const LONG: usize = 128;
 
 /// A scan carried on in numbers of type P.

@@ -16,11 +16,7 @@ impl Rules for Cast {
     }
 
     fn dtype(&self, _operands: &[DType]) -> Result<DType, String> {
-        if self.0.is_float() {
-            Ok(self.0)
-        } else {
-            Err(format!("to {}: only floating-point types can be cast to", self.0))
-        }
+        if self.0.is_float() { Ok(self.0) } else { Err(format!("cannot cast to {}, only to f64 or f32", self.0)) }
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {

@@ -47,7 +47,7 @@ pub trait CustomOperation: Send + Sync + 'static {
     fn forward(&self, operands: &[ArrayViewD<'_, f64>], out: ArrayViewMutD<'_, f64>);
 
     /// The same in single precision. By default it is done in double, and rounded: which is right, but allocates, and is no
-    /// faster.
+    /// faster. (In debug builds its first use is compared with [`forward`](Self::forward).)
     fn forward_f32(&self, operands: &[ArrayViewD<'_, f32>], mut out: ArrayViewMutD<'_, f32>) {
         let wide: Vec<ArrayD<f64>> = operands.iter().map(|operand| operand.mapv(f64::from)).collect();
         let views: Vec<ArrayViewD<'_, f64>> = wide.iter().map(|operand| operand.view()).collect();
@@ -178,19 +178,21 @@ impl Custom {
             );
             for (cotangent, operand) in cotangents.iter().zip(operands) {
                 let Some(cotangent) = cotangent else { continue };
+                let name = self.op.name();
+                let places = || {
+                    format!("\n  cotangent made at {}\n  operand made at {}", cotangent.location(), operand.location())
+                };
                 let (given, wanted) = (cotangent.shape(), operand.shape());
-                assert_eq!(
-                    given,
-                    wanted,
-                    "{}: its vjp gave a cotangent of another shape than its operand",
-                    self.op.name()
+                assert!(
+                    given == wanted,
+                    "{name}: its vjp gave a cotangent of another shape than its operand, {given:?} for {wanted:?}{}",
+                    places()
                 );
                 let (given, wanted) = (cotangent.dtype(), operand.dtype());
-                assert_eq!(
-                    given,
-                    wanted,
-                    "{}: its vjp gave a cotangent of another type than its operand; `cast` it",
-                    self.op.name()
+                assert!(
+                    given == wanted,
+                    "{name}: its vjp gave a cotangent of another type than its operand, {given} for {wanted}; `cast` it{}",
+                    places()
                 );
             }
             return cotangents;

@@ -71,7 +71,21 @@ impl Leaf {
 /// An array of the given shape with the same number everywhere, on the tape and of the type of a Var.
 #[track_caller]
 pub(crate) fn fill(like: Var, number: f64, shape: &[usize]) -> Var {
+    expect_in_range(like, number);
     apply(like.tape, Op::Leaf(Leaf::fill(number, like.dtype(), shape)), &[])
+}
+
+/// A finite number that a type can only have as an infinity would make NaNs without a word.
+#[track_caller]
+fn expect_in_range(like: Var, number: f64) {
+    let dtype = like.dtype();
+    assert!(
+        !number.is_finite() || dtype.round(number).is_finite(),
+        "the number {number:e} is beyond the largest of {dtype}, {:e}, which the array that it meets is of; use an infinity if \
+         one is meant\n  array made at {}",
+        dtype.largest(),
+        like.location()
+    );
 }
 
 impl Var {
@@ -89,10 +103,18 @@ impl Var {
     /// A constant on this Var's tape, for a function that is given Vars and no tape. Of two floating-point types it takes this
     /// Var's, rounded: the numbers that a function brings along are computed with in the type that it is given. Bytes stay
     /// bytes, and beside bytes any array stays what it is.
+    ///
+    /// Panics if a finite number is beyond the largest of this Var's type.
     #[track_caller]
     #[must_use]
     pub fn constant<'a>(self, value: impl Into<Value<'a>>) -> Self {
-        constant(self.tape, value.into().rounded(self.dtype()))
+        let value = value.into();
+        if let (Value::F64(numbers), DType::F32) = (&value, self.dtype()) {
+            for &number in numbers {
+                expect_in_range(self, number);
+            }
+        }
+        constant(self.tape, value.rounded(self.dtype()))
     }
 }
 

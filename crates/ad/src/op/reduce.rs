@@ -3,10 +3,11 @@
 use super::movement::Movement;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
+use crate::kernel::cast;
 use crate::kernel::functions::Number;
-use crate::kernel::reduce::{Max, Sum, fold, logsumexp, with_scratch};
+use crate::kernel::reduce::{Max, Sum, fold, logsumexp, sum_in_double, with_scratch};
 use crate::tape::Var;
-use crate::tensor::{Axes, PerAxis, Shape, SliceMut, size};
+use crate::tensor::{Axes, PerAxis, Shape, Slice, SliceMut, size};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reduce {
@@ -85,7 +86,36 @@ impl Rules for Reduce {
 
     fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
         let shape = operands[0].shape;
-        by_dtype!(floats SliceMut, out, |out| self.reduce(operands[0].numbers(), shape, &self.axes, out));
+        match (self.by, out) {
+            // Rounded once, however many steps it takes.
+            (By::Sum, SliceMut::F32(out)) if !is_one_step(&self.axes) => with_scratch(out.len(), |sums| {
+                self.sums_in_double(operands[0].numbers(), shape, sums);
+                cast::round(sums, SliceMut::F32(out));
+            }),
+            (_, out) => {
+                by_dtype!(floats SliceMut, out, |out| self.reduce(operands[0].numbers(), shape, &self.axes, out));
+            }
+        }
+        Ok(())
+    }
+
+    fn accumulate(
+        &self,
+        operands: &[Operand<'_>],
+        shape: &[usize],
+        sum: &mut [f64],
+        mut part: SliceMut<'_>,
+    ) -> Result<(), Failure> {
+        match operands[0].data {
+            Slice::F32(x) => with_scratch(sum.len(), |sums| {
+                self.sums_in_double(x, operands[0].shape, sums);
+                cast::add(Slice::F64(sums), sum);
+            }),
+            _ => {
+                self.forward(operands, shape, part.reborrow())?;
+                cast::add(part.as_slice(), sum);
+            }
+        }
         Ok(())
     }
 
@@ -116,13 +146,27 @@ impl Reduce {
         behind.reshape(&together).log_softmax().exp().reshape(&behind.shape()).transpose(&inverse)
     }
 
+    /// The sums of numbers of single precision, which no step rounds.
+    fn sums_in_double(&self, x: &[f32], shape: &[usize], sums: &mut [f64]) {
+        let (front, start, block) = last_neighbours(&self.axes);
+        let (kept, reduced) = shape.split_at(start);
+        let (reduced, behind) = reduced.split_at(block);
+        let (n, inner) = (size(reduced), size(behind));
+        if front.is_empty() {
+            return sum_in_double(x, n, inner, sums);
+        }
+        let shape: PerAxis = kept.iter().chain(behind).copied().collect();
+        with_scratch(size(&shape), |partly| {
+            sum_in_double(x, n, inner, partly);
+            self.reduce(partly, &shape, front, sums);
+        });
+    }
+
     /// Axes that are neighbours are reduced at once; if there are others in front, those after.
     fn reduce<T: Number>(&self, x: &[T], shape: &[usize], axes: &[usize], out: &mut [T]) {
-        let neighbours = axes.windows(2).rev().take_while(|pair| pair[0] + 1 == pair[1]).count() + 1;
-        let (front, block) = axes.split_at(axes.len().saturating_sub(neighbours));
-        let start = block.first().copied().unwrap_or(0);
+        let (front, start, block) = last_neighbours(axes);
         let (kept, reduced) = shape.split_at(start);
-        let (reduced, behind) = reduced.split_at(block.len());
+        let (reduced, behind) = reduced.split_at(block);
         let (n, inner) = (size(reduced), size(behind));
         let along = |out: &mut [T]| match self.by {
             By::Sum => fold::<T, Sum>(x, n, inner, out),
@@ -138,6 +182,17 @@ impl Reduce {
             self.reduce(partly, &shape, front, out);
         });
     }
+}
+
+/// Of axes in increasing order: those in front of the last that are neighbours, and of these the first and how many.
+fn last_neighbours(axes: &[usize]) -> (&[usize], usize, usize) {
+    let neighbours = axes.windows(2).rev().take_while(|pair| pair[0] + 1 == pair[1]).count() + 1;
+    let (front, block) = axes.split_at(axes.len().saturating_sub(neighbours));
+    (front, block.first().copied().unwrap_or(0), block.len())
+}
+
+fn is_one_step(axes: &[usize]) -> bool {
+    last_neighbours(axes).0.is_empty()
 }
 
 impl Var {

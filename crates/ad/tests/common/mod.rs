@@ -238,7 +238,7 @@ pub fn movements() -> Vec<Case> {
 }
 
 pub fn reductions() -> Vec<Case> {
-    let shapes: [(&[usize], &[&[usize]]); 7] = [
+    let shapes: [(&[usize], &[&[usize]]); 8] = [
         (&[2, 3, 2], &[&[], &[0], &[1], &[2], &[0, 2], &[2, 1], &[0, 1, 2]]),
         (&[3], &[&[], &[0]]),
         (&[1], &[&[0]]),
@@ -246,6 +246,7 @@ pub fn reductions() -> Vec<Case> {
         (&[2, 1], &[&[0], &[1]]),
         (&[0, 2], &[&[1]]),
         (&[12], &[&[0]]),
+        (&[1, 2, 2, 1, 3], &[&[0, 2, 4], &[1, 4]]),
     ];
     let mut cases = Vec::new();
     for (shape, lists) in shapes {

@@ -24,9 +24,17 @@ pub struct Normal {
 impl Normal {
     /// From means and the logarithms of standard deviations, `[…, D]` each; most often `[N, D]` and `[D]`.
     ///
-    /// Panics if they differ in D.
+    /// Panics if they differ in D, or in type.
     #[track_caller]
     pub fn new(mean: Var, log_std: Var) -> Self {
+        assert!(
+            mean.dtype() == log_std.dtype(),
+            "Normal: means of type {} and log_std of type {}; `cast` one of them\n  means made at {}\n  log_std made at {}",
+            mean.dtype(),
+            log_std.dtype(),
+            mean.location(),
+            log_std.location()
+        );
         let (means, deviations) = (mean.shape(), log_std.shape());
         let Some(&size) = means.last() else {
             panic!("Normal: the means need an axis of components, but are a scalar")

@@ -22,14 +22,9 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn magic_box(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
-    match op {
-        Op::Barrier(Barrier::MagicBox) => {
-            let shape = to.shape(x[0]);
-            Some(to.fill(x[0], 1.0, &shape))
-        }
-        Op::Barrier(_) => Some(x[0]),
-        _ => None,
-    }
+    let Op::Barrier(Barrier::MagicBox) = op else { return None };
+    let shape = to.shape(x[0]);
+    Some(to.fill(x[0], 1.0, &shape))
 }
 
 fn fold(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {

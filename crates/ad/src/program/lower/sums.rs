@@ -46,6 +46,8 @@ fn sum_of_repeated(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     Some(to.broadcast(sum, &result, &remaining))
 }
 
+/// A product of single precision adds terms in single precision, up to some hundreds: so much less accurate is what was a sum.
+///
 /// The axes of both factors, but for k, are the stack, and have to come first; those of one factor only are its rows or
 /// columns.
 fn sum_of_products(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
