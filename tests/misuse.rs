@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use ad::{Tape, Var};
+use ad::{DType, Tape, Var};
 use ndarray::{Array2, ArrayD, array};
 use rl::batch::Batch;
 use rl::error::Error;
@@ -14,6 +14,7 @@ use rl::meta::tasks::{MetaLearner, Sampling};
 use rl::meta::{self, Objective, Role, Roles, Shapes, sampled};
 use rl::objective::{LoadedDice, ScoreFunction, TruncatedDoublyRobust};
 use rl::optim::{Optimiser, Rule, TapeOptimiser};
+use rl::policy::Normal;
 use rl::report::{EstimatorReport, Plan};
 use rl::rollout::Rollout;
 use rl::truth::{Horizon, SampledUpdate, Setting, check_estimator, check_unbiased, derivatives};
@@ -87,6 +88,18 @@ fn a_batch_refuses_discounts_decays_and_shapes_that_do_not_fit() {
         refused!(batch.with_action_critic(log_prob, log_prob), "expected action critic has shape [2, 3]");
         refused!(batch.n_step_advantages(0), "n_step_advantages: n must be at least 1");
     });
+}
+
+#[test]
+fn rewards_are_floats_and_a_normal_is_of_one_type() {
+    let tape = Tape::new();
+    let rollout = Rollout::zeros(2, 3).unwrap();
+    for dtype in [DType::U8, DType::I32] {
+        refused!(rollout.record_as(&tape, dtype), "record_as: rewards are floating-point numbers", dtype.name());
+        refused!(rollout.values_as(dtype), "values_as: rewards are floating-point numbers", dtype.name());
+    }
+    let (mean, log_std) = (tape.input("mean", array![[0.5_f32]]), tape.input("log_std", array![0.0]));
+    refused!(Normal::new(mean, log_std), "Normal: means of type f32 and log_std of type f64", "`cast`", "misuse.rs");
 }
 
 #[test]

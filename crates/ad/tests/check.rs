@@ -120,6 +120,37 @@ mod in_debug_builds {
         y.sum().grad_or_zeros(x).value()
     }
 
+    /// 2·x, with a kernel of single precision that is another function.
+    struct TwoFaced;
+
+    impl CustomOperation for TwoFaced {
+        fn name(&self) -> &str {
+            "two_faced"
+        }
+        fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+            Ok(operands[0].into())
+        }
+        fn forward(&self, operands: &[ArrayViewD<'_, f64>], mut out: ArrayViewMutD<'_, f64>) {
+            out.zip_mut_with(&operands[0], |out, x| *out = 2.0 * x);
+        }
+        fn forward_f32(&self, operands: &[ArrayViewD<'_, f32>], mut out: ArrayViewMutD<'_, f32>) {
+            out.zip_mut_with(&operands[0], |out, x| *out = 2.01 * x);
+        }
+        fn vjp(&self, _: &[Var], _: Var, cotangent: Var) -> Vec<Option<Var>> {
+            vec![Some(cotangent * 2.0)]
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "`forward_f32` of `two_faced`, recorded at crates/ad/tests/check.rs:")]
+    fn a_kernel_of_single_precision_that_is_another_function_is_named() {
+        let tape = Tape::new();
+        let double = tape.input("x", arr1(&[0.4, 1.2]));
+        assert_eq!(custom(TwoFaced, &[double]).sum().grad(double).value(), arr1(&[2.0; 2]).into_dyn());
+        let single = tape.input("x", arr1(&[0.4_f32, 1.2]));
+        let _ = custom(TwoFaced, &[single]).sum().grad(single);
+    }
+
     #[test]
     #[should_panic(expected = "the derivative rule of `custom_square`, recorded at crates/ad/tests/check.rs:")]
     fn a_rule_that_is_not_linear_is_named() {
