@@ -27,8 +27,8 @@ pub enum Modes {
 /// one order below: [`GradientCheck`] with its usual step and tolerance.
 ///
 /// # Errors
-/// The first input entry that is off (relative difference above 1e-6; of single precision see [`GradientCheck`]), with both numbers; and the operation to suspect,
-/// where one of those recorded fails the same check on its own.
+/// The first input entry that is off (relative difference above 1e-6; of single precision see [`GradientCheck`]), with both
+/// numbers; and the operation to suspect, where one of those recorded fails the same check on its own.
 ///
 /// ```
 /// let x = ndarray::arr1(&[0.3, 1.2]).into_dyn();

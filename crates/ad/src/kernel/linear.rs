@@ -3,6 +3,7 @@
 use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::cast;
 use super::functions::Number;
 use super::reduce::with_scratch;
 use crate::dtype::DType;
@@ -63,9 +64,9 @@ pub fn matmul<T: Number>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accu
             let part = MatMut::from_row_major_slice_mut(out, a.rows, b.columns);
             let (a, b) = (a.faer().subcols(first, count), b.faer().subrows(first, count));
             faer_matmul(part, Accum::Replace, a, b, T::one_impl(), Par::Seq);
-            sums.iter_mut().zip(&*out).for_each(|(sum, x)| *sum += x.as_f64());
+            cast::add(T::as_slice(out), sums);
         }
-        out.iter_mut().zip(sums).for_each(|(out, &mut sum)| *out = T::of(sum));
+        cast::round(sums, T::as_slice_mut(out));
     });
 }
 
