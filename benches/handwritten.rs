@@ -16,13 +16,9 @@ use ndarray::Array1;
 
 #[allow(dead_code, reason = "another bench uses more of it")]
 mod generated;
-#[path = "../examples/workloads/suite/mod.rs"]
-#[allow(dead_code, reason = "the example uses more of it")]
-mod suite;
-
 use generated::Episodes;
-use suite::arrays::relative_error;
-use suite::{Recorder, Source, Task, elementwise, tabular};
+use study::workloads::arrays::relative_error;
+use study::workloads::{Recorder, Source, Task, elementwise, tabular};
 
 const GAMMA: f64 = 0.8;
 const ACTIONS: usize = 5;

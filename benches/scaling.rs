@@ -10,12 +10,8 @@ use ndarray::Array1;
 
 #[allow(dead_code, reason = "another bench uses more of it")]
 mod generated;
-#[path = "../examples/workloads/suite/mod.rs"]
-#[allow(dead_code, reason = "the example uses more of it")]
-mod suite;
-
 use generated::{Episodes, SmallMaml};
-use suite::{Recorder, Task, gaussian, tabular};
+use study::workloads::{Recorder, Task, gaussian, tabular};
 
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, by: &str, size: usize, task: &Task) {
     let values = task.values();

@@ -6,12 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-
-#[path = "../examples/workloads/suite/mod.rs"]
-#[allow(dead_code, reason = "the example uses more of it")]
-mod suite;
-
-use suite::{Error, Folder, Recorder, WORKLOADS};
+use study::workloads::{Error, Folder, Recorder, WORKLOADS};
 
 fn workloads(criterion: &mut Criterion) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

@@ -1,14 +1,11 @@
 //! A loss written once; its gradient, a Hessian-vector product, its Hessian; and a replay at new inputs.
 
-#[path = "common/mod.rs"]
-mod common;
-
 use ad::Tape;
 use clap::Parser;
-use common::options::Common;
-use common::output::Output;
 use ndarray::{Array1, arr1};
 use rand::{RngExt, SeedableRng};
+use study::options::Common;
+use study::output::Output;
 
 /// The loss of the README, its derivatives, and a replay.
 #[derive(Parser)]
@@ -19,10 +16,10 @@ struct Options {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| first_loss(&options))
+    study::run(|| first_loss(&options))
 }
 
-fn first_loss(options: &Options) -> common::Outcome {
+fn first_loss(options: &Options) -> study::Outcome {
     // Recording computes nothing: `loss` and its derivatives are nodes on the tape.
     let tape = Tape::new();
     let theta = tape.input("theta", arr1(&[0.5, -1.0, 2.0]));

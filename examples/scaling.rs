@@ -7,9 +7,6 @@
 //! The objective is that of workload W1: 20 states, 5 actions, 20 steps. A program goes through the trajectories block by
 //! block, so that beside its inputs it needs the same memory for any number of them.
 
-#[path = "common/mod.rs"]
-mod common;
-
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -18,9 +15,8 @@ use clap::Parser;
 use ndarray::{Array, Array1, Array2};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-use common::options::{List, Precision, increasing, whole};
-use common::output::print;
+use study::options::{List, Precision, increasing, whole};
+use study::output::print;
 
 const STATES: usize = 20;
 const ACTIONS: usize = 5;
@@ -43,10 +39,10 @@ struct Options {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| scaling(&options))
+    study::run(|| scaling(&options))
 }
 
-fn scaling(options: &Options) -> common::Outcome {
+fn scaling(options: &Options) -> study::Outcome {
     print("trajectories   inputs MB   beside them MB   process MB   time ms   ns per step\n")?;
     for &n in &options.samples.0 {
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);

@@ -1,9 +1,6 @@
 //! Which estimator at my number of trajectories? Every estimator's error in gradient and Hessian against N, on and off policy,
 //! on a random MDP of your size.
 
-#[path = "common/mod.rs"]
-mod common;
-
 use clap::Parser;
 use indicatif::ProgressBar;
 use ndarray::{Array1, Array2};
@@ -15,9 +12,9 @@ use rl::policy::softmax;
 use rl::report::{EstimatorReport, Plan};
 use rl::stream::stream;
 use rl::truth::{Horizon, Setting, derivatives};
-
-use common::options::{Common, List, increasing, real, whole};
-use common::output::Output;
+use study::options::{Common, List, increasing, real, whole};
+use study::output::Output;
+use study::picture;
 
 /// The error of every estimator's gradient and Hessian, by number of trajectories.
 #[derive(Parser)]
@@ -58,10 +55,10 @@ struct Options {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| which_estimator(&options))
+    study::run(|| which_estimator(&options))
 }
 
-fn which_estimator(options: &Options) -> common::Outcome {
+fn which_estimator(options: &Options) -> study::Outcome {
     let (samples, repeats) =
         if options.common.quick { (vec![10, 100], 20) } else { (vec![10, 30, 100, 300, 1000], 100) };
     let plan = Plan {
@@ -88,7 +85,7 @@ fn which_estimator(options: &Options) -> common::Outcome {
         }
         output.file(&format!("{policy}_policy.csv"), report.csv());
         output.file(&format!("{policy}_policy.json"), report.json());
-        output.file(&format!("{policy}_policy.svg"), report.svg()?);
+        output.file(&format!("{policy}_policy.svg"), picture::of_report(&report)?);
     }
     writeln!(output, "\n* claims to be unbiased.");
     output.finish(None)

@@ -1,21 +1,18 @@
 //! An estimator of the reader's own, on trajectories sampled elsewhere: its gradient, its Hessian, and whether they are
 //! unbiased.
 
-#[path = "common/mod.rs"]
-mod common;
-
 use std::path::PathBuf;
 
 use ad::{Tape, Var};
 use clap::Parser;
-use common::options::Common;
-use common::output::Output;
 use ndarray::{Array2, Array3, arr2, array};
 use rl::batch::Batch;
 use rl::mdp::TabularMdp;
 use rl::policy::softmax;
 use rl::rollout::Rollout;
 use rl::truth::{Setting, check_unbiased};
+use study::options::Common;
+use study::output::Output;
 
 /// A surrogate of your own: its derivatives on trajectories read from .npy files, and a check that they are unbiased.
 #[derive(Parser)]
@@ -33,7 +30,7 @@ struct Options {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| your_estimator(&options))
+    study::run(|| your_estimator(&options))
 }
 
 /// REINFORCE with the whole return, and the mean return of the *batch* as its baseline. Is that allowed?
@@ -51,7 +48,7 @@ fn mine_leaving_one_out(batch: &Batch) -> Var {
     ((returns - others) * whole_trajectory).mean()
 }
 
-fn your_estimator(options: &Options) -> common::Outcome {
+fn your_estimator(options: &Options) -> study::Outcome {
     let (mdp, logits) = process()?;
     let folder = options.common.folder("your_estimator")?;
     let mut data = options.rollout.clone();

@@ -1,15 +1,12 @@
 //! N-sample additive objectives: the estimators' formulas sample by sample, and their expectations over every tuple of
 //! samples (of the normal distribution: by quadrature that is exact for these polynomials).
 
-#[path = "../examples/score_function_1d/problem.rs"]
-mod problem;
-
 use ad::{Index, Tape, Var, vmap};
 use ndarray::{Array1, Array2, ArrayD, arr1, array};
-use problem::{ESTIMATORS, Estimator, gradient};
 use rl::additive::{Additive, Data, Distribution, Finite, Gaussian, Reparameterised, Softmax};
 use rl::stream::stream;
 use rl::truth::{check_additive, max_abs};
+use study::score_function_1d::problem::{self, ESTIMATORS, Estimator, gradient};
 
 fn largest(x: &ArrayD<f64>) -> f64 {
     assert!(x.iter().all(|x| x.is_finite()), "{x}");

@@ -5,9 +5,6 @@
 //! before. `scripts/bad_inputs` tries all cases and prints a table; among the other tests runs every twentieth.
 #![cfg(unix)]
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -18,11 +15,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use common::options::{List, increasing, real, whole};
-use common::output::{Folder, Output};
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 use rl::stream::stream;
+use study::options::{List, increasing, real, whole};
+use study::output::{Folder, Output};
 
 /// An example, and options that make it a matter of moments.
 #[derive(Clone, Copy)]

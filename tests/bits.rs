@@ -9,12 +9,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use ad::Level;
-
-#[path = "../examples/workloads/suite/mod.rs"]
-#[allow(dead_code, reason = "the example and the benches use more of it")]
-mod suite;
-
-use suite::{Error, Folder, Recorder, WORKLOADS};
+use study::workloads::{Error, Folder, Recorder, WORKLOADS};
 
 const BY_A_LIBRARY: [&str; 2] = ["W4", "W5"];
 

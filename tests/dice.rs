@@ -1,10 +1,6 @@
 //! The family of DiCE: baselines, Loaded DiCE with λ and τ, and the advantages they are made of.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-
 use ad::{Tape, Var};
-use common::exact::{Problem, biases};
 use ndarray::{Array1, Array2, ArrayD, array};
 use rl::batch::Batch;
 use rl::objective::{
@@ -14,6 +10,7 @@ use rl::objective::{
 use rl::policy::softmax;
 use rl::rollout::Rollout;
 use rl::truth::{Horizon, Report, Setting, check_estimator, check_unbiased, derivatives, max_abs};
+use study::exact::{Problem, biases};
 
 const GAMMA: f64 = 0.9;
 

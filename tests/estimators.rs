@@ -1,12 +1,8 @@
 //! What the estimators claim, proved by enumeration, and the identities between them, sample by sample.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ad::{Tape, Var};
-use common::exact::{Problem, biases, settings};
 use ndarray::{Array2, ArrayD, array};
 use rl::batch::{Batch, Decay, per_trajectory_gradients};
 use rl::mdp::TabularMdp;
@@ -17,6 +13,7 @@ use rl::objective::{
 use rl::policy::softmax;
 use rl::rollout::Rollout;
 use rl::truth::{Horizon, Report, Setting, check_estimator, check_unbiased, derivatives, max_abs};
+use study::exact::{Problem, biases, settings};
 
 fn small_problem(seed: u64, early_end: bool) -> Problem {
     Problem::new(seed, early_end, 3).unwrap()

@@ -3,12 +3,7 @@
 use std::path::Path;
 
 use ad::DType;
-
-#[path = "../examples/workloads/suite/mod.rs"]
-#[allow(dead_code, reason = "the example and the benches use more of it")]
-mod suite;
-
-use suite::{Error, Folder, Recorder, WORKLOADS, bound};
+use study::workloads::{Error, Folder, Recorder, WORKLOADS, bound};
 
 /// Compares all quantities of a workload, and checks that they are all there.
 #[track_caller]

@@ -1,13 +1,7 @@
 //! The identities that the example of this name prints, on processes of several sizes.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-#[path = "../examples/identities/samplewise.rs"]
-#[allow(dead_code, reason = "the example prints more of it")]
-mod samplewise;
-
-use common::exact::{Bias, Row};
-use samplewise::{Identity, closed_forms, identities};
+use study::exact::{Bias, Row};
+use study::identities::samplewise::{Identity, closed_forms, identities};
 
 #[test]
 fn identities_and_closed_forms_hold_to_rounding_for_any_seed_and_size() {

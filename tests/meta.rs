@@ -18,10 +18,7 @@ use rl::policy::softmax;
 use rl::rollout::Rollout;
 use rl::stream::stream;
 use rl::truth::{Horizon, derivatives, max_abs};
-
-#[path = "../examples/intrinsic_reward/objectives.rs"]
-mod intrinsic;
-use intrinsic::{Credit, inner_surrogate, inner_value};
+use study::intrinsic_reward::objectives::{Credit, inner_surrogate, inner_value};
 
 const GAMMA: f64 = 0.8;
 

@@ -1,8 +1,5 @@
 //! Gradients through a sampled inner update, proved by enumeration of every tuple of trajectories.
 
-#[path = "../examples/common/sampled.rs"]
-mod exact_rows;
-
 use ad::Var;
 use ndarray::{Array2, ArrayD, Axis, array};
 use rand::{Rng, RngExt, SeedableRng};
@@ -416,7 +413,7 @@ fn too_many_tuples_and_none_are_typed_errors() {
 #[test]
 fn the_rows_for_exact_csv_are_unbiased_where_they_claim_it_and_biased_elsewhere() {
     for seed in 0..5 {
-        let rows = exact_rows::sampled_biases(seed, 2).unwrap();
+        let rows = study::sampled::sampled_biases(seed, 2).unwrap();
         let names: Vec<&str> = rows.iter().map(|row| row.estimator).collect();
         for name in ["sf", "lsf", "sgmrl", "sgmrl_as_printed", "maml", "emaml"] {
             assert_eq!(names.iter().filter(|&&other| other == name).count(), 1);
@@ -432,7 +429,7 @@ fn the_rows_for_exact_csv_are_unbiased_where_they_claim_it_and_biased_elsewhere(
             assert!(row.max_abs_truth > 1e-3);
         }
     }
-    let bias = exact_rows::linearisation_bias(0, 2).unwrap();
+    let bias = study::sampled::linearisation_bias(0, 2).unwrap();
     println!("E[LSF] − E[SF] = {bias}");
     assert!(largest(&bias) > 1e-8);
 }

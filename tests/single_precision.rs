@@ -1,11 +1,7 @@
 //! Everything in `rl` computes in single precision where its numbers enter so: every estimator's surrogate and its
 //! derivatives, meta-gradients, distributions and optimisers, against double precision.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-
 use ad::{DType, Tape, Value, Var, vmap_many};
-use common::exact::Problem;
 use indexmap::IndexMap;
 use ndarray::{Array, Array2, ArrayD, array};
 use rand::{RngExt, SeedableRng};
@@ -16,6 +12,7 @@ use rl::objective::{Estimator, ImportanceSampling, all, allow_biased};
 use rl::optim::{Rule, TapeOptimiser};
 use rl::policy::{Categorical, Normal, softmax};
 use rl::rollout::Rollout;
+use study::exact::Problem;
 
 const PRECISIONS: [DType; 2] = [DType::F64, DType::F32];
 

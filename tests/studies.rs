@@ -1,30 +1,16 @@
 //! The studies of papers: the same bits at any number of threads, and after a run that was ended and resumed. What is saved on
 //! the way belongs to one run at a time, and is believed only if it is whole and of the same run.
 
-#[path = "../examples/hessian_bias/accuracy.rs"]
-#[allow(dead_code, reason = "the example prints more of it")]
-mod accuracy;
-#[path = "../examples/common/mod.rs"]
-mod common;
-#[path = "../examples/score_function_1d/study.rs"]
-#[allow(dead_code, reason = "the example prints more of it")]
-mod learning;
-#[path = "../examples/meta_gradient_bias/study.rs"]
-#[allow(dead_code, reason = "the example prints more of it")]
-mod meta_gradients;
-#[path = "../examples/score_function_1d/problem.rs"]
-#[allow(dead_code, reason = "the example prints more of it")]
-mod problem;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use accuracy::Experiment;
-use common::output::Folder;
-use common::saved::{Before, Saved};
 use indicatif::ProgressBar;
-use meta_gradients::{Cell, Study};
 use rl::meta::Permutation;
+use study::hessian_bias::accuracy::Experiment;
+use study::meta_gradient_bias::experiment::{Cell, Study};
+use study::output::Folder;
+use study::saved::{Before, Saved};
+use study::score_function_1d::experiment::{errors, learn};
 
 /// A folder of its own for each test, deleted in the end.
 struct Temporary(PathBuf);
@@ -78,8 +64,8 @@ fn accuracies(saved: &Saved) -> Vec<Vec<f64>> {
 
 /// Every number of score_function_1d's, at some N.
 fn learning() -> Vec<Vec<f64>> {
-    let errors = learning::errors(-1.0, 20_000, 7, 3).differences;
-    let curves = learning::learn(3, 2, 4, 20_000, 3, &ProgressBar::hidden());
+    let errors = errors(-1.0, 20_000, 7, 3).differences;
+    let curves = learn(3, 2, 4, 20_000, 3, &ProgressBar::hidden());
     errors.into_iter().chain(curves.map(|curve| curve.numbers())).collect()
 }
 

@@ -1,13 +1,9 @@
 //! What the proofs say at the edges: NaN, rewards in other units, actions that are never taken, critics and estimators of a
 //! user's own.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-
 use std::panic::Location;
 
 use ad::{Tape, Var, values};
-use common::exact::Problem;
 use ndarray::{Array1, Array2, ArrayD, IxDyn, array};
 use rl::additive::{Additive, Softmax};
 use rl::batch::Batch;
@@ -22,6 +18,7 @@ use rl::objective::{
 use rl::policy::softmax;
 use rl::report::{EstimatorReport, Plan};
 use rl::truth::{Horizon, SampledUpdate, Setting, check_additive, check_estimator, check_unbiased, max_abs};
+use study::exact::Problem;
 
 /// P(s'|s, a) of two states and actions, and R(s, a).
 fn process() -> TabularMdp {

@@ -3,8 +3,7 @@
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-use crate::suite::{Result, Source};
+use study::workloads::{Result, Source};
 
 const STATES: usize = 20;
 const ACTIONS: usize = 5;

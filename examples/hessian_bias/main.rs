@@ -1,20 +1,16 @@
 //! Which estimators give a right Hessian, and how far from the truth they are at a given number of samples: the tabular
 //! experiment of Tang et al. 2021, figure 1, for every estimator, and a proof by enumeration beside it.
 
-mod accuracy;
-#[path = "../common/mod.rs"]
-mod common;
-mod figure;
 mod paper;
 
 use clap::{Parser, ValueEnum};
 use rl::objective::all;
 use rl::truth::ROUNDING;
-
-use accuracy::{Accuracy, Experiment};
-use common::exact;
-use common::options::{List, StudyOptions, increasing, real, whole};
-use common::output::Output;
+use study::exact;
+use study::hessian_bias::accuracy::{Accuracy, Experiment};
+use study::hessian_bias::figure;
+use study::options::{List, StudyOptions, increasing, real, whole};
+use study::output::Output;
 
 /// The accuracy of estimated gradients and Hessians on random MDPs, and the exact bias of every estimator.
 #[derive(Parser)]
@@ -55,10 +51,10 @@ enum Sweep {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| hessian_bias(&options))
+    study::run(|| hessian_bias(&options))
 }
 
-fn hessian_bias(options: &Options) -> common::Outcome {
+fn hessian_bias(options: &Options) -> study::Outcome {
     let experiment = experiment(options)?;
     let StudyOptions { common, check, .. } = &options.study;
     if *check && options.sweep.is_none() {

@@ -1,10 +1,9 @@
 //! What Tang et al. 2021 say of their figure 1 (section 5.1), as claims about paired differences over the MDPs.
 
 use rl::truth::max_abs;
-
-use crate::accuracy::Accuracy;
-use crate::common::claims::Claims;
-use crate::common::statistics::minus;
+use study::claims::Claims;
+use study::hessian_bias::accuracy::Accuracy;
+use study::statistics::minus;
 
 /// The estimators in the figure, with its critic: one of states.
 const FIGURE: [&str; 5] = ["is", "dr", "dr_truncated", "lvc", "taypo2"];

@@ -1,19 +1,14 @@
 //! What the estimators claim, proved by enumeration on random MDPs drawn from a seed, and the identities between them:
 //! which derivatives are exactly right, how wrong the others are, and by which closed form.
 
-#[path = "../common/mod.rs"]
-mod common;
-mod samplewise;
-
 use clap::Parser;
 use rl::objective::{Estimator, all};
 use rl::truth::ROUNDING;
-
-use common::exact::{self, Bias, Row};
-use common::options::{Common, whole};
-use common::output::{Output, progress};
-use common::sampled::{self, SampledBias};
-use samplewise::Identity;
+use study::exact::{self, Bias, Row};
+use study::identities::samplewise::{self, Identity};
+use study::options::{Common, whole};
+use study::output::{Output, progress};
+use study::sampled::{self, SampledBias};
 
 /// Every estimator's exact bias at orders 0 to 3, on and off policy, and the identities between the estimators.
 #[derive(Parser)]
@@ -41,10 +36,10 @@ const SAMPLED_HORIZON: usize = 2;
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| run(&options))
+    study::run(|| run(&options))
 }
 
-fn run(options: &Options) -> common::Outcome {
+fn run(options: &Options) -> study::Outcome {
     let horizon = options.horizon.unwrap_or(if options.common.quick { 3 } else { 4 });
     let (seed, size) = (options.common.seed, [options.states, options.actions]);
     let mut output = Output::new(options.common.folder("identities")?);

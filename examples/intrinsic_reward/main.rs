@@ -1,10 +1,6 @@
 //! The meta-gradient by an intrinsic reward through K inner steps, with the derivative of each step estimated by LVC or by
 //! the usual surrogate (AD): the LIRPG experiment of Liu et al. 2022 (Fig. 1 c, d).
 
-#[path = "../common/mod.rs"]
-mod common;
-mod objectives;
-
 use clap::Parser;
 use ndarray::ArrayD;
 use rayon::prelude::*;
@@ -13,15 +9,14 @@ use rl::mdp::TabularMdp;
 use rl::meta::{Objective, Role, Roles, Shapes, exact_value};
 use rl::objective::{Estimator, allow_biased};
 use rl::policy::softmax;
-use rl::report::lines::{Axis, Line, Panel, picture};
 use rl::truth::{Horizon, max_abs};
-
-use common::claims::Claims;
-use common::options::{List, StudyOptions, increasing, whole};
-use common::output::{Output, progress};
-use common::statistics::{mean_and_std, mean_with_error, minus, pearson};
-use common::tables::{ACTIONS, GAMMA, HORIZON, RATE, STATES, key, noise, process, table};
-use objectives::{Credit, inner_surrogate, inner_value};
+use study::claims::Claims;
+use study::intrinsic_reward::objectives::{Credit, inner_surrogate, inner_value};
+use study::lines::{Axis, Line, Panel, picture};
+use study::options::{List, StudyOptions, increasing, whole};
+use study::output::{Output, progress};
+use study::statistics::{mean_and_std, mean_with_error, minus, pearson};
+use study::tables::{ACTIONS, GAMMA, HORIZON, RATE, STATES, key, noise, process, table};
 
 /// The correlation of meta-gradients by an intrinsic reward with the exact one, by LVC and AD, through K inner steps.
 #[derive(Parser)]
@@ -44,7 +39,7 @@ const STEPS: [usize; 5] = [1, 2, 3, 4, 5];
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| intrinsic_reward(&options))
+    study::run(|| intrinsic_reward(&options))
 }
 
 /// What is recorded and compiled once, and run on every process.
@@ -87,7 +82,7 @@ struct Study {
     samples: Vec<usize>,
 }
 
-fn intrinsic_reward(options: &Options) -> common::Outcome {
+fn intrinsic_reward(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
     let (mdps, repeats) = options.study.size((4, 2), (200, 4), (10, 20));
     let study = Study {

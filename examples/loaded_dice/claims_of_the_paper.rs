@@ -2,12 +2,11 @@
 //! random MDPs: the same MDPs for both sides, and within a sweep the same trajectories. (That λ = τ = 1 is unbiased, and
 //! λ = 1 with an exact critic, is proved by enumeration elsewhere.)
 
-use rl::truth::max_abs;
-
-use crate::common::claims::{Claim, Claims};
-use crate::common::statistics::minus;
 use crate::experiment::{Kind, Problem, Series, Study};
 use crate::measures::{Statistic, bias, correlation, deviation, of_each, over_mdps, squared_bias_over_variance};
+use rl::truth::max_abs;
+use study::claims::{Claim, Claims};
+use study::statistics::minus;
 
 const MAO: Kind = Kind::Loaded { lambda: 1.0, tau: 1.0 };
 const OURS: Kind = Kind::Loaded { lambda: 1.0, tau: 0.0 };

@@ -12,9 +12,8 @@ use rl::objective::{Estimator, LoadedDice, allow_biased};
 use rl::policy::softmax;
 use rl::stream::stream;
 use rl::truth::{Horizon, derivatives};
-
-use crate::common::output::progress;
-use crate::common::saved::Saved;
+use study::output::progress;
+use study::saved::Saved;
 
 /// The demonstration of Farquhar et al. 2019: states, actions, discount, steps, and the spread of the noise on the critic.
 const STATES: usize = 5;

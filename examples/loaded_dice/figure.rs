@@ -1,6 +1,6 @@
 //! The picture: correlations against batch size above, the sweeps of λ and τ below.
 
-use rl::report::lines::{Axis, Line, Panel};
+use study::lines::{Axis, Line, Panel};
 
 use crate::experiment::{Kind, Problem, Series, Study};
 use crate::measures::{Statistic, bias, correlation, deviation, over_mdps};

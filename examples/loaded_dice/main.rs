@@ -2,19 +2,16 @@
 //! batch size, and what λ and τ trade.
 
 mod claims_of_the_paper;
-#[path = "../common/mod.rs"]
-mod common;
 mod experiment;
 mod figure;
 mod measures;
 
 use clap::Parser;
-use rl::report::lines::picture;
-
-use common::options::{List, StudyOptions, increasing, whole};
-use common::output::Output;
 use experiment::{Experiment, Kind, MOST_BATCHES, MOST_SEEDS, Problem, Series, Study};
 use measures::{bias, correlation, deviation, over_mdps};
+use study::lines::picture;
+use study::options::{List, StudyOptions, increasing, whole};
+use study::output::Output;
 
 /// How close derivatives of orders 1 to 3 come to the truth: DiCE, its baselines, LVC and Loaded DiCE, by batch size, λ and τ.
 #[derive(Parser)]
@@ -42,7 +39,7 @@ struct Options {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| loaded_dice(&options))
+    study::run(|| loaded_dice(&options))
 }
 
 /// What may be given for `--batches`.
@@ -51,7 +48,7 @@ fn batches(text: &str) -> Result<List<usize>, String> {
     if given.0.len() > MOST_BATCHES { Err(format!("at most {MOST_BATCHES} numbers")) } else { Ok(given) }
 }
 
-fn loaded_dice(options: &Options) -> common::Outcome {
+fn loaded_dice(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
     let powers = |largest: u32| (3..=largest).map(|n| 4_usize.pow(n)).collect();
     let (mdps, batches, sweep_batch, sweep_seeds) =

@@ -1,9 +1,8 @@
 //! What is said about a series of estimates.
 
-use ndarray::Array1;
-
-use crate::common::statistics::pearson;
 use crate::experiment::{Problem, Series};
+use ndarray::Array1;
+use study::statistics::pearson;
 
 /// The estimates of one MDP, of each seed those of orders 1 to 3.
 type Seeds = Vec<[Array1<f64>; 3]>;

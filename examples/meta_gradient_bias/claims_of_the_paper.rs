@@ -1,13 +1,12 @@
 //! What Liu et al. 2022 say about their figures 1 (a, b) and 4 to 6, as differences that must be positive. Where words leave
 //! the measure open, it stands in the claim: "alike" is that neither of two gains is three times the other.
 
+use crate::{Grid, Results};
 use rl::report::Interval;
-
-use crate::common::claims::{Claim, Claims};
-use crate::common::statistics::minus;
-use crate::common::tables::RATE;
-use crate::study::ESTIMATORS;
-use crate::{Grid, Measured, Results};
+use study::claims::{Claim, Claims};
+use study::meta_gradient_bias::experiment::{ESTIMATORS, Measured};
+use study::statistics::minus;
+use study::tables::RATE;
 
 const N: usize = Grid::FIXED_SAMPLES;
 

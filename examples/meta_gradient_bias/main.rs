@@ -2,18 +2,14 @@
 //! Fig. 4 to 6). Inner gradient, Hessian and outer gradient are each exact (E) or estimated (S), by four estimators.
 
 mod claims_of_the_paper;
-#[path = "../common/mod.rs"]
-mod common;
-mod study;
 
 use clap::Parser;
 use rl::meta::Permutation;
-use rl::report::lines::{Axis, Line, Panel, picture};
-
-use common::options::{StudyOptions, whole};
-use common::output::Output;
-use common::tables::RATE;
-use study::{Cell, ESTIMATORS, Measured, Study};
+use study::lines::{Axis, Line, Panel, picture};
+use study::meta_gradient_bias::experiment::{Cell, ESTIMATORS, Measured, Study};
+use study::options::{StudyOptions, whole};
+use study::output::Output;
+use study::tables::RATE;
 
 /// The correlation of estimated meta-gradients with the exact one: which of its parts must be exact, by which estimator.
 #[derive(Parser)]
@@ -99,10 +95,10 @@ impl Results {
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| meta_gradient_bias(&options))
+    study::run(|| meta_gradient_bias(&options))
 }
 
-fn meta_gradient_bias(options: &Options) -> common::Outcome {
+fn meta_gradient_bias(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
     let (mdps, more, repeats) = options.study.size((4, 1, 3), (200, 5, 3), (10, 1, 20));
     let (mdps, more) = (options.mdps.unwrap_or(mdps), options.more.unwrap_or(more));

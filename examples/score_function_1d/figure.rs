@@ -1,11 +1,10 @@
 //! The picture: errors against N with their closed forms, where ascent ends against N, and its course at the largest N.
 
 use rl::report::Interval;
-use rl::report::lines::{Axis, Line, Panel};
-
-use crate::common::statistics::mean_and_std;
-use crate::problem::ESTIMATORS;
-use crate::study::{Curve, Errors};
+use study::lines::{Axis, Line, Panel};
+use study::score_function_1d::experiment::{Curve, Errors};
+use study::score_function_1d::problem::ESTIMATORS;
+use study::statistics::mean_and_std;
 
 const NAMES: [&str; 3] = ["score function", "linearised", "path-wise"];
 

@@ -1,22 +1,17 @@
 //! The one-dimensional problem of Tang 2022 (figure 1a and 1b): how the score function, its linearisation and the path-wise
 //! gradient err, against closed forms, and how well each of them optimises.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod figure;
-mod problem;
-mod study;
 
 use clap::Parser;
-use rl::report::lines::picture;
 use rl::truth::max_abs;
-
-use common::claims::Claims;
-use common::options::{List, StudyOptions, increasing, whole};
-use common::output::{Output, progress};
-use common::statistics::mean_and_std;
-use problem::ESTIMATORS;
-use study::{Curve, Errors, cell_seed, errors, learn};
+use study::claims::Claims;
+use study::lines::picture;
+use study::options::{List, StudyOptions, increasing, whole};
+use study::output::{Output, progress};
+use study::score_function_1d::experiment::{Curve, Errors, cell_seed, errors, learn};
+use study::score_function_1d::problem::ESTIMATORS;
+use study::statistics::mean_and_std;
 
 /// Gradient estimates of L(θ) = E[−(X̄_N − 1)²], X ~ N(θ, 1): their mean squared errors, and ascent by them.
 #[derive(Parser)]
@@ -50,10 +45,10 @@ const THETAS: [f64; 3] = [-1.0, START, 0.5];
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    common::run(|| score_function_1d(&options))
+    study::run(|| score_function_1d(&options))
 }
 
-fn score_function_1d(options: &Options) -> common::Outcome {
+fn score_function_1d(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
     let (samples, batches, estimates): (&[usize], &[usize], usize) = options.study.size(
         (&[1, 5, 20, 100, 500], &[1], 20_000),

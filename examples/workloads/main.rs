@@ -16,14 +16,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
-#[path = "../common/mod.rs"]
-mod common;
-mod suite;
 mod timing;
 
-use common::options::Precision;
-use common::output::{complain, print};
-use suite::{Error, Folder, LARGEST, Part, Recorder, Task, WORKLOADS, bound, tabular};
+use study::options::Precision;
+use study::output::{complain, print};
+use study::workloads::{Error, Folder, LARGEST, Part, Recorder, Task, WORKLOADS, bound, tabular};
 use timing::time;
 
 #[derive(Parser)]
@@ -52,7 +49,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    common::run(|| match arguments.first {
+    study::run(|| match arguments.first {
         true if arguments.only != ["W1"] => Err("--first goes with --only W1".into()),
         true => first(&arguments.data),
         false => compare_all(&arguments),

@@ -99,3 +99,8 @@ fn rooms_of_ad_import_what_the_architecture_lists_and_only_op_and_tape_are_a_cir
 fn rooms_of_rl_import_what_the_architecture_lists() {
     check("rl");
 }
+
+#[test]
+fn rooms_of_study_import_what_the_architecture_lists() {
+    check("study");
+}

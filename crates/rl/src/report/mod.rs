@@ -18,9 +18,7 @@ use crate::objective::{Estimator, allow_biased};
 use crate::stream::stream;
 use crate::truth::{Setting, derivative_or_zero, max_abs};
 
-mod figure;
 mod interval;
-pub mod lines;
 mod table;
 
 pub use interval::Interval;
@@ -46,8 +44,8 @@ impl Default for Plan {
     }
 }
 
-/// Estimators measured against the exact truth. Printed, it is a table; see [`to_csv`](Self::to_csv),
-/// [`to_json`](Self::to_json), [`to_svg`](Self::to_svg).
+/// Estimators measured against the exact truth. Printed, it is a table; see [`to_csv`](Self::to_csv) and
+/// [`to_json`](Self::to_json).
 ///
 /// ```
 /// use rl::{mdp::TabularMdp, objective::all, report::{EstimatorReport, Plan}, stream::stream, truth::Setting};
@@ -247,29 +245,9 @@ impl EstimatorReport {
         write_whole([(path, self.json())])
     }
 
-    /// Writes [`svg`](Self::svg).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::File`].
-    pub fn to_svg(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let picture = self.svg().map_err(|cause| Error::file(path, cause.to_string()))?;
-        write_whole([(path, picture)])
-    }
-
     /// The fields of this struct.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a struct of numbers and names") + "\n"
-    }
-
-    /// A picture of relative errors and cosines against the number of trajectories, for each order above 0.
-    ///
-    /// # Errors
-    ///
-    /// What the drawing library reports.
-    pub fn svg(&self) -> std::result::Result<String, Box<dyn std::error::Error>> {
-        figure::draw(self)
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Recorder<'s> {
 
 /// A program, the arrays it runs on, and what its results are called.
 pub struct Task {
+    /// What computes all of its quantities.
     pub program: Program,
     /// Whether its time counts, and does so in the row of its last quantity.
     pub timed: bool,
@@ -57,6 +58,7 @@ impl From<IndexMap<String, Var>> for Output {
 }
 
 impl<'s> Recorder<'s> {
+    /// In double precision.
     pub fn new(source: &'s dyn Source) -> Self {
         Self::in_precision(source, DType::F64)
     }

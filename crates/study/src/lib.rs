@@ -1,16 +1,29 @@
-//! What examples share: options and what may be given for them, what they print and write, and (in rooms of their own) what
-//! studies are made of.
-
-#![allow(dead_code, reason = "each example uses a part")]
+//! Pictures, tables, claims, saved parts: what examples, benches and tests share, so that who uses `rl` does not compile it.
+//!
+//! - [`options`], [`output`]: what may be given to an example, and what it prints and writes.
+//! - [`claims`], [`saved`]: the sentences of a paper as differences to be judged; parts of a run that may be ended.
+//! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
+//! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
+//! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
+//! - [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`meta_gradient_bias`], [`score_function_1d`]: of the examples with
+//!   these names, what tests need, too.
 
 pub mod claims;
 pub mod exact;
+pub mod hessian_bias;
+pub mod identities;
+pub mod intrinsic_reward;
+pub mod lines;
+pub mod meta_gradient_bias;
 pub mod options;
 pub mod output;
+pub mod picture;
 pub mod sampled;
 pub mod saved;
+pub mod score_function_1d;
 pub mod statistics;
 pub mod tables;
+pub mod workloads;
 
 use std::io;
 use std::process::ExitCode;

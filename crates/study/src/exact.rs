@@ -10,13 +10,17 @@ use rl::objective::{Claim, Estimator, Orders};
 use rl::policy::softmax;
 use rl::truth::{Horizon, ROUNDING, Setting, check_estimator, derivatives, max_abs};
 
-use super::output::Output;
+use crate::output::Output;
 
 /// A few states and actions with P ~ Dirichlet(1), so that no bias vanishes because the process is deterministic.
 pub struct Problem {
+    /// The process.
     pub mdp: TabularMdp,
+    /// Of the policy π, `[S, A]`.
     pub logits: Array2<f64>,
+    /// The logits of the policy μ that samples off policy, `[S, A]`.
     pub behaviour: Array2<f64>,
+    /// The number of steps.
     pub horizon: usize,
 }
 
@@ -26,6 +30,7 @@ impl Problem {
         Self::sized(seed, early_end, [2, 2], horizon)
     }
 
+    /// With this number of states and actions.
     pub fn sized(seed: u64, early_end: bool, [states, actions]: [usize; 2], horizon: usize) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mdp = TabularMdp::random(states, actions, 1.0, &mut rng)?;
@@ -93,9 +98,13 @@ pub fn settings_sized(seed: u64, off_policy: bool, size: [usize; 2], horizon: us
 /// The largest bias of an estimator at one order, over [`settings`].
 #[derive(Clone, Debug)]
 pub struct Bias {
+    /// The order of derivative.
     pub order: usize,
+    /// Whether the estimator claims that there is none.
     pub claimed: bool,
+    /// The largest entry of E\[estimate\] − truth, in absolute value.
     pub max_abs_bias: f64,
+    /// The largest entry of the truth, in absolute value.
     pub max_abs_truth: f64,
     /// As a part of how large the terms are that are summed.
     pub relative_bias: f64,
@@ -137,8 +146,11 @@ pub fn biases_in(estimator: &dyn Estimator, settings: &[Setting], off_policy: bo
 /// One line of `exact.csv`: an estimator's exact bias at one order, on or off policy.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// The estimator's name.
     pub estimator: String,
+    /// `on` or `off`.
     pub policy: &'static str,
+    /// What was found.
     pub bias: Bias,
     /// Whether it is exact here although it does not claim it: TayPO-K is, where no trajectory is longer than K.
     pub vanishes: bool,

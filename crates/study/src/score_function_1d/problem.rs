@@ -6,11 +6,15 @@ use rl::additive::{Additive, Gaussian, Reparameterised};
 /// An estimator of ∇L, L(θ) = E[−(X̄_N − 1)²] with X_i ~ N(θ, 1): maximise; L = −(θ − 1)² − 1/N.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Estimator {
+    /// [`Additive::score_function`], which is unbiased.
     ScoreFunction,
+    /// [`Additive::linearised_score_function`], which is not.
     LinearisedScoreFunction,
+    /// [`Additive::path_wise`], which is unbiased and needs X_i as a function of noise.
     PathWise,
 }
 
+/// All of them, in the order in which they are listed everywhere.
 pub const ESTIMATORS: [Estimator; 3] =
     [Estimator::ScoreFunction, Estimator::LinearisedScoreFunction, Estimator::PathWise];
 
@@ -25,6 +29,7 @@ pub fn gradient(theta: f64) -> f64 {
 }
 
 impl Estimator {
+    /// `sf`, `lsf`, `pw`.
     pub fn name(self) -> &'static str {
         match self {
             Estimator::ScoreFunction => "sf",
@@ -44,7 +49,7 @@ impl Estimator {
         }
     }
 
-    /// E[estimate] − L′(θ).
+    /// E\[estimate\] − L′(θ).
     pub fn exact_bias(self, theta: f64, n: usize) -> f64 {
         match self {
             Estimator::LinearisedScoreFunction => 0.0 - 2.0 * theta / n as f64,

@@ -62,7 +62,9 @@ const LAMBDA: f64 = 0.9;
 /// They claim nothing: with λ < 1 already the gradient is biased by whatever is wrong with the critic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Credit {
+    /// AD: Σ_t γ^t A_t log π_t.
     ScoreFunction,
+    /// LVC: Σ_t γ^t A_t ρ_t.
     LowVarianceCurvature,
 }
 

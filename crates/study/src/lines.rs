@@ -1,7 +1,7 @@
 //! Pictures of panels with lines: what is measured against one number, for several series, and one key for all of them.
 //!
 //! ```
-//! use rl::report::lines::{Axis, Line, Panel, picture};
+//! use study::lines::{Axis, Line, Panel, picture};
 //!
 //! let line = Line::new("taypo2", [(10.0, 0.2), (100.0, 0.5), (1000.0, 0.8)]);
 //! let panel = Panel {
@@ -19,7 +19,7 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use super::Interval;
+use rl::report::Interval;
 
 /// A chart.
 #[derive(Clone, Debug, PartialEq)]

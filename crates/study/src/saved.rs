@@ -14,8 +14,8 @@ use std::sync::{Mutex, OnceLock};
 use rl::error::{Error, Result};
 use rl::files::write_whole;
 
-use super::options::StudyOptions;
-use super::output::{Folder, complain};
+use crate::options::StudyOptions;
+use crate::output::{Folder, complain};
 
 /// What becomes of the parts that are in the folder already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 use rl::files::write_whole;
 
-use super::Outcome;
-use super::options::Common;
-use super::saved::Saved;
+use crate::Outcome;
+use crate::options::Common;
+use crate::saved::Saved;
 
 /// A folder for files, which no other run writes to as long as this one has it.
 pub struct Folder {
+    /// Where it is.
     pub path: PathBuf,
     _lock: Lock,
 }
@@ -67,6 +68,7 @@ pub struct Output {
 }
 
 impl Output {
+    /// Nothing yet, for this folder.
     pub fn new(folder: Folder) -> Self {
         Self { folder, files: Vec::new(), text: String::new(), failures: Vec::new() }
     }

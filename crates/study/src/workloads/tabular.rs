@@ -11,8 +11,11 @@ const GAMMA: f64 = 0.8;
 
 /// An objective of the logits, and a direction to take its second derivative in.
 pub struct Objective {
+    /// J.
     pub value: Var,
+    /// `[S, A]`.
     pub logits: Var,
+    /// `[S, A]`.
     pub direction: Var,
 }
 

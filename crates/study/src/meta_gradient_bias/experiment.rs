@@ -13,10 +13,10 @@ use rl::objective::{Estimator, all, allow_biased};
 use rl::policy::softmax;
 use rl::truth::Horizon;
 
-use crate::common::output::progress;
-use crate::common::saved::Saved;
-use crate::common::statistics::{mean_and_std, pearson};
-use crate::common::tables::{ACTIONS, GAMMA, HORIZON, STATES, key, noise, process, sum_of_std, table};
+use crate::output::progress;
+use crate::saved::Saved;
+use crate::statistics::{mean_and_std, pearson};
+use crate::tables::{ACTIONS, GAMMA, HORIZON, STATES, key, noise, process, sum_of_std, table};
 
 /// The estimators as the paper calls them, and as this library does.
 pub const ESTIMATORS: [(&str, &str); 4] = [("lvc", "lvc"), ("ad", "ad"), ("loaded", "loaded"), ("dice", "is")];
@@ -24,10 +24,15 @@ pub const ESTIMATORS: [(&str, &str); 4] = [("lvc", "lvc"), ("ad", "ad"), ("loade
 /// What is measured at one place: a choice of estimator, of what is estimated, and of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
+    /// By its name in [`ESTIMATORS`], the paper's.
     pub estimator: &'static str,
+    /// What is exact, and what is estimated.
     pub permutation: Permutation,
+    /// The number of trajectories of each estimate.
     pub samples: usize,
+    /// The number of inner steps.
     pub steps: usize,
+    /// α, of the inner steps.
     pub rate: f64,
 }
 
@@ -38,16 +43,21 @@ impl Cell {
     }
 }
 
+/// What is measured, and how often.
 pub struct Study {
+    /// Everything random is a function of this number.
     pub seed: u64,
     /// Processes for the cells of many trajectories or steps, and for the others.
     pub mdps: [usize; 2],
+    /// How many independent estimates there are on each process.
     pub repeats: usize,
+    /// The places to measure at.
     pub cells: Vec<Cell>,
 }
 
 /// A cell's numbers, one of each process.
 pub struct Measured {
+    /// Where it was measured.
     pub cell: Cell,
     /// The mean over repeats of the correlation with the exact meta-gradient.
     pub correlations: Vec<f64>,
@@ -56,10 +66,12 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Mean and standard deviation over processes of the correlation.
     pub fn correlation(&self) -> (f64, f64) {
         mean_and_std(&self.correlations)
     }
 
+    /// The mean over processes of the deviations.
     pub fn sum_of_std(&self) -> f64 {
         mean_and_std(&self.deviations).0
     }

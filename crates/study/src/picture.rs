@@ -1,9 +1,31 @@
 //! A report as a picture: for each order a column, with relative errors above and cosines below, against N.
 
-use super::lines::{Axis, Line, Panel, picture};
-use super::{EstimatorReport, Interval, Row};
+use std::path::Path;
 
-pub fn draw(report: &EstimatorReport) -> Result<String, Box<dyn std::error::Error>> {
+use rl::error::{Error, Result};
+use rl::files::write_whole;
+use rl::report::{EstimatorReport, Interval, Row};
+
+use crate::lines::{Axis, Line, Panel, picture};
+
+/// Writes [`of_report`].
+///
+/// # Errors
+///
+/// [`Error::File`].
+pub fn write_report(report: &EstimatorReport, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let picture =
+        of_report(report).map_err(|cause| Error::File { path: path.to_owned(), cause: cause.to_string().into() })?;
+    write_whole([(path, picture)])
+}
+
+/// A picture of relative errors and cosines against the number of trajectories, for each order above 0.
+///
+/// # Errors
+///
+/// What the drawing library reports.
+pub fn of_report(report: &EstimatorReport) -> std::result::Result<String, Box<dyn std::error::Error>> {
     let mut orders: Vec<usize> = report.rows.iter().map(|row| row.order).filter(|&order| order > 0).collect();
     orders.sort_unstable();
     orders.dedup();

@@ -12,14 +12,19 @@ use rl::truth::SampledUpdate;
 /// A row of `exact.csv`: the gradient of the N-sample objective, estimated on policy.
 #[derive(Clone, Debug)]
 pub struct SampledBias {
+    /// The estimator's name.
     pub estimator: &'static str,
     /// "on": the inner data is sampled by the policy that is differentiated.
     pub policy: &'static str,
     /// 1: the gradient.
     pub order: usize,
+    /// Whether the estimator claims that there is none.
     pub claimed: bool,
+    /// The largest entry of E\[estimate\] − truth, in absolute value.
     pub max_abs_bias: f64,
+    /// The largest entry of the truth, in absolute value.
     pub max_abs_truth: f64,
+    /// The bias as a part of how large the terms are that are summed.
     pub relative_bias: f64,
 }
 

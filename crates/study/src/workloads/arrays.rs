@@ -10,7 +10,9 @@ use super::{Error, Result};
 
 /// Gives a workload's inputs by name.
 pub trait Source {
+    /// Real numbers.
     fn real(&self, name: &str) -> Result<ArrayD<f64>>;
+    /// Indices.
     fn index(&self, name: &str) -> Result<ArrayD<i32>>;
 }
 

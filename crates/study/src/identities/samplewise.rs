@@ -10,12 +10,15 @@ use rl::policy::softmax;
 use rl::rollout::Rollout;
 use rl::truth::{check_estimator, max_abs};
 
-use crate::common::exact::{Problem, settings_sized};
+use crate::exact::{Problem, settings_sized};
 
 /// An identity in words, its short name, and the largest entry by which its two sides differ.
 pub struct Identity {
+    /// The short name, as in `identities.csv`.
     pub name: &'static str,
+    /// The identity in words.
     pub words: &'static str,
+    /// The largest difference of an entry.
     pub max_abs_error: f64,
 }
 

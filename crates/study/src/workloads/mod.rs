@@ -30,6 +30,7 @@ pub enum Error {
     Run(ad::Error),
 }
 
+/// A result or why there is none.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl std::fmt::Display for Error {

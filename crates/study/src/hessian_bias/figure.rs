@@ -1,14 +1,14 @@
 //! The pictures: accuracies and exact Hessian biases as bars, or accuracies against ε or N as lines.
 
+use crate::lines::{Axis, COLOURS, Line, Panel, picture};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use rl::report::Interval;
-use rl::report::lines::{Axis, COLOURS, Line, Panel, picture};
 
-use crate::accuracy::{Accuracy, Experiment};
-use crate::common::exact::Row;
-use crate::common::statistics::mean_with_error;
+use super::accuracy::{Accuracy, Experiment};
+use crate::exact::Row;
+use crate::statistics::mean_with_error;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Outcome = Result<(), Box<dyn std::error::Error>>;

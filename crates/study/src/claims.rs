@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use rl::report::Interval;
 
-use super::output::Output;
+use crate::output::Output;
 
 /// Claims, in the order in which they were put.
 #[derive(Default)]

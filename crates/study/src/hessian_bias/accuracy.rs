@@ -11,37 +11,51 @@ use rl::mdp::TabularMdp;
 use rl::objective::{Estimator, all, allow_biased};
 use rl::stream::stream;
 
-use crate::common::output::progress;
-use crate::common::saved::Saved;
-use crate::common::statistics::{mean_and_std, pearson};
+use crate::output::progress;
+use crate::saved::Saved;
+use crate::statistics::{mean_and_std, pearson};
 
 /// Tang et al. 2021: discount, and the concentration of the transitions' Dirichlet distribution (nearly deterministic).
 const GAMMA: f64 = 0.8;
 const CONCENTRATION: f64 = 0.001;
 
+/// What is measured. Everything random is a function of the seed.
 #[derive(Debug)]
 pub struct Experiment {
+    /// Everything random is a function of this number.
     pub seed: u64,
+    /// The number of states of each MDP.
     pub states: usize,
+    /// The number of actions.
     pub actions: usize,
+    /// How many random MDPs there are.
     pub mdps: usize,
+    /// The number of steps of a trajectory.
     pub horizon: usize,
+    /// The numbers of trajectories to estimate from.
     pub samples: Vec<usize>,
+    /// How far π is from μ; 0 is on policy.
     pub epsilons: Vec<f64>,
 }
 
 /// One row of the result: the correlations of the estimated derivative with the exact one.
 pub struct Accuracy {
+    /// The estimator's name.
     pub estimator: String,
+    /// How far π is from μ.
     pub epsilon: f64,
+    /// The number of trajectories.
     pub samples: usize,
+    /// The order of derivative.
     pub order: usize,
     /// One for each MDP.
     pub correlations: Vec<f64>,
+    /// Whether the estimator claims to be unbiased at this order.
     pub claimed: bool,
 }
 
 impl Accuracy {
+    /// The mean over the MDPs.
     pub fn mean(&self) -> f64 {
         mean_and_std(&self.correlations).0
     }

@@ -11,15 +11,17 @@ use rayon::prelude::*;
 use rl::optim::{Optimiser, Rule};
 use rl::stream::stream;
 
-use crate::common::statistics::mean_and_std;
-use crate::problem::{ESTIMATORS, Estimator, gradient, noise, objective};
+use super::problem::{ESTIMATORS, Estimator, gradient, noise, objective};
+use crate::statistics::mean_and_std;
 
 /// How many samples a program is given at once, about.
 const BLOCK: usize = 50_000;
 
 /// Estimates at one θ and N.
 pub struct Errors {
+    /// The parameter.
     pub theta: f64,
+    /// The number of samples N of an estimate.
     pub n: usize,
     /// estimate − L′(θ), for each estimator.
     pub differences: [Vec<f64>; 3],
@@ -57,11 +59,15 @@ pub fn errors(theta: f64, n: usize, estimates: usize, seed: u64) -> Errors {
 
 /// The objective after each step of ascent, for each of many repeats.
 pub struct Curve {
+    /// What the gradients were estimated by.
     pub estimator: Estimator,
+    /// The number of samples N of an estimate.
     pub n: usize,
+    /// How many estimates a step averages.
     pub batch: usize,
     /// `[steps + 1]`, over repeats.
     pub mean: Vec<f64>,
+    /// The standard deviation, of the same shape.
     pub std: Vec<f64>,
     /// After the last step, `[repeats]`.
     pub last: Vec<f64>,

@@ -6,11 +6,15 @@ use rl::error::Result;
 use rl::mdp::TabularMdp;
 use rl::stream::stream;
 
-use super::statistics::mean_and_std;
+use crate::statistics::mean_and_std;
 
+/// The number of states S.
 pub const STATES: usize = 20;
+/// The number of actions A.
 pub const ACTIONS: usize = 5;
+/// The number of steps of a trajectory.
 pub const HORIZON: usize = 20;
+/// The discount.
 pub const GAMMA: f64 = 0.8;
 /// α, of the inner steps.
 pub const RATE: f64 = 10.0;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The options that every example has.
+#[allow(rustdoc::invalid_html_tags, reason = "the words are printed as they stand, by `--help`")]
 #[derive(clap::Args, Debug)]
 pub struct Common {
     /// Everything random is a function of this number.
@@ -25,6 +26,7 @@ pub struct Common {
 /// The options that every study has.
 #[derive(clap::Args, Debug)]
 pub struct StudyOptions {
+    /// What every example has.
     #[command(flatten)]
     pub common: Common,
     /// Judge the claims of the paper; fails unless all hold.
@@ -64,6 +66,7 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The type of numbers on the tape.
     pub fn dtype(self) -> ad::DType {
         match self {
             Precision::F64 => ad::DType::F64,

@@ -1,0 +1,3 @@
+//! What the estimators claim, and the identities between them: example `identities`.
+
+pub mod samplewise;
