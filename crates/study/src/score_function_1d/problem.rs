@@ -57,7 +57,7 @@ impl Estimator {
         }
     }
 
-    /// E[(estimate − L′(θ))²], with d = θ − 1. (`tests/additive.rs` proves them by quadrature.)
+    /// E[(estimate − L′(θ))²], with d = θ − 1. (`crates/rl/tests/additive.rs` proves them by quadrature.)
     pub fn exact_mse(self, theta: f64, n: usize) -> f64 {
         let (d, n) = (theta - 1.0, n as f64);
         match self {

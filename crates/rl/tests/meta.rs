@@ -58,7 +58,7 @@ fn assert_close(a: &ArrayD<f64>, b: &ArrayD<f64>, bound: f64) {
 
 #[test]
 fn three_exact_steps_agree_with_the_stored_results_on_the_tape_and_by_roles() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/W8");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/W8");
     let read = |file: &str| -> ArrayD<f64> { read_npy(folder.join(file)).unwrap() };
     let transition: Array3<f64> = read_npy(folder.join("in/P.npy")).unwrap();
     let reward: Array2<f64> = read_npy(folder.join("in/R.npy")).unwrap();
