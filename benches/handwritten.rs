@@ -217,21 +217,18 @@ fn comparisons<T: Real>(criterion: &mut Criterion) {
 
     let source = Episodes { n, h, last_state: false };
     let x = Recorder::in_precision(&source, T::DTYPE);
-    let dice = tabular::dice(&x).expect("generated");
-    let task = x.hvp("hvp", dice.value, dice.logits, dice.direction);
+    let task = tabular::dice(&x).expect("generated").hvp(&x, "");
     let data = Data::<T>::new(&source, "rewards");
     compare(criterion, "W1 hvp", n * h, &task, || dice_hvp(&data));
 
     let x = Recorder::in_precision(&source, T::DTYPE);
-    let lvc = tabular::lvc(&x).expect("generated");
-    let task = x.value_and_grad(["value", "grad"], lvc.value, lvc.logits);
+    let task = tabular::lvc(&x).expect("generated").value_and_gradient(&x, "");
     let data = Data::<T>::new(&source, "advantages");
     compare(criterion, "W2 lvc_grad", n * h, &task, || lvc_value_and_gradient(&data));
 
     let source = Episodes { n, h, last_state: true };
     let x = Recorder::in_precision(&source, T::DTYPE);
-    let doubly_robust = tabular::doubly_robust(&x).expect("generated");
-    let task = x.hvp("hvp", doubly_robust.value, doubly_robust.logits, doubly_robust.direction);
+    let task = tabular::doubly_robust(&x).expect("generated").hvp(&x, "");
     let data = Data::<T>::new(&source, "rewards");
     compare(criterion, "W3 dr_hvp", n * h, &task, || doubly_robust_hvp(&data));
 

@@ -26,8 +26,7 @@ fn scaling(criterion: &mut Criterion) {
     let episodes = |n, h| {
         let source = Episodes { n, h, last_state: false };
         let x = Recorder::new(&source);
-        let dice = tabular::dice(&x).expect("W1");
-        x.hvp("hvp", dice.value, dice.logits, dice.direction)
+        tabular::dice(&x).expect("W1").hvp(&x, "")
     };
     for n in [100, 1000, 10_000, 100_000] {
         group.throughput(Throughput::Elements(n as u64 * 20));

@@ -12,9 +12,13 @@ use std::time::{Duration, Instant};
 
 use ad::{DType, Handle, Program, Tape, Value};
 use clap::Parser;
-use ndarray::{Array, Array1, Array2};
+use ndarray::{Array, Array2};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rl::batch::Batch;
+use rl::objective::{Estimator, ImportanceSampling};
+use rl::policy::{Policy, Table};
+use rl::rollout::Steps;
 use study::options::{List, Precision, increasing, whole};
 use study::output::print;
 
@@ -100,16 +104,16 @@ impl Data {
         self.values().iter().map(|value| value.shape().iter().product::<usize>() * value.dtype().bytes()).sum()
     }
 
-    /// ∇(∇J·v) of J = mean_n Σ_t γ^t r_t □(Σ_{k≤t} log π(a_k|s_k)).
+    /// ∇(∇J·v) of DiCE, J = mean_n Σ_t γ^t r_t □(Σ_{k≤t} log π(a_k|s_k)).
     fn hvp(&self) -> Program {
         let tape = Tape::new();
         let (logits, direction) =
             (tape.input("logits", self.logits.view()), tape.input("direction", self.direction.view()));
         let (states, actions) = (tape.index("states", &self.states), tape.index("actions", &self.actions));
         let rewards = tape.input("rewards", self.rewards.view());
-        let discounts = Array1::from_shape_fn(HORIZON, |t| GAMMA.powi(t as i32));
-        let score = logits.log_softmax().gather(&[states, actions]);
-        let objective = (rewards * score.cumsum(1).magic_box() * rewards.constant(discounts)).sum_axes(&[1]).mean();
+        let policy = Table { states: STATES, actions: ACTIONS }.along(&Table::params(logits), states.into());
+        let batch = Batch::new(Steps::full(rewards), policy.log_prob(actions.into()), GAMMA);
+        let objective = ImportanceSampling.surrogate(&batch);
         let inputs: [Handle; 5] = [logits.into(), direction.into(), states.into(), actions.into(), rewards.into()];
         tape.compile(inputs, [objective.hvp(logits, direction)])
     }

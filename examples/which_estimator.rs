@@ -6,12 +6,12 @@ use indicatif::ProgressBar;
 use ndarray::{Array1, Array2};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
-use rl::mdp::TabularMdp;
+use rl::env::{Horizon, TabularMdp};
 use rl::objective::{Estimator, all};
 use rl::policy::softmax;
 use rl::report::{EstimatorReport, Plan};
 use rl::stream::stream;
-use rl::truth::{Horizon, Setting, derivatives};
+use rl::truth::{Setting, derivatives};
 use study::options::{Common, List, increasing, real, whole};
 use study::output::Output;
 use study::picture;
@@ -93,11 +93,11 @@ fn which_estimator(options: &Options) -> study::Outcome {
 
 fn estimators(options: &Options) -> Result<Vec<Box<dyn Estimator>>, String> {
     let Some(names) = &options.estimators else { return Ok(all()) };
-    let known: Vec<String> = all().iter().map(|estimator| estimator.name()).collect();
+    let known: Vec<String> = all().iter().map(|estimator| estimator.facts().name).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
         return Err(format!("--estimators: there is no {name}; there are {}", known.join(", ")));
     }
-    Ok(all().into_iter().filter(|estimator| names.contains(&estimator.name())).collect())
+    Ok(all().into_iter().filter(|estimator| names.contains(&estimator.facts().name)).collect())
 }
 
 /// A random process and policy, with a critic that is nearly the value of the policy that samples.
@@ -138,7 +138,7 @@ fn print(output: &mut Output, report: &EstimatorReport, plan: &Plan, policy: &st
     cells(std::iter::once(format!("{policy} policy")).chain(columns.iter().map(title)).collect());
     cells(vec!["---".to_owned(); columns.len() + 1]);
     for estimator in estimators {
-        let name = estimator.name();
+        let name = estimator.facts().name;
         let cell = |&(order, samples): &(usize, usize)| {
             let error = |row: &rl::report::Row| row.relative_error().map_or(f64::NAN, |error| error.value);
             let (row, best) = (report.row(&name, order, samples), report.best(order, samples));

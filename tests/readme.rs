@@ -15,8 +15,8 @@ fn the_table_of_estimators_states_each_claim() {
         rows.iter().map(|row| [row[1].trim_matches('`').to_owned(), row[3].to_owned(), row[4].to_owned()]).collect();
     let claimed: Vec<[String; 3]> = (all().iter())
         .map(|estimator| {
-            let claim = estimator.claim();
-            [estimator.name(), claim.on_policy.to_string(), claim.off_policy.to_string()]
+            let claim = estimator.facts().claim;
+            [estimator.facts().name, claim.on_policy.to_string(), claim.off_policy.to_string()]
         })
         .collect();
     assert_eq!(stated, claimed);

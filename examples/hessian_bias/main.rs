@@ -140,7 +140,7 @@ fn print_accuracies(output: &mut Output, experiment: &Experiment, accuracies: &[
         "Correlation with the exact derivative, mean ± std over {mdps} MDPs ({states} states, {actions} actions, {horizon} steps):"
     );
     let places: Vec<(f64, usize)> = (samples.iter()).flat_map(|&n| epsilons.iter().map(move |&e| (e, n))).collect();
-    let width = all().iter().map(|estimator| estimator.name().len()).max().unwrap_or(0);
+    let width = all().iter().map(|estimator| estimator.facts().name.len()).max().unwrap_or(0);
     for (order, what) in [(1, "gradient"), (2, "Hessian")] {
         write!(output, "\n{what:<width$}");
         for (epsilon, samples) in &places {
@@ -148,10 +148,10 @@ fn print_accuracies(output: &mut Output, experiment: &Experiment, accuracies: &[
         }
         writeln!(output);
         for estimator in all() {
-            write!(output, "{:<width$}", estimator.name());
+            write!(output, "{:<width$}", estimator.facts().name);
             for &(epsilon, samples) in &places {
                 let cell = accuracies.iter().find(|row| {
-                    row.estimator == estimator.name()
+                    row.estimator == estimator.facts().name
                         && (row.samples, row.order) == (samples, order)
                         && row.epsilon == epsilon
                 });

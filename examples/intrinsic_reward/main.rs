@@ -2,21 +2,21 @@
 //! the usual surrogate (AD): the LIRPG experiment of Liu et al. 2022 (Fig. 1 c, d).
 
 use clap::Parser;
-use ndarray::ArrayD;
+use ndarray::{Array2, ArrayD};
 use rayon::prelude::*;
+use rl::env::{Horizon, TabularMdp};
 use rl::error::Result;
-use rl::mdp::TabularMdp;
-use rl::meta::{Objective, Role, Roles, Shapes, exact_value};
+use rl::meta::{Objective, Role, Roles, exact_value};
 use rl::objective::{Estimator, allow_biased};
-use rl::policy::softmax;
-use rl::truth::{Horizon, max_abs};
+use rl::policy::{Numbers, Table, softmax};
+use rl::truth::max_abs;
 use study::claims::Claims;
-use study::intrinsic_reward::objectives::{Credit, inner_surrogate, inner_value};
+use study::intrinsic_reward::objectives::{Credit, REWARD, inner_surrogate, inner_value};
 use study::lines::{Axis, Line, Panel, picture};
 use study::options::{List, StudyOptions, increasing, whole};
 use study::output::{Output, progress};
 use study::statistics::{mean_and_std, mean_with_error, minus, pearson};
-use study::tables::{ACTIONS, GAMMA, HORIZON, RATE, STATES, key, noise, process, table};
+use study::tables::{ACTIONS, GAMMA, HORIZON, POLICY, RATE, STATES, key, noise, process};
 
 /// The correlation of meta-gradients by an intrinsic reward with the exact one, by LVC and AD, through K inner steps.
 #[derive(Parser)]
@@ -122,7 +122,7 @@ fn intrinsic_reward(options: &Options) -> study::Outcome {
         for (n, samples) in study.samples.iter().enumerate() {
             let cells = (0..STEPS.len()).map(|k| format!("{:>8.2}", mean_and_std(&at(e, n, k)).0));
             let place = format!("N = {samples}");
-            writeln!(output, "{:<9}  {place:>8}{}", estimator.name(), cells.collect::<String>());
+            writeln!(output, "{:<9}  {place:>8}{}", estimator.facts().name, cells.collect::<String>());
         }
     }
     write(&mut output, &study.samples, &at);
@@ -137,25 +137,25 @@ fn intrinsic_reward(options: &Options) -> study::Outcome {
 
 fn programs(study: &Study) -> Result<Programs> {
     let mdp = process(study.seed, 0)?;
-    let shapes = Shapes { meta: &[STATES, ACTIONS], theta: &[STATES, ACTIONS] };
+    let (phi, start) = zeros();
     let hessian = |&samples: &usize| -> Result<[Objective; 2]> {
         let objective = |credit: &Credit| -> Result<Objective> {
             // Derivatives by θ and then by φ are of order 2, which neither claims: that is what is measured.
             let allowed = allow_biased(credit);
-            Ok(Objective::twice(shapes, inner_surrogate(&allowed, &mdp, GAMMA, HORIZON, samples)?))
+            Ok(Objective::twice(&phi, &start, inner_surrogate(&allowed, &mdp, GAMMA, HORIZON, samples)?))
         };
         Ok([objective(&ESTIMATORS[0])?, objective(&ESTIMATORS[1])?])
     };
     Ok(Programs {
-        inner: Objective::twice(shapes, inner_value(&mdp, GAMMA)),
+        inner: Objective::twice(&phi, &start, inner_value(&mdp, GAMMA)),
         hessian: study.samples.iter().map(hessian).collect::<Result<_>>()?,
-        outer: Objective::once(shapes, exact_value(&mdp, GAMMA, &Horizon::Infinite)?),
+        outer: Objective::once(&phi, &start, exact_value(&POLICY, &mdp, GAMMA, &Horizon::Infinite)?),
     })
 }
 
 fn measure(index: usize, study: &Study, programs: &Programs) -> Result<Measured> {
     let mdp = process(study.seed, index)?;
-    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+    let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
     let exact = || {
         let [inner, outer] = [&programs.inner, &programs.outer].map(|objective| Role { objective, data: &known });
         Roles { inner, hessian: Some(inner), outer }
@@ -167,7 +167,7 @@ fn measure(index: usize, study: &Study, programs: &Programs) -> Result<Measured>
             let seed = |step: usize| key(&[study.seed, index as u64, repeat as u64, step as u64]);
             let mut measured = Measured { correlations: Vec::new(), difference_after_one_step: 0.0 };
             for (&samples, hessian) in study.samples.iter().zip(&programs.hessian) {
-                let data = |step: usize, theta: &ArrayD<f64>| sample(&mdp, theta, samples, seed(step));
+                let data = |step: usize, theta: &Numbers| sample(&mdp, theta, samples, seed(step));
                 let mut estimates = [[0.0; STEPS.len()]; 2];
                 let mut after_one_step = Vec::new();
                 for (objective, correlations) in hessian.iter().zip(&mut estimates) {
@@ -200,14 +200,20 @@ fn measure(index: usize, study: &Study, programs: &Programs) -> Result<Measured>
     })
 }
 
+/// φ and θ_0: neither the reward nor the policy prefers anything.
+fn zeros() -> (Numbers, Numbers) {
+    let zeros = Array2::zeros((STATES, ACTIONS));
+    (Numbers::from([(REWARD.to_owned(), zeros.clone().into_dyn())]), Table::numbers(&zeros))
+}
+
 fn by_reward(roles: Roles<'_>, steps: usize) -> Result<ArrayD<f64>> {
-    let zeros = ArrayD::zeros(vec![STATES, ACTIONS]);
-    Ok(roles.meta_gradient(&zeros, &zeros, steps, RATE)?.by_meta)
+    let (phi, start) = zeros();
+    Ok(roles.meta_gradient(&phi, &start, steps, RATE)?.by_meta[REWARD].clone())
 }
 
 /// Trajectories of the current policy, the process, and the critic's noise.
-fn sample(mdp: &TabularMdp, theta: &ArrayD<f64>, samples: usize, seed: u64) -> Result<Vec<ad::Value<'static>>> {
-    let rollout = mdp.sample(&softmax(&table(theta)), HORIZON, samples, seed)?;
+fn sample(mdp: &TabularMdp, theta: &Numbers, samples: usize, seed: u64) -> Result<Vec<ad::Value<'static>>> {
+    let rollout = mdp.sample(&softmax(&Table::logits(theta)), HORIZON, samples, seed)?;
     Ok(rollout.into_values().into_iter().chain(mdp.to_values()).chain([noise(seed).into()]).collect())
 }
 
@@ -217,7 +223,7 @@ fn relative_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
 
 fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>, largest: f64) -> Claims {
     let mut claims = Claims::default();
-    let names = ESTIMATORS.map(|estimator| estimator.name());
+    let names = ESTIMATORS.map(|estimator| estimator.facts().name);
     // Averages over N, or over K.
     let mean = |columns: Vec<Vec<f64>>| -> Vec<f64> {
         let count = columns.len() as f64;
@@ -261,7 +267,7 @@ fn write(output: &mut Output, samples: &[usize], at: &dyn Fn(usize, usize, usize
             for (k, steps) in STEPS.iter().enumerate() {
                 let (mean, std) = mean_and_std(&at(e, n, k));
                 rows.push([
-                    estimator.name(),
+                    estimator.facts().name,
                     samples.to_string(),
                     steps.to_string(),
                     mean.to_string(),
@@ -281,7 +287,7 @@ fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Ve
             Line::with_intervals(format!("K = {steps}"), samples.iter().enumerate().map(point))
         };
         Panel {
-            title: estimator.name(),
+            title: estimator.facts().name,
             x: Axis::logarithmic("trajectories"),
             y: Axis::linear("correlation").within(0.0, 1.02),
             lines: STEPS.iter().enumerate().map(line).collect(),

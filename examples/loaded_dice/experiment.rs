@@ -6,12 +6,12 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use rl::batch::Batch;
+use rl::env::{Horizon, TabularMdp};
 use rl::error::Result;
-use rl::mdp::TabularMdp;
 use rl::objective::{Estimator, LoadedDice, allow_biased};
-use rl::policy::softmax;
+use rl::policy::{Table, softmax};
 use rl::stream::stream;
-use rl::truth::{Horizon, derivatives};
+use rl::truth::derivatives;
 use study::output::progress;
 use study::saved::Saved;
 
@@ -181,8 +181,8 @@ impl Experiment {
         let tape = Tape::new();
         let (theta, critic) = (tape.input("theta", &any.logits), tape.input("critic", &any.exact));
         let episodes = rollout.record(&tape);
-        let values = critic.gather(&[episodes.states]);
-        let data = Batch::new(episodes, episodes.log_prob(theta), GAMMA).with_critic(values);
+        let values = critic.gather(&[episodes.states()]);
+        let data = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(values);
         let results = kinds.iter().flat_map(|kind| orders(kind.surrogate(&data), theta)).collect::<Vec<_>>();
         let inputs = episodes.handles().into_iter().chain([theta.into(), critic.into()]);
         Ok(Job { study, kinds, batch, seeds, program: tape.compile(inputs, results) })
@@ -222,12 +222,12 @@ impl Kind {
     fn surrogate(self, batch: &Batch) -> Var {
         match self {
             Kind::Dice => {
-                let horizon = batch.episodes.horizon();
+                let horizon = batch.steps.horizon();
                 let end = batch.values().slice(1, horizon..horizon + 1).pad(1, horizon - 1, 0) * batch.gamma();
                 batch.discounted_sum((batch.rewards() + end) * batch.cumulative_ratio()).mean()
             }
             Kind::Loaded { lambda, tau } => {
-                let estimator = LoadedDice { lambda, tau, ..LoadedDice::UNBIASED };
+                let estimator = LoadedDice { lambda, tau };
                 allow_biased(&estimator).surrogate(batch)
             }
         }

@@ -62,10 +62,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn first(data: &Path) -> Result<()> {
     let folder = Folder::open(data, "W1", "in")?;
     let x = Recorder::new(&folder);
-    let dice = tabular::dice(&x)?;
-    let gradient = dice.value.grad(dice.logits);
-    let product = dice.value.hvp(dice.logits, dice.direction);
-    let task = x.task([("grad", gradient.into()), ("hvp", product.into())]);
+    let task = tabular::dice(&x)?.gradient_and_hvp(&x);
     let mut lines = String::new();
     for (name, result) in task.names().iter().zip(task.run()?) {
         let numbers: String = result.iter().map(|entry| format!(",{entry:e}")).collect();

@@ -244,6 +244,17 @@ impl Tape {
         Index::recorded(self.id, record(self.id, Op::Leaf(Leaf::input(name, value.into())), &[]))
     }
 
+    /// An array of any type that a [`Program`](crate::Program) can be run with other values of: an [`index`](Self::index) of
+    /// integers, an [`input`](Self::input) of all else.
+    #[track_caller]
+    pub fn input_or_index<'a>(&self, name: &str, value: impl Into<Value<'a>>) -> Handle {
+        let value = value.into();
+        match value.dtype() {
+            DType::I32 => self.index(name, value).into(),
+            _ => self.input(name, value).into(),
+        }
+    }
+
     /// An array that never changes, of floating-point numbers or bytes.
     #[track_caller]
     pub fn constant<'a>(&self, value: impl Into<Value<'a>>) -> Var {

@@ -4,7 +4,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::Range;
 
-use ndarray::{Array, ArrayBase, ArrayD, CowArray, Data, Dimension, IxDyn};
+use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, Axis, CowArray, Data, Dimension, IxDyn};
 use smallvec::SmallVec;
 
 use crate::dtype::{DType, by_dtype};
@@ -154,6 +154,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A view of the array, if its entries are of this type.
+    pub fn array<E: Element>(&self) -> Option<ArrayViewD<'_, E>> {
+        E::array(self).map(|array| array.view())
+    }
+
     /// The array, if its entries are of this type.
     pub fn into_array<E: Element>(self) -> Option<ArrayD<E>> {
         E::array(&self).map(|array| array.to_owned())
@@ -170,7 +175,7 @@ impl<'a> Value<'a> {
     }
 
     /// The same, its own and row-major.
-    pub(crate) fn owned(self) -> Value<'static> {
+    pub fn owned(self) -> Value<'static> {
         by_dtype!(Value, self, |array| {
             let array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned().into() };
             Element::value(array.into_owned().into())
@@ -182,12 +187,59 @@ impl<'a> Value<'a> {
         by_dtype!(Value, self, |array| Element::as_slice(array.as_slice().expect("arrays are laid out row-major")))
     }
 
+    /// Zeros of this type.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Value<'static> {
+        let shape = IxDyn(shape);
+        match dtype {
+            DType::F64 => Array::<f64, _>::zeros(shape).into(),
+            DType::F32 => Array::<f32, _>::zeros(shape).into(),
+            DType::I32 => Array::<i32, _>::zeros(shape).into(),
+            DType::U8 => Array::<u8, _>::zeros(shape).into(),
+        }
+    }
+
+    /// The parts of these numbers along an axis, in this order; a number may come more than once.
+    ///
+    /// Panics for an axis or a number that is not there.
+    #[track_caller]
+    pub fn select(&self, axis: usize, numbers: &[usize]) -> Value<'static> {
+        by_dtype!(Value, self, |array| Element::value(array.select(Axis(axis), numbers).into()))
+    }
+
+    /// Several arrays, one behind another along an axis; nothing, if their types differ, or their shapes but for that axis.
+    pub fn concatenate(parts: &[Value<'_>], axis: usize) -> Option<Value<'static>> {
+        fn of<E: Element>(parts: &[Value<'_>], axis: usize) -> Option<Value<'static>> {
+            let views =
+                parts.iter().map(|part| E::array(part).map(|array| array.view())).collect::<Option<Vec<_>>>()?;
+            Some(ndarray::concatenate(Axis(axis), &views).ok()?.into())
+        }
+        match parts.first()?.dtype() {
+            DType::F64 => of::<f64>(parts, axis),
+            DType::F32 => of::<f32>(parts, axis),
+            DType::I32 => of::<i32>(parts, axis),
+            DType::U8 => of::<u8>(parts, axis),
+        }
+    }
+
     /// The same numbers, as near as another floating-point type has them; bytes and integers are left as they are.
     pub fn rounded(self, dtype: DType) -> Self {
         match (self, dtype) {
             (Value::F64(array), DType::F32) => Value::F32(array.mapv(|x| x as f32).into()),
             (Value::F32(array), DType::F64) => Value::F64(array.mapv(f64::from).into()),
             (value, _) => value,
+        }
+    }
+}
+
+/// Of one type and shape, with equal entries.
+impl PartialEq for Value<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Value::F64(a), Value::F64(b)) => a == b,
+            (Value::F32(a), Value::F32(b)) => a == b,
+            (Value::I32(a), Value::I32(b)) => a == b,
+            (Value::U8(a), Value::U8(b)) => a == b,
+            _ => false,
         }
     }
 }
@@ -220,6 +272,7 @@ pub enum Slice<'a> {
 }
 
 /// Where entries are written.
+#[derive(Debug)]
 pub enum SliceMut<'a> {
     F64(&'a mut [f64]),
     F32(&'a mut [f32]),

@@ -90,6 +90,36 @@ fn network_of_bytes(rows: usize) -> usize {
         + allocations::<f32>(&tape.compile(inputs, [loss.grad(weights)]), &values)
 }
 
+/// A convolution of frames of bytes, a loss, its gradient and a Hessian-vector product.
+fn convolution_of_bytes(frames: usize) -> usize {
+    let tape = Tape::new();
+    let bytes = Array::from_shape_fn((frames, 12, 10, 3), |(n, i, j, c)| (7 * n + 31 * i + j * j + c) as u8);
+    let filters = numbers::<f32, _>((4, 3, 3, 5));
+    let (x, w) = (tape.input("x", &bytes), tape.input("w", &filters));
+    let layer = (x.cast(DType::F32) / 255.0).conv(w, 2).tanh();
+    let loss = layer.conv(w.reshape(&[2, 6, 3, 5]).slice(1, 0..2).sum_axes(&[2]).insert_axis(3) * 0.1, 1);
+    let loss = loss.square().sum_axes(&[1, 2, 3]).mean();
+    let program = tape.compile([Handle::from(x), w.into()], [loss, loss.grad(w), loss.hvp(w, w)]);
+    allocations::<f32>(&program, &ad::values![bytes, filters])
+}
+
+/// A network of so many layers: many inputs, many operands of one operation, and many results of a region.
+fn deep_network<T: Real>(rows: usize, layers: usize) -> usize {
+    let tape = Tape::new();
+    let weights: Vec<Array<T, _>> = (0..layers).map(|_| numbers((8, 8))).collect();
+    let data = numbers::<T, _>((rows, 8));
+    let x = tape.input("x", &data);
+    let w: Vec<Var> = weights.iter().map(|w| tape.input("w", w)).collect();
+    let mut made = vec![x];
+    for &w in &w {
+        made.push(made[made.len() - 1].matmul(w).tanh());
+    }
+    let loss = Var::concat(&made, 1).square().sum_axes(&[1]).mean();
+    let outputs = [vec![loss], loss.grad(&w), loss.hvp(&w, &w), made].concat();
+    let values: Vec<Value<'_>> = std::iter::once(&data).chain(&weights).map(Value::from).collect();
+    allocations::<T>(&tape.compile([vec![x], w].concat(), outputs), &values)
+}
+
 /// A linear system and its derivatives.
 fn system<T: Real>() -> usize {
     let tape = Tape::new();
@@ -123,6 +153,8 @@ fn replays<T: Real>() {
     assert_eq!(system::<T>(), 0, "a linear system, {dtype}");
     assert_eq!(many_axes::<T>(3), 0, "arrays of many axes, {dtype}");
     assert_eq!(many_axes::<T>(500), 0, "many arrays of many axes, {dtype}");
+    assert_eq!(deep_network::<T>(3, 40), 0, "a deep network on few rows, {dtype}");
+    assert_eq!(deep_network::<T>(700, 40), 0, "a deep network on many rows, {dtype}");
     assert_eq!(dice::<T>(5000), 0, "DiCE on many samples, {dtype}");
     assert_eq!(network::<T>(4000), 0, "a network on many rows, {dtype}");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
@@ -137,4 +169,6 @@ fn a_replay_allocates_nothing() {
     replays::<f32>();
     assert_eq!(network_of_bytes(40), 0, "a network on few rows of bytes");
     assert_eq!(network_of_bytes(4000), 0, "a network on many rows of bytes");
+    assert_eq!(convolution_of_bytes(3), 0, "a convolution of few frames");
+    assert_eq!(convolution_of_bytes(300), 0, "a convolution of many frames");
 }

@@ -84,6 +84,8 @@ fn operands_of_two_types_are_refused_by_name_with_both_types_and_both_places() {
             let second = place(line!() - 1);
             let (row, start) = (tape.input("row", array(a, &[2])), tape.input("start", array(b, &[2])));
             let third = place(line!() - 1);
+            let image = tape.input("image", array(a, &[2, 2, 1]));
+            let filters = tape.input("filters", array(b, &[1, 1, 1, 1]));
             let (a, b) = (a.name(), b.name());
             let said = |operation: &'static str| [operation, a, b, &first, &second, "`cast`"].map(str::to_owned);
             // Its own type, and so its number, comes first where its operand does.
@@ -132,6 +134,7 @@ fn operands_of_two_types_are_refused_by_name_with_both_types_and_both_places() {
                 "vjp: ": ad::vjp(|_| x, x, |_| y);
                 "double_and_more: ": custom(Doubled, &[x, y]);
             }
+            refused!(&["conv: ", a, b, "`cast`"], image.conv(filters, 1));
             for reversed in [false, true] {
                 let words = ["scan: ", a, b, &first, &third, "`cast`"];
                 if reversed {
@@ -222,6 +225,30 @@ fn an_array_of_another_type_on_either_side_of_an_operator_is_refused_like_a_var(
 }
 
 #[test]
+fn patches_are_of_every_type() {
+    // Of few rows, and in blocks.
+    for rows in [3, 700] {
+        let tape = Tape::new();
+        for dtype in TYPES {
+            let value = array(dtype, &[rows, 4, 5, 2]);
+            let x = as_f64(value.clone());
+            let at = |i: &[usize]| x[[i[0], 2 * i[1] + i[3], i[2] * 2 + i[4], i[5]]];
+            let expected = Array::from_shape_fn(vec![rows, 1, 2, 3, 2, 2], |i| at(i.slice()));
+            let patches = match dtype {
+                DType::I32 => tape.index("x", value).patches([3, 2], 2).cast(DType::F64),
+                _ => {
+                    let patches = tape.input("x", value).patches([3, 2], 2);
+                    assert_eq!(patches.dtype(), dtype);
+                    patches.cast(DType::F64)
+                }
+            };
+            assert_eq!(patches.shape()[..], [rows, 1, 2, 12]);
+            assert_eq!(patches.reshape(&[rows, 1, 2, 3, 2, 2]).value(), expected, "{dtype}");
+        }
+    }
+}
+
+#[test]
 fn bytes_are_not_computed_with() {
     let tape = Tape::new();
     let x = tape.input("x", arr2(&[[1_u8, 2], [3, 4]]));
@@ -286,6 +313,8 @@ fn bytes_are_not_computed_with() {
     // Also where there is nothing to do, or nothing to do it with.
     let (one, none) = (tape.input("one", 1_u8), tape.input("none", Array2::<u8>::zeros((0, 2))));
     let refuses = "needs floating-point numbers, got u8";
+    refused!(&["conv: ", refuses, "`cast`"], x.insert_axis(2).conv(x.reshape(&[1, 1, 1, 4]), 1));
+    refused!(&["add_patches: ", refuses, "`cast`"], x.insert_axis(2).add_patches([1, 1], 1, [2, 2]));
     refused!(&["sum: ", refuses, "`cast`"], one.sum());
     refused!(&["sum: ", refuses], x.sum_axes(&[]));
     refused!(&["max_axes: ", refuses], x.max_axes(&[]));
@@ -365,6 +394,7 @@ fn bytes_are_moved_and_looked_up_as_they_are() {
     is(x.t().gather(&[i, i]), &[&[11, 0, 11]]);
     is(x.pick(tape.index("j", arr1(&[2, 0]))), &[&[2, 10]]);
     is(x.alias().stop_gradient(), &[&[0, 1, 2], &[10, 11, 12]]);
+    is(x.insert_axis(2).patches([2, 2], 1), &[&[0, 1, 10, 11], &[1, 2, 11, 12]]);
     is(vmap(|x| x.insert_axis(1), x), &[&[0], &[1], &[2], &[10], &[11], &[12]]);
     is(x.constant(arr1(&[7_u8])), &[&[7]]);
 }

@@ -103,6 +103,50 @@ fn sums_over_axes_of_length_one_are_none() {
 }
 
 #[test]
+fn a_recurrence_of_one_step_is_what_is_added_at_it() {
+    let one = |x: Var| x.slice(1, 0..1);
+    assert_eq!(lowered(|x, _, _| one(x).cumsum(1)), ["slice"]);
+    assert_eq!(lowered(|x, _, _| one(x).scan_reverse(0.5, 1)), ["slice"]);
+    // Shifted, as the adjoint of a recurrence is, its factor reaches no step.
+    assert_eq!(lowered(|x, y, _| one(y).scan(one(x), 1).vjp(y, one(x))), ["slice", "pad"]);
+    // What comes before is 0; an unknown or infinite factor makes a NaN of it.
+    assert_eq!(lowered(|x, y, _| one(x).scan(one(y), 1)), ["slice", "slice", "scan"]);
+    assert_eq!(lowered(|x, y, _| one(x).scan_from(0.5, y.at(1, 0), 1))[2..], ["scan"]);
+}
+
+#[test]
+fn what_a_number_selects_is_not_asked_for() {
+    assert_eq!(lowered(|x, y, _| x.full_like(1.0).select(y, x.exp())), Vec::<String>::new());
+    assert_eq!(lowered(|x, y, _| x.full_like(0.0).select(y.exp(), x)), Vec::<String>::new());
+    assert_eq!(lowered(|x, y, _| x.full_like(f64::NAN).select(y, x)), Vec::<String>::new());
+    assert_eq!(lowered(|x, y, _| x.constant(Array2::from_elem((6, 4), 1.0)).select(y, x).sin()), ["sin"]);
+    // Nor multiplied by 0 where a derivative flows elsewhere.
+    assert_eq!(lowered(|x, y, _| x.full_like(1.0).select(y, 0.0).sum().grad(y) * x), Vec::<String>::new());
+    assert_eq!(lowered(|x, y, _| x.select(y, 0.0)), ["select"]);
+}
+
+#[test]
+fn equal_constants_are_one_number() {
+    let ones = |like: Var| like.constant(Array2::from_elem((6, 4), 1.0));
+    assert_eq!(lowered(|x, _, _| x * ones(x)), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| x * x.constant(arr1(&[1.0])).broadcast_to(&[6, 4])), Vec::<String>::new());
+    assert_eq!(lowered(|x, _, _| x * x.constant(arr1(&[1.0, 1.0, 1.0, 2.0]))), ["times"]);
+    let tape = Tape::new();
+    let x = tape.input("x", arr1(&[2.0_f32, 3.0]));
+    let program = tape.compile([x], [x * x.constant(arr1(&[1.0, 1.0]))]);
+    assert_eq!(operations(&program), Vec::<String>::new());
+    // Nothing is nowhere one number.
+    assert_eq!(x.constant(Array1::<f64>::zeros(0)).sum().item_as::<f32>(), 0.0);
+}
+
+#[test]
+fn what_usually_does_runs_watched() {
+    assert_eq!(lowered(|x, _, _| ((x - 1.0).exp() * 1.0_f64.exp()).or_usual(x.exp(), 9.0)), ["checked_exp"]);
+    assert_eq!(lowered(|x, y, _| (x / (1.0 / y)).or_usual(x * y, 9.0)), ["times", "checked"]);
+    assert_eq!(lowered(|x, y, _| (x - 9.0).max(0.0).exp().or_usual(x.full_like(1.0), 1.0) * y), Vec::<String>::new());
+}
+
+#[test]
 fn negated_terms_are_subtracted_and_first_powers_are_nothing() {
     assert_eq!(lowered(|x, y, _| x + -y), ["minus"]);
     assert_eq!(lowered(|x, y, _| -x + y), ["minus"]);
@@ -193,6 +237,29 @@ fn stacks_stay_stacks_in_products() {
         |x: Var, y: Var, i: Index| y.gather(&[i.broadcast_to(&[2, 24])]).matmul(x.t()).tanh().square().sum().hvp(x, x);
     let names = lowered(network);
     assert!(!names.iter().any(|name| name == "reshape"), "{names:?}");
+}
+
+#[test]
+fn the_derivative_of_what_a_stack_shares_is_one_product() {
+    let gradient = |x: Var, y: Var, _: Index| x.reshape(&[2, 2, 6]).matmul(y).tanh().sum().grad(y);
+    assert_eq!(lowered(gradient), ["matmul", "tanh", "tanh_slope", "matmul"]);
+    // Of two matrices that were stacked apart, the rows of either.
+    let product = |x: Var, y: Var, _: Index| {
+        let (a, b) = (x.reshape(&[3, 2, 4]).sin(), y.reshape(&[2, 3, 4]).cos());
+        a.reshape(&[6, 4]).t().matmul(b.reshape(&[6, 4]))
+    };
+    assert_eq!(lowered(product), ["sin", "cos", "matmul"]);
+    // A constant factor that has left a reshape is no end of the stack.
+    let scaled = |x: Var, y: Var, _: Index| {
+        let tall = (x.reshape(&[3, 2, 4]).sin() * 3.0).reshape(&[6, 4]);
+        tall.matmul(y.t()).reshape(&[3, 2, 6]).sin()
+    };
+    assert_eq!(lowered(scaled), ["sin", "times", "matmul", "sin"]);
+    let tape = Tape::new();
+    let (x, w) = (tape.input("x", random(&[300, 5, 4], 1)), tape.input("w", random(&[4, 6], 2)));
+    let program = tape.compile([x, w], [x.matmul(w).square().mean().hvp(w, w)]);
+    let text = program.to_string();
+    assert!(!text.contains("[1500, ") && text.contains("sum of A^T B"), "{text}");
 }
 
 #[test]

@@ -145,6 +145,56 @@ fn a_replay_that_leaves_the_range_runs_as_recorded_and_the_next_one_lowered() {
     }
 }
 
+/// e^{x − max x}·e^{max x − 1}, for which e^x·e^{−1} usually does.
+#[test]
+fn what_usually_does_is_left_where_it_does_not() {
+    let shifted = |x: Var| {
+        let largest = x.max_axes(&[0]);
+        let scale = (largest - 1.0).exp();
+        let careful = (x - largest).exp();
+        let (careful, scale) =
+            (careful.or_usual(x.exp(), 1e100), scale.or_usual(scale.full_like((-1.0_f64).exp()), 1.0));
+        (careful * x.magic_box()).sum() * scale
+    };
+    let e = 1.0_f64.exp();
+    // ln of the right value and of its derivative by the last entry.
+    let cases = [
+        ([0.0, 1.0, 1.0], (1.0 / e + 2.0).ln(), 0.0),
+        // Beyond the limit, and beyond the range: Σ e^x is infinite, but not e^−1 of it.
+        ([600.0, 0.0, 0.0], 599.0, -1.0),
+        ([709.9, 0.0, 708.0], 708.9 + (-1.9_f64).exp().ln_1p(), 707.0),
+        ([f64::NEG_INFINITY, f64::NEG_INFINITY, 1.0], 0.0, 0.0),
+    ];
+    for lowering in [Lowering::On, Lowering::Off] {
+        let tape = Tape::new();
+        let x = tape.input("x", arr1(&[0.0; 3]));
+        let value = shifted(x);
+        let mapped = ad::vmap(shifted, x.broadcast_to(&[2, 3])).at(0, 1);
+        let outputs = [value, value.grad(x).at(0, 2), value.hvp(x, x.full_like(1.0)).at(0, 2), mapped];
+        let program = tape.compile_with([x], outputs, lowering);
+        for (at, right, derivative) in cases {
+            let found = program.run(&values![arr1(&at)]).unwrap();
+            for (found, right) in found.iter().zip([right, derivative, derivative, right]) {
+                let found = found.sum().ln();
+                assert!((found - right).abs() <= 1e-12 * right.abs().max(1.0), "{lowering:?} {at:?}: {found}, {right}");
+            }
+            assert!(program.check_finite(&values![arr1(&at)]).is_ok() || at[0].is_infinite(), "{lowering:?} {at:?}");
+        }
+        assert!(program.run(&values![arr1(&[0.0, f64::NAN, 0.0])]).unwrap()[0].sum().is_nan());
+    }
+    let tape = Tape::new();
+    let x = tape.input("x", arr1(&[0.0_f32, 80.0]));
+    let found = (x - 80.0).exp().or_usual(x.exp(), 1e30).value_as::<f32>();
+    assert_eq!(found[1], 1.0);
+}
+
+#[test]
+#[should_panic(expected = "or_usual: what stands in for an array of shape [3] has shape [2]")]
+fn what_stands_in_has_the_same_shape() {
+    let tape = Tape::new();
+    let _ = tape.input("x", arr1(&[0.0; 3])).or_usual(tape.input("y", arr1(&[0.0; 2])), 1.0);
+}
+
 #[test]
 fn an_index_out_of_range_is_found_by_the_recorded_operations_too() {
     let tape = Tape::new();

@@ -92,6 +92,30 @@ fn movements_and_reductions_that_do_not_suit_the_shape_are_named() {
     refused!(Var::concat(&[], 0), "concat: no arrays");
     refused!(Var::stack(&[a], 4), "stack", "axis 4", "[2, 3]");
     refused!(Var::stack(&[], 0), "stack: no arrays");
+    let (image, filters) = (a.reshape(&[1, 2, 3, 1]), a.reshape(&[1, 2, 1, 3]));
+    let made = format!("messages.rs:{}", line!() - 1);
+    let made = made.as_str();
+    refused!(a.patches([1, 1], 1), "patches", "[2, 3]", "no three axes", origin);
+    refused!(image.patches([3, 1], 1), "patches", "window of [3, 1]", "does not fit", "image of [2, 3]");
+    refused!(image.patches([1, 4], 1), "patches", "window of [1, 4]", "does not fit", "image of [2, 3]");
+    refused!(image.patches([1, 1], 0), "patches", "window of [1, 1]", "stride 0", "1 or more");
+    refused!(image.patches([0, 1], 1), "patches", "window of [0, 1]", "stride 1", "1 or more");
+    refused!(a.add_patches([1, 1], 1, [2, 3]), "add_patches", "[2, 3]", "no three axes", origin);
+    refused!(
+        image.add_patches([2, 2], 1, [3, 3]),
+        "add_patches",
+        "[1, 2, 3, 1]",
+        "images of [3, 3]",
+        "[2, 2] patches of 4 pixels"
+    );
+    refused!(image.add_patches([1, 2], 1, [2, 4]), "add_patches", "[1, 2, 3, 1]", "[2, 3] patches of 2 pixels");
+    refused!(image.add_patches([1, 1], 1, [usize::MAX, 3]), "add_patches", "images of [18446744073709551615, 3]");
+    refused!(image.add_patches([3, 1], 1, [2, 3]), "add_patches", "window of [3, 1]", "image of [2, 3]");
+    refused!(a.conv(filters, 1), "conv", "[2, 3]", "[1, 2, 1, 3]", "[…, height, width, channels]", origin);
+    refused!(image.conv(a, 1), "conv", "[1, 2, 3, 1]", "[2, 3]", "[rows, columns, channels, filters]", origin);
+    refused!(image.conv(filters.reshape(&[1, 1, 2, 3]), 1), "conv", "[1, 1, 2, 3]", "channels must be equal", made);
+    refused!(image.conv(filters.reshape(&[3, 2, 1, 1]), 1), "conv", "[3, 2, 1, 1]", "no larger than the images");
+    refused!(image.conv(filters, 0), "conv", "stride 0", "1 or more");
     refused!(a.sum_axes(&[2]), "sum", "axis 2", "[2, 3]", origin);
     refused!(a.mean_axes(&[2]), "sum", "axis 2", "[2, 3]");
     refused!(a.sum_axes(&[1, 1]), "sum", "[1, 1]", "not distinct");
@@ -933,6 +957,11 @@ fn misuse_of_every_function_is_blamed_on_the_callers_line_and_names_the_function
         "scatter_add: operands of two tapes": a.scatter_add(&[other], &[2]);
         "pick: an array of shape []": s.pick(i);
         "pick: operands of two tapes": a.pick(other);
+        "patches: shape [2, 3]": a.patches([1, 1], 1);
+        "patches: shape [2]": i.patches([1, 1], 1);
+        "add_patches: shape []": s.add_patches([1, 1], 1, [1, 1]);
+        "conv: images of shape [2, 3]": a.conv(v, 1);
+        "conv: operands of two tapes": a.conv(others.input("w", 1.0), 1);
         "select": a.select(a, matrix(&tape, 3, 2));
         "custom: an operation needs an operand": ad::custom(Nothing, &[]);
         "item: shape [2, 3]": a.item();

@@ -46,6 +46,11 @@ fn movements_have_the_derivatives_of_finite_differences() {
 }
 
 #[test]
+fn convolutions_have_the_derivatives_of_finite_differences() {
+    check(common::convolutions());
+}
+
+#[test]
 fn reductions_over_any_axes_have_the_derivatives_of_finite_differences() {
     check(common::reductions());
 }

@@ -96,8 +96,10 @@ fn rooms_of_ad_import_what_the_architecture_lists_and_only_op_and_tape_are_a_cir
 }
 
 #[test]
-fn rooms_of_rl_import_what_the_architecture_lists() {
-    check("rl");
+fn rooms_of_rl_import_what_the_architecture_lists_and_only_rooms_above_themselves() {
+    let imports = check("rl");
+    let circle: Vec<&String> = imports.keys().filter(|room| is_in_a_circle(room, &imports)).collect();
+    assert!(circle.is_empty(), "{circle:?}");
 }
 
 #[test]

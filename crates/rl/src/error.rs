@@ -23,6 +23,37 @@ pub enum Error {
         expected: Vec<usize>,
     },
 
+    /// An array of another type than the others.
+    #[error("{what} is of type {found}, but must be of type {expected}")]
+    Types {
+        /// Which array.
+        what: &'static str,
+        /// Its type.
+        found: ad::DType,
+        /// The type it must have.
+        expected: ad::DType,
+    },
+
+    /// A parameter of another name than was recorded in its place.
+    #[error("a parameter is called `{found}`, but in its place `{expected}` was recorded")]
+    Name {
+        /// Its name.
+        found: String,
+        /// The name that was recorded.
+        expected: String,
+    },
+
+    /// A policy that is for other observations, or actions, than there are.
+    #[error("the policy is for {what} that are {policy}, but they are {environment}")]
+    Space {
+        /// `observations` or `actions`.
+        what: &'static str,
+        /// What the policy is for.
+        policy: String,
+        /// What there is.
+        environment: String,
+    },
+
     /// Nothing where at least one is needed: a batch without trajectories, a horizon of 0, a process without states.
     #[error("no {what}: give at least one")]
     Empty {
@@ -152,9 +183,14 @@ pub enum Error {
         highest: usize,
     },
 
-    /// A discount that is not between 0 and 1.
-    #[error("the discount is {0}, but must lie in [0, 1]")]
-    Discount(f64),
+    /// A discount (or λ, how fast advantages decay) that is not between 0 and 1.
+    #[error("{name} is {value}, but must lie in [0, 1]")]
+    Decay {
+        /// `the discount`, or `λ`.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
 
     /// A rate that is no size of a step.
     #[error("the rate is {0}, but must be finite and not negative")]
@@ -170,6 +206,10 @@ pub enum Error {
         /// Where it must lie.
         range: &'static str,
     },
+
+    /// A matrix that is no Fisher matrix, nor any other that conjugate gradients are for.
+    #[error("conjugate gradients need a positive definite matrix, but along a direction its curvature is {0}")]
+    NotPositive(f64),
 
     /// A saved optimiser that no optimiser can have been.
     #[error("the saved optimiser is damaged: {0}")]
@@ -191,13 +231,30 @@ pub enum Error {
     Program(#[from] ad::Error),
 }
 
-/// An error unless `gamma` is a discount.
-pub(crate) fn check_discount(gamma: f64) -> Result<()> {
-    if (0.0..=1.0).contains(&gamma) { Ok(()) } else { Err(Error::Discount(gamma)) }
+/// An error unless `value` is a discount or a decay. (The one place that says which there are.)
+///
+/// # Errors
+///
+/// [`Error::Decay`], with this name.
+pub fn check_decay(name: &'static str, value: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(Error::Decay { name, value }) }
+}
+
+/// [`check_decay`] of γ.
+///
+/// # Errors
+///
+/// [`Error::Decay`].
+pub fn check_discount(gamma: f64) -> Result<()> {
+    check_decay("the discount", gamma)
 }
 
 /// An error unless `rate` is the size of a step.
-pub(crate) fn check_rate(rate: f64) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Error::Rate`].
+pub fn check_rate(rate: f64) -> Result<()> {
     if rate >= 0.0 && rate.is_finite() { Ok(()) } else { Err(Error::Rate(rate)) }
 }
 

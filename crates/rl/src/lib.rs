@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use rand::SeedableRng;
-//! use rl::{batch::Batch, mdp::TabularMdp, objective::{Estimator, ImportanceSampling}, policy};
+//! use rl::{batch::Batch, env::TabularMdp, objective::{Estimator, ImportanceSampling}, policy::{self, Table}};
 //!
 //! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
 //! let mdp = TabularMdp::random(5, 3, 1.0, &mut rng)?;
@@ -17,7 +17,7 @@
 //! let tape = ad::Tape::new();
 //! let theta = tape.input("theta", &logits);
 //! let episodes = rollout.record(&tape);
-//! let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);
+//! let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9);
 //! let surrogate = ImportanceSampling.surrogate(&batch);           // DiCE
 //! let (gradient, hessian) = (surrogate.grad(theta), surrogate.hessian(theta));
 //! assert_eq!(hessian.value().shape(), [5, 3, 5, 3]);
@@ -25,24 +25,25 @@
 //! # Ok::<(), rl::error::Error>(())
 //! ```
 //!
-//! - [`rollout`], [`npy`], [`mdp`], [`stream`]: data, where it comes from, and its random streams.
-//! - [`policy`]: distributions on the tape.
-//! - [`batch`]: data on the tape, and the quantities that every estimator is made of.
+//! - [`rollout`]: trajectories of any kind, as data and on a tape, and the files they come from; [`stream`]: random numbers.
+//! - [`policy`]: policies over trees of parameters, and the distributions they give.
+//! - [`env`]: environments, sampling there, and tabular processes, which can be enumerated.
+//! - [`batch`]: what estimators are functions of, and the quantities that each is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
-//! - [`additive`]: objectives of N-sample means.
+//! - [`optim`]: SGD and Adam, on the tape and off it; natural gradients.
 //! - [`meta`]: derivatives through inner steps of ascent, exact and estimated.
+//! - [`additive`]: objectives of N-sample means.
 //! - [`truth`]: exact values and their derivatives, and [`truth::check_unbiased`], a proof by enumeration.
 //! - [`report`]: what an estimator is worth at a number of trajectories, measured beside the truth.
-//! - [`optim`]: SGD and Adam, on the tape and off it.
 //! - [`files`]: results written to disk, whole or not at all.
 
 pub mod additive;
 pub mod batch;
+mod decay;
+pub mod env;
 pub mod error;
 pub mod files;
-pub mod mdp;
 pub mod meta;
-pub mod npy;
 pub mod objective;
 pub mod optim;
 pub mod policy;

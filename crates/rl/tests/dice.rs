@@ -2,14 +2,15 @@
 
 use ad::{Tape, Var};
 use ndarray::{Array1, Array2, ArrayD, array};
-use rl::batch::Batch;
+use rl::batch::{Batch, Form};
+use rl::env::Horizon;
 use rl::objective::{
-    DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao, DoublyRobust, Estimator, ImportanceSampling, LoadedDice,
+    Deep, DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao, DoublyRobust, Estimator, ImportanceSampling, LoadedDice,
     TayPo, allow_biased,
 };
-use rl::policy::softmax;
+use rl::policy::{Table, softmax};
 use rl::rollout::Rollout;
-use rl::truth::{Horizon, Report, Setting, check_estimator, check_unbiased, derivatives, max_abs};
+use rl::truth::{Report, Setting, check_estimator, check_unbiased, derivatives, max_abs};
 use study::exact::{Problem, biases};
 
 const GAMMA: f64 = 0.9;
@@ -97,7 +98,7 @@ fn the_second_order_baseline_is_doubly_robust_where_every_episode_has_ended() {
     let sampled = problem.mdp.sample(&softmax(&problem.behaviour), 4, 40, 7).unwrap();
     let (states, actions, rewards) = (sampled.states(), sampled.actions(), sampled.rewards());
     let lengths = sampled.lengths().to_vec();
-    let ended = Rollout::new(states.clone(), actions.clone(), rewards.clone(), lengths, vec![true; 40]).unwrap();
+    let ended = Rollout::new(states.to_owned(), actions.to_owned(), rewards.clone(), lengths, vec![true; 40]).unwrap();
     for off_policy in [false, true] {
         for order in 0..=3 {
             let of = |estimator: &dyn Estimator, rollout: &Rollout| {
@@ -138,9 +139,14 @@ fn trusting_a_wrong_critic_is_biased_and_an_exact_one_is_not() {
     }
 }
 
+/// Not weighted by γ^t.
+fn unweighted(estimator: LoadedDice) -> Deep<LoadedDice> {
+    Deep { estimator, form: Form { discounted: false, ..Form::VALUE }, over_steps: false }
+}
+
 #[test]
 fn without_the_weights_of_the_discount_it_is_biased_unless_there_is_no_discount() {
-    let unweighted = LoadedDice { gamma_weighted: false, ..LoadedDice::UNBIASED };
+    let unweighted = unweighted(LoadedDice::UNBIASED);
     let problem = Problem::new(1, true, 3).unwrap();
     for off_policy in [false, true] {
         let report =
@@ -174,8 +180,10 @@ fn lambda_weights_the_past_as_its_recursion_does() {
     let rollout = problem.mdp.sample(&softmax(&problem.behaviour), 5, 40, 9).unwrap();
     let critic = array![1.7, -0.6];
     for (lambda, tau, gamma_weighted) in [(0.3, 0.6, true), (0.8, 1.0, false), (1.0, 0.0, true)] {
-        let estimator = LoadedDice { lambda, tau, gamma_weighted };
-        let found = per_trajectory(&estimator, 0, &problem, &rollout, &critic, true);
+        let estimator = LoadedDice { lambda, tau };
+        let estimator: Box<dyn Estimator> =
+            if gamma_weighted { Box::new(estimator) } else { Box::new(unweighted(estimator)) };
+        let found = per_trajectory(&*estimator, 0, &problem, &rollout, &critic, true);
         let log_ratio = softmax(&problem.logits).ln() - softmax(&problem.behaviour).ln();
         for n in 0..40 {
             let path = Path { rollout: &rollout, n, critic: &critic };
@@ -184,7 +192,7 @@ fn lambda_weights_the_past_as_its_recursion_does() {
             let mut value = path.value(0) + advantages[0];
             let mut sum = 0.0;
             for (t, advantage) in advantages.iter().enumerate() {
-                let log_ratio = log_ratio[[path.state(t), rollout.actions()[[n, t]] as usize]];
+                let log_ratio = log_ratio[[path.state(t), rollout.action_numbers()[[n, t]] as usize]];
                 sum = lambda * sum + log_ratio;
                 let weight = if gamma_weighted { GAMMA.powi(t as i32) } else { 1.0 };
                 value += weight * advantage * (sum.exp() - (sum - log_ratio).exp());
@@ -208,11 +216,11 @@ fn lvc_on_the_ratio_to_the_old_policy_is_lvc_where_the_policy_is_the_old_one() {
 
 #[test]
 fn an_estimator_is_named_for_what_it_leaves_out() {
-    let name = |lambda, tau, gamma_weighted| LoadedDice { lambda, tau, gamma_weighted }.name();
-    assert_eq!(name(1.0, 1.0, true), "loaded");
-    assert_eq!(name(0.9, 1.0, true), "loaded_lambda");
-    assert_eq!(name(1.0, 0.0, true), "loaded_tau");
-    assert_eq!(name(0.0, 0.0, false), "loaded_lambda_tau_unweighted");
+    let name = |lambda, tau| LoadedDice { lambda, tau }.facts().name;
+    assert_eq!(name(1.0, 1.0), "loaded");
+    assert_eq!(name(0.9, 1.0), "loaded_lambda");
+    assert_eq!(name(1.0, 0.0), "loaded_tau");
+    assert_eq!(unweighted(LoadedDice { lambda: 0.0, tau: 0.0 }).facts().name, "loaded_lambda_tau_undiscounted");
 }
 
 // Advantages, beside loops over each trajectory.
@@ -258,8 +266,8 @@ fn advantages(of: impl Fn(&Batch) -> Var, by_loop: impl Fn(&Path<'_>, usize) -> 
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let values = tape.constant(&critic).gather(&[episodes.states]);
-    let batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA).with_critic(values);
+    let values = tape.constant(&critic).gather(&[episodes.states()]);
+    let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(values);
     let found = of(&batch).value();
     for n in 0..50 {
         let path = Path { rollout: &rollout, n, critic: &critic };
@@ -303,11 +311,11 @@ fn n_step_advantages_look_n_steps_ahead_or_to_the_end() {
 /// A batch of trajectories with these rewards, in one state.
 fn with_rewards(rewards: Array2<f64>, gamma: f64, f: impl FnOnce(&Batch) -> Var) -> ArrayD<f64> {
     let (count, horizon) = rewards.dim();
-    let (states, actions) = (Array2::zeros((count, horizon + 1)), Array2::zeros((count, horizon)));
+    let (states, actions) = (Array2::<i32>::zeros((count, horizon + 1)), Array2::<i32>::zeros((count, horizon)));
     let rollout = Rollout::new(states, actions, rewards, vec![horizon; count], vec![true; count]).unwrap();
     let tape = Tape::new();
     let episodes = rollout.record(&tape);
-    f(&Batch::new(episodes, episodes.log_prob(tape.constant(array![[0.0, 0.0]])), gamma)).value()
+    f(&Batch::new(episodes, Table::log_prob_of(tape.constant(array![[0.0, 0.0]]), &episodes), gamma)).value()
 }
 
 #[test]
@@ -332,7 +340,7 @@ fn the_mean_of_the_others_is_not_lost_beside_ones_own() {
     let mean_of_others = |rewards: Array2<f64>| {
         with_rewards(rewards, 1.0, |batch| {
             let zero = batch.log_prob() * 0.0;
-            DiceLeaveOneOut.formula(&Batch::new(batch.episodes, zero - 1e9, 1.0).off_policy(zero))
+            DiceLeaveOneOut.formula(&Batch::new(batch.steps, zero - 1e9, 1.0).off_policy(zero))
         })
     };
     assert_eq!(mean_of_others(array![[1e17], [1.0], [3.0]]), array![2.0, 0.5e17, 0.5e17].into_dyn());
@@ -375,8 +383,8 @@ fn per_trajectory(
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let values = tape.constant(critic).gather(&[episodes.states]);
-    let mut batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA).with_critic(values);
+    let values = tape.constant(critic).gather(&[episodes.states()]);
+    let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(values);
     if off_policy {
         batch = batch.off_policy(episodes.look_up(tape.constant(&problem.behaviour).log_softmax()));
     }

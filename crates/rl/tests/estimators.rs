@@ -4,15 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ad::{Tape, Var};
 use ndarray::{Array2, ArrayD, array};
-use rl::batch::{Batch, Decay, per_trajectory_gradients};
-use rl::mdp::TabularMdp;
+use rl::batch::{Batch, Decay};
+use rl::env::Horizon;
+use rl::env::TabularMdp;
 use rl::objective::{
-    DiceTmaml, DoublyRobust, DoublyRobustQ, Estimator, HessianTerms, ImportanceSampling, LoadedDice, ScoreFunction,
-    TayPo, TayPo2Subsampled, TruncatedDoublyRobust, all, allow_biased,
+    DiceTmaml, DoublyRobust, DoublyRobustQ, End, Estimator, HessianTerms, ImportanceSampling, LoadedDice,
+    ScoreFunction, TayPo, TayPo2Subsampled, TruncatedDoublyRobust, all, allow_biased,
 };
-use rl::policy::softmax;
-use rl::rollout::Rollout;
-use rl::truth::{Horizon, Report, Setting, check_estimator, check_unbiased, derivatives, max_abs};
+use rl::policy::{Table, softmax};
+use rl::rollout::{Episodes, Rollout, per_trajectory_gradients};
+use rl::truth::{Report, Setting, check_estimator, check_unbiased, derivatives, max_abs};
 use study::exact::{Problem, biases, settings};
 
 fn small_problem(seed: u64, early_end: bool) -> Problem {
@@ -28,7 +29,7 @@ fn every_estimator_is_unbiased_at_every_order_it_claims() {
                     assert!(
                         bias.max_abs_bias <= 1e-10,
                         "{} claims order {} (off policy: {off_policy}), but its bias is {} where the truth is {}",
-                        estimator.name(),
+                        estimator.facts().name,
                         bias.order,
                         bias.max_abs_bias,
                         bias.max_abs_truth
@@ -46,7 +47,7 @@ fn what_is_not_claimed_is_biased() {
     };
     let within = |estimator: &dyn Estimator, order: usize, range: std::ops::Range<f64>| {
         let bias = largest(estimator, order, false);
-        assert!(range.contains(&bias), "{} at order {order}: {bias}", estimator.name());
+        assert!(range.contains(&bias), "{} at order {order}: {bias}", estimator.facts().name);
     };
     within(&ScoreFunction, 2, 1e-4..2.0);
     within(&ScoreFunction, 3, 1e-4..2.0);
@@ -94,18 +95,22 @@ fn off_policy_each_derivative_costs_the_bias_one_power_of_the_policies_differenc
     };
     let mut names = Vec::new();
     for estimator in all() {
-        let claim = estimator.claim();
+        let claim = estimator.facts().claim;
         let Some(last) = claim.off_policy_residual else { continue };
         assert_eq!((claim.off_policy_power(0), claim.off_policy_power(last + 1)), (Some(last + 1), None));
         let (far, near) = (biases(&*estimator, 0.02, last), biases(&*estimator, 0.01, last));
         for order in 0..=last {
             let (rate, power) = ((far[order] / near[order]).log2(), claim.off_policy_power(order).unwrap());
             assert_eq!(power, last + 1 - order);
-            assert!((rate - power as f64).abs() < 0.05, "{} at order {order}: {rate}, not {power}", estimator.name());
+            assert!(
+                (rate - power as f64).abs() < 0.05,
+                "{} at order {order}: {rate}, not {power}",
+                estimator.facts().name
+            );
         }
-        names.push(estimator.name());
+        names.push(estimator.facts().name);
     }
-    assert_eq!(names, ["lvc", "taypo2", "taypo3", "taypo2_subsampled", "loaded_lambda"]);
+    assert_eq!(names, ["is_one_step", "lvc", "taypo2", "taypo3", "taypo2_subsampled", "loaded_lambda"]);
 }
 
 #[test]
@@ -121,7 +126,7 @@ fn doubly_robust_is_its_recursion_from_the_end() {
         let end = if rollout.terminated()[n] { 0.0 } else { critic[state(length)] };
         let value = (0..length).rev().fold(end, |next, t| {
             let here = critic[state(t)];
-            here + ratio[[state(t), rollout.actions()[[n, t]] as usize]]
+            here + ratio[[state(t), rollout.action_numbers()[[n, t]] as usize]]
                 * (rollout.rewards()[[n, t]] + 0.9 * next - here)
         });
         approx::assert_relative_eq!(found[[n]], value, max_relative = 1e-13);
@@ -137,7 +142,8 @@ fn per_sample(estimator: &dyn Estimator, order: usize, off_policy: bool) -> Arra
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
     let critic = tape.constant(&array![1.7, -0.6]);
-    let mut batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(critic.gather(&[episodes.states]));
+    let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
+        .with_critic(critic.gather(&[episodes.states()]));
     if off_policy {
         batch = batch.off_policy(episodes.look_up(tape.constant(&problem.behaviour).log_softmax()));
     }
@@ -227,7 +233,7 @@ fn truncated_claims_on_policy_what_its_bounds_let_through() {
         let report = |difference_bound, trace_bound| {
             let estimator = TruncatedDoublyRobust { difference_bound, trace_bound };
             let report = check_estimator(&estimator, &setting, 3).unwrap();
-            let claimed = |order: &usize| estimator.claim().contains(*order, false);
+            let claimed = |order: &usize| estimator.facts().claim.contains(*order, false);
             (0..=3).filter(claimed).for_each(|order| assert!(report.is_unbiased(order), "{estimator:?} {report}"));
             report
         };
@@ -283,7 +289,7 @@ fn a_single_sub_sampling_is_not_unbiased_and_enough_pairs_are_all_of_them() {
 fn the_four_terms_add_up_to_the_hessian_and_are_what_ad_and_lvc_have_and_lack() {
     for setting in settings(6, false, 3).unwrap() {
         let term = |choose: fn(&HessianTerms) -> Var| {
-            setting.expectation(|batch, theta| choose(&HessianTerms::new(batch, theta))).unwrap()
+            setting.expectation(|batch, _, theta| choose(&HessianTerms::new(batch, theta))).unwrap()
         };
         let hessian =
             |estimator: &dyn Estimator| check_estimator(estimator, &setting, 2).unwrap().orders.swap_remove(2);
@@ -309,13 +315,13 @@ fn a_discount_may_be_differentiated_by() {
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let critic = tape.constant(array![1.7, -0.6]).gather(&[episodes.states]);
+    let critic = tape.constant(array![1.7, -0.6]).gather(&[episodes.states()]);
     let q = tape.constant(array![[1.2, 2.0], [-1.1, -0.3]]);
-    let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[episodes.states]);
-    let behaviour = episodes.log_prob(tape.constant(&problem.behaviour));
+    let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[episodes.states()]);
+    let behaviour = Table::log_prob_of(tape.constant(&problem.behaviour), &episodes);
     for estimator in all() {
         let estimate = |gamma: Decay, off_policy: bool| {
-            let batch = Batch::new(episodes, episodes.log_prob(theta), gamma)
+            let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), gamma)
                 .with_critic(critic)
                 .with_action_critic(episodes.look_up(q), expected);
             let batch = if off_policy { batch.off_policy(behaviour) } else { batch };
@@ -328,21 +334,21 @@ fn a_discount_may_be_differentiated_by() {
                 let gamma = tape.input("gamma", at);
                 let recorded = estimate(gamma.into(), off_policy);
                 let number = |gamma: f64| estimate(gamma.into(), off_policy).item();
-                assert!((recorded.item() - number(at)).abs() < 1e-12, "{} at {at}", estimator.name());
+                assert!((recorded.item() - number(at)).abs() < 1e-12, "{} at {at}", estimator.facts().name);
                 if at > 0.0 {
                     let h = 1e-5;
                     let difference = (number(at + h) - number(at - h)) / (2.0 * h);
                     let derivative = recorded.grad(gamma).item();
                     let close = (derivative - difference).abs() < 1e-7 * difference.abs().max(1.0);
-                    assert!(close, "{} at {at}: {derivative}, not {difference}", estimator.name());
+                    assert!(close, "{} at {at}: {derivative}, not {difference}", estimator.facts().name);
                 } else {
-                    assert!(recorded.grad(gamma).item().is_finite(), "{} at 0", estimator.name());
+                    assert!(recorded.grad(gamma).item().is_finite(), "{} at 0", estimator.facts().name);
                 }
             }
         }
     }
     // And λ of GAE, on its own.
-    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(critic);
+    let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9).with_critic(critic);
     let lambda = tape.input("lambda", 0.7);
     let derivative = batch.gae(lambda).square().sum().grad(lambda).item();
     let [above, below] = [0.70001, 0.69999].map(|lambda| batch.gae(lambda).square().sum().item());
@@ -358,9 +364,9 @@ fn tamed_maml_has_dices_gradient_and_a_hessian_biased_by_what_its_control_variat
         assert!(report.is_unbiased(0) && report.is_unbiased(1) && !report.is_unbiased(2), "{report}");
         // 2 E Σ_t γ^t b(s_t) u_t u_tᵀ
         let horizon = problem.horizon;
-        let left = setting.expectation(|batch, theta| {
+        let left = setting.expectation(|batch, _, theta| {
             let scores = batch.log_prob().jacobian(theta).reshape(&[horizon, 4]);
-            let baseline = batch.on_steps(batch.values().slice(1, 0..horizon)) * batch.discounts();
+            let baseline = batch.steps.on_steps(batch.values().slice(1, 0..horizon)) * batch.discounts();
             ((scores * baseline.reshape(&[horizon, 1])).t().matmul(scores) * 2.0).reshape(&[2, 2, 2, 2])
         });
         let order = &report.orders[2];
@@ -375,8 +381,8 @@ fn the_mixed_term_is_how_an_action_changes_the_worth_of_later_ones() {
     let problem = small_problem(1, false);
     let (logits, horizon, gamma) = (&problem.logits, problem.horizon, 0.9);
     let setting = Setting::new(&problem.mdp, logits, horizon, gamma);
-    let h12 = setting.expectation(|batch, theta| HessianTerms::new(batch, theta).h12).unwrap();
-    let expected = setting.expectation(|batch, theta| {
+    let h12 = setting.expectation(|batch, _, theta| HessianTerms::new(batch, theta).h12).unwrap();
+    let expected = setting.expectation(|batch, episodes, theta| {
         let tape = Tape::new();
         let (process, theta_dp) = (problem.mdp.record(&tape), tape.input("theta", logits));
         let q_gradients: Vec<ArrayD<f64>> = (0..horizon)
@@ -388,7 +394,7 @@ fn the_mixed_term_is_how_an_action_changes_the_worth_of_later_ones() {
             })
             .collect();
         let score = batch.log_prob().jacobian(theta).reshape(&[horizon, 4]);
-        let (states, actions) = (batch.episodes.states.slice(1, 0..horizon), batch.episodes.actions);
+        let (states, actions) = (episodes.states().slice(1, 0..horizon), episodes.actions.index());
         let terms = q_gradients.iter().enumerate().map(|(t, table)| {
             let here = [states.slice(1, t..t + 1), actions.slice(1, t..t + 1)];
             let gradient = (theta.sum().full_like(0.0) + table.clone()).gather(&here).reshape(&[1, 4]);
@@ -402,7 +408,7 @@ fn the_mixed_term_is_how_an_action_changes_the_worth_of_later_ones() {
 #[test]
 #[should_panic(expected = "HessianTerms: the decomposition holds on policy")]
 fn the_terms_of_an_off_policy_batch_panic() {
-    on_a_batch(|theta, batch| HessianTerms::new(&batch.off_policy(batch.log_prob().stop_gradient()), theta).sum());
+    on_a_batch(|theta, batch, _| HessianTerms::new(&batch.off_policy(batch.log_prob().stop_gradient()), theta).sum());
 }
 
 #[test]
@@ -414,7 +420,8 @@ fn the_hessians_of_ad_lvc_and_taypo_2_differ_by_outer_products_of_scores() {
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
     let critic = tape.constant(&array![1.7, -0.6]);
-    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(critic.gather(&[episodes.states]));
+    let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
+        .with_critic(critic.gather(&[episodes.states()]));
     let score = batch.log_prob().jacobian(theta).reshape(&[40, 5, 4]);
     let before = score.cumsum_exclusive(1);
     let weighted = score * (batch.advantages() * batch.discounts()).insert_axis(2);
@@ -459,7 +466,7 @@ fn an_undiscounted_value_without_certain_termination_is_a_typed_error() {
     let problem = small_problem(0, true);
     derivatives(&problem.mdp, &problem.logits, 1.0, &Horizon::Infinite, 1).unwrap();
     let error = derivatives(&problem.mdp, &problem.logits, 1.5, &Horizon::Infinite, 0).unwrap_err();
-    assert!(matches!(error, rl::error::Error::Discount(_)), "{error}");
+    assert!(matches!(error, rl::error::Error::Decay { .. }), "{error}");
 }
 
 #[test]
@@ -526,9 +533,9 @@ fn normalised_returns_are_biased_and_the_report_says_by_how_much() {
 fn with_baseline(term: impl Fn(&Batch, Var) -> Var) -> Report {
     let problem = small_problem(6, true);
     let setting =
-        Setting::new(&problem.mdp, &problem.logits, 3, 0.9).with_critic(&array![0.8, -0.5]).bootstrapping(false);
+        Setting::new(&problem.mdp, &problem.logits, 3, 0.9).with_critic(&array![0.8, -0.5]).ending(End::Nothing);
     let surrogate = |batch: &Batch| {
-        let baseline = batch.on_steps(batch.values_here_and_next().0);
+        let baseline = batch.steps.on_steps(batch.values_here_and_next().0);
         (ImportanceSampling.formula(batch) + batch.discounted_sum(term(batch, baseline))).mean()
     };
     check_unbiased(surrogate, &setting, 3, 1).unwrap()
@@ -559,19 +566,19 @@ fn panic_message(f: impl FnOnce() -> ArrayD<f64>) -> String {
     payload.downcast_ref::<String>().cloned().unwrap_or_default()
 }
 
-fn on_a_batch<R>(f: impl FnOnce(Var, &Batch) -> R) -> R {
+fn on_a_batch<R>(f: impl FnOnce(Var, &Batch, &Episodes) -> R) -> R {
     let problem = small_problem(8, false);
     let rollout = problem.mdp.sample(&softmax(&problem.logits), 4, 10, 3).unwrap();
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);
-    f(theta, &batch)
+    let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9);
+    f(theta, &batch, &episodes)
 }
 
 #[test]
 fn a_derivative_beyond_the_claim_names_the_estimator_unless_asked_for_by_name() {
-    on_a_batch(|theta, batch| {
+    on_a_batch(|theta, batch, _| {
         for (estimator, order) in [
             (&ScoreFunction as &dyn Estimator, 1),
             (&TayPo { order: 1 }, 1),
@@ -580,7 +587,7 @@ fn a_derivative_beyond_the_claim_names_the_estimator_unless_asked_for_by_name() 
         ] {
             estimator.surrogate(batch).derivative(theta, order).value();
             let message = panic_message(|| estimator.surrogate(batch).derivative(theta, order + 1).value());
-            let words = format!("{}: a derivative of order {} was asked for", estimator.name(), order + 1);
+            let words = format!("{}: a derivative of order {} was asked for", estimator.facts().name, order + 1);
             assert!(message.contains(&words) && message.contains("allow_biased"), "{message}");
             allow_biased(estimator).surrogate(batch).derivative(theta, order + 1).value();
         }
@@ -592,10 +599,10 @@ fn a_derivative_beyond_the_claim_names_the_estimator_unless_asked_for_by_name() 
 
 #[test]
 fn an_inner_update_built_on_ads_gradient_cannot_be_differentiated() {
-    on_a_batch(|theta, batch| {
+    on_a_batch(|theta, batch, episodes| {
         let adapted = theta + ScoreFunction.surrogate(batch).grad(theta) * 0.1;
         let outer = |adapted: Var| {
-            let batch = Batch::new(batch.episodes, batch.episodes.log_prob(adapted), 0.9);
+            let batch = Batch::new(batch.steps, Table::log_prob_of(adapted, episodes), 0.9);
             ImportanceSampling.surrogate(&batch)
         };
         let message = panic_message(|| outer(adapted).grad(theta).value());
@@ -609,7 +616,7 @@ fn an_inner_update_built_on_ads_gradient_cannot_be_differentiated() {
 
 #[test]
 fn off_policy_ad_claims_nothing() {
-    on_a_batch(|theta, batch| {
+    on_a_batch(|theta, batch, _| {
         let batch = batch.off_policy(batch.log_prob().stop_gradient());
         let message = panic_message(|| ScoreFunction.surrogate(&batch).grad(theta).value());
         assert!(message.contains("ad: a derivative of order 1"), "{message}");
@@ -627,7 +634,7 @@ fn what_lies_behind_an_end_reaches_no_number() {
     );
     let soiled = {
         let (mut states, mut actions, mut rewards) =
-            (clean.states().clone(), clean.actions().clone(), clean.rewards().clone());
+            (clean.states().to_owned(), clean.action_numbers().to_owned(), clean.rewards().clone());
         for (n, &length) in clean.lengths().iter().enumerate() {
             (length..6).for_each(|t| (actions[[n, t]], rewards[[n, t]]) = (i32::MIN, f64::NAN));
             (length + 1..7).for_each(|t| states[[n, t]] = i32::MAX);
@@ -636,13 +643,14 @@ fn what_lies_behind_an_end_reaches_no_number() {
     };
     // A critic and a behaviour policy that are NaN wherever they must not be looked at.
     let numbers = |rollout: &Rollout, garbage: f64| {
-        let (steps, values) = (rollout.step_mask(), rollout.value_mask());
+        let (steps, values) = (rollout.taken(), rollout.counted());
         let tape = Tape::new();
         let theta = tape.input("theta", &problem.logits);
         let episodes = rollout.record(&tape);
         let critic = values.mapv(|counts| if counts == 1.0 { 0.7 } else { garbage });
         let log_behaviour = steps.mapv(|taken| if taken == 1.0 { -0.6 } else { garbage });
-        let on_policy = Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(tape.constant(&critic));
+        let on_policy =
+            Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9).with_critic(tape.constant(&critic));
         let off_policy = on_policy.off_policy(tape.constant(&log_behaviour));
         let mut bits = Vec::new();
         for estimator in all() {
@@ -668,7 +676,8 @@ fn the_critic_after_termination_counts_as_nothing_and_at_truncation_as_it_says()
         let tape = Tape::new();
         let theta = tape.input("theta", Array2::<f64>::zeros((2, 2)));
         let episodes = rollout(terminated).record(&tape);
-        let batch = Batch::new(episodes, episodes.log_prob(theta), 0.5).with_critic(tape.constant(array![[0.0, 10.0]]));
+        let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.5)
+            .with_critic(tape.constant(array![[0.0, 10.0]]));
         DoublyRobust.surrogate(&batch).item()
     };
     assert_eq!(value(true), 2.0);
@@ -683,7 +692,7 @@ fn per_trajectory_gradients_are_those_of_each_trajectory_alone() {
         let tape = Tape::new();
         let theta = tape.input("theta", &problem.logits);
         per_trajectory_gradients(&rollout.record(&tape), theta, |one| {
-            LoadedDice::UNBIASED.surrogate(&Batch::new(one, one.log_prob(theta), 0.9))
+            LoadedDice::UNBIASED.surrogate(&Batch::new(one, Table::log_prob_of(theta, &one), 0.9))
         })
         .value()
     };
@@ -705,7 +714,7 @@ fn a_program_recorded_on_one_rollout_runs_on_another() {
         let tape = Tape::new();
         let theta = tape.input("theta", &problem.logits);
         let episodes = rollout.record(&tape);
-        let surrogate = DoublyRobust.surrogate(&Batch::new(episodes, episodes.log_prob(theta), 0.9));
+        let surrogate = DoublyRobust.surrogate(&Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9));
         tape.compile(episodes.handles(), [surrogate.grad(theta), surrogate.hessian(theta)])
     };
     let other = sample(1);

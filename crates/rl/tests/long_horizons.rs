@@ -3,8 +3,8 @@
 use ad::{Tape, Var};
 use ndarray::{Array1, Array2, Axis};
 use rl::batch::Batch;
-use rl::objective::{Estimator, LoadedDice, all, allow_biased};
-use rl::rollout::Rollout;
+use rl::objective::{Deep, Estimator, LoadedDice, all, allow_biased};
+use rl::rollout::{Rollout, Steps};
 
 /// What is known by hand: the estimators that are Σ_t r_t Π_{k≤t} ρ_k where there is neither critic nor discount.
 const IMPORTANCE_SAMPLING: [&str; 6] = ["is", "dr", "dr_q", "loaded", "dice_baseline", "dice_mao"];
@@ -18,8 +18,8 @@ fn derivatives(estimator: &dyn Estimator, log_ratios: &[f64], rewards: &[f64]) -
 fn mean_derivatives(estimator: &dyn Estimator, log_ratios: &[f64], rewards: &[&[f64]]) -> [f64; 3] {
     let (trajectories, horizon) = (rewards.len(), log_ratios.len());
     let rewards = Array2::from_shape_fn((trajectories, horizon), |(n, t)| rewards[n][t]);
-    let states = Array2::zeros((trajectories, horizon + 1));
-    let actions = Array2::zeros((trajectories, horizon));
+    let states = Array2::<i32>::zeros((trajectories, horizon + 1));
+    let actions = Array2::<i32>::zeros((trajectories, horizon));
     let rollout =
         Rollout::new(states, actions, rewards, vec![horizon; trajectories], vec![true; trajectories]).unwrap();
     let tape = Tape::new();
@@ -35,7 +35,7 @@ fn mean_derivatives(estimator: &dyn Estimator, log_ratios: &[f64], rewards: &[&[
 }
 
 fn named(name: &str) -> Box<dyn Estimator> {
-    all().into_iter().find(|estimator| estimator.name() == name).unwrap()
+    all().into_iter().find(|estimator| estimator.facts().name == name).unwrap()
 }
 
 #[track_caller]
@@ -59,7 +59,7 @@ fn a_reward_at_the_first_step_is_weighted_by_its_ratio_however_long_it_goes_on()
             assert_close(found(&*named(name)), [e; 3]);
         }
         assert_close(found(&LoadedDice { lambda: 0.9999, ..LoadedDice::UNBIASED }), [e; 3]);
-        assert_close(found(&LoadedDice { gamma_weighted: false, ..LoadedDice::UNBIASED }), [e; 3]);
+        assert_close(found(&Deep { over_steps: false, ..Deep::of(LoadedDice::UNBIASED) }), [e; 3]);
     }
 }
 
@@ -104,5 +104,20 @@ fn a_value_beyond_the_range_of_numbers_is_infinite_with_its_sign_and_no_nan() {
         let alternating: Vec<f64> = (0..1000).map(|t| if t % 2 == 0 { 1.0 } else { -1.0 }).collect();
         assert_eq!(value(&alternating), f64::NEG_INFINITY);
         assert_eq!(value(&[0.0; 1000]), 0.0);
+    }
+}
+
+#[test]
+fn a_reward_of_nothing_is_differentiated_by_what_it_would_weigh() {
+    // Π_{k≤t} ρ_k = e^{t+1}, however far beyond the range of numbers the last ones are.
+    for steps in [3, 1000] {
+        let tape = Tape::new();
+        let rewards = tape.input("rewards", Array2::<f64>::zeros((1, steps)));
+        let log_prob = rewards.full_like(-0.5);
+        let batch = Batch::new(Steps::full(rewards), log_prob, 1.0).off_policy(log_prob - 1.0);
+        let weights = named("is").surrogate(&batch).grad(rewards).value();
+        for t in 0..3 {
+            assert!((weights[[0, t]] / (t as f64 + 1.0).exp() - 1.0).abs() < 1e-13, "{weights}");
+        }
     }
 }

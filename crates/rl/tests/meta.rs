@@ -10,36 +10,47 @@ use ndarray::{Array1, Array2, Array3, ArrayD, array};
 use ndarray_npy::read_npy;
 use rand::RngExt;
 use rl::batch::Batch;
+use rl::env::{Horizon, TabularMdp};
 use rl::error::{Error, Result};
-use rl::mdp::TabularMdp;
-use rl::meta::{Data, Objective, Permutation, Role, Roles, Shapes, ascend, evaluates_to, exact_value, surrogate};
-use rl::objective::{Estimator, ImportanceSampling, ScoreFunction, TayPo, all, allow_biased};
-use rl::policy::softmax;
+use rl::meta::{Data, Objective, Permutation, Role, Roles, adapt, evaluates_to, exact_value, surrogate};
+use rl::objective::{End, Estimator, ImportanceSampling, ScoreFunction, TayPo, all, allow_biased};
+use rl::optim::Rule;
+use rl::policy::{Numbers, Table, softmax};
 use rl::rollout::Rollout;
 use rl::stream::stream;
-use rl::truth::{Horizon, derivatives, max_abs};
-use study::intrinsic_reward::objectives::{Credit, inner_surrogate, inner_value};
+use rl::truth::{derivatives, max_abs};
+use study::intrinsic_reward::objectives::{Credit, REWARD, inner_surrogate, inner_value};
 
 const GAMMA: f64 = 0.8;
 
 fn estimator(name: &str) -> Box<dyn Estimator> {
-    all().into_iter().find(|estimator| estimator.name() == name).expect("a listed estimator")
+    all().into_iter().find(|estimator| estimator.facts().name == name).expect("a listed estimator")
 }
 
-fn table(logits: &ArrayD<f64>) -> Array2<f64> {
-    logits.clone().into_dimensionality().expect("a table")
+/// The table of logits of a process.
+fn table(mdp: &TabularMdp) -> Table {
+    Table { states: mdp.states(), actions: mdp.actions() }
+}
+
+/// Parameters of one leaf.
+fn leaf(name: &str, array: ArrayD<f64>) -> Numbers {
+    Numbers::from([(name.to_owned(), array)])
+}
+
+fn logits(array: &ArrayD<f64>) -> Numbers {
+    leaf(Table::LOGITS, array.clone())
 }
 
 /// No meta-parameters.
-fn none() -> ArrayD<f64> {
-    ArrayD::zeros(vec![0])
+fn none() -> Numbers {
+    Numbers::new()
 }
 
-fn problem(states: usize, actions: usize, seed: u64) -> (TabularMdp, ArrayD<f64>) {
+fn problem(states: usize, actions: usize, seed: u64) -> (TabularMdp, Numbers) {
     let rng = &mut stream(seed, 0);
     let mdp = TabularMdp::random(states, actions, 1.0, rng).unwrap();
     let logits = Array2::from_shape_simple_fn((states, actions), || rng.random_range(-1.0..1.0));
-    (mdp, logits.into_dyn())
+    (mdp, Table::numbers(&logits))
 }
 
 /// |a − b| in units of the largest |b|.
@@ -63,21 +74,21 @@ fn three_exact_steps_agree_with_the_stored_results_on_the_tape_and_by_roles() {
     let transition: Array3<f64> = read_npy(folder.join("in/P.npy")).unwrap();
     let reward: Array2<f64> = read_npy(folder.join("in/R.npy")).unwrap();
     let mdp = TabularMdp::new(transition, reward).unwrap();
-    let logits = read("in/logits.npy");
+    let start = logits(&read("in/logits.npy"));
 
-    let objective =
-        Objective::twice(Shapes::of_theta(logits.shape()), exact_value(&mdp, GAMMA, &Horizon::Infinite).unwrap());
-    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+    let value = exact_value(table(&mdp), &mdp, GAMMA, &Horizon::Infinite).unwrap();
+    let objective = Objective::twice(&none(), &start, value);
+    let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
     let exact = Roles::all(Role { objective: &objective, data: &known });
-    let found = exact.meta_gradient(&none(), &logits, 3, 10.0).unwrap();
-    assert_close(&found.by_start, &read("out/meta_grad.npy"), 1e-10);
-    let value = &derivatives(&mdp, &table(&found.adapted), GAMMA, &Horizon::Infinite, 0).unwrap()[0];
+    let found = exact.meta_gradient(&none(), &start, 3, 10.0).unwrap();
+    assert_close(&found.by_start["logits"], &read("out/meta_grad.npy"), 1e-10);
+    let value = &derivatives(&mdp, &Table::logits(&found.adapted), GAMMA, &Horizon::Infinite, 0).unwrap()[0];
     assert_close(value, &read("out/meta_value.npy"), 1e-12);
 
     let tape = Tape::new();
-    let (process, theta) = (mdp.record(&tape), tape.input("theta", &logits));
+    let (process, theta) = (mdp.record(&tape), tape.input("theta", &start["logits"]));
     let value = |theta: Var| process.start.dot(process.value(theta.softmax(), GAMMA));
-    let value = value(ascend(theta, 3, 10.0, |_, theta| value(theta)));
+    let value = value(adapt(&theta, Rule::sgd(10.0), 3, |_, &theta| value(theta))[3]);
     assert_close(&value.value(), &read("out/meta_value.npy"), 1e-12);
     assert_close(&value.grad(theta).value(), &read("out/meta_grad.npy"), 1e-10);
 }
@@ -104,16 +115,17 @@ fn exact_meta_gradients_are_the_differences_of_the_exact_objective() {
     for seed in 0..3 {
         let (mdp, start) = problem(3, 2, seed);
         for horizon in [Horizon::Infinite, Horizon::Finite { steps: 5, terminal: Some(array![0.5, -1.0, 2.0]) }] {
-            let record = || exact_value(&mdp, GAMMA, &horizon).unwrap();
-            let objective = Objective::twice(Shapes::of_theta(&[3, 2]), record());
-            let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+            let value = exact_value(table(&mdp), &mdp, GAMMA, &horizon).unwrap();
+            let objective = Objective::twice(&none(), &start, value);
+            let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
             let exact = Roles::all(Role { objective: &objective, data: &known });
             for (steps, rate) in [(0, 1.0), (1, 1.0), (2, 0.5), (5, 1.0)] {
-                let run = |start: &ArrayD<f64>| exact.meta_gradient(&none(), start, steps, rate).unwrap();
+                let run = |start: &Numbers| exact.meta_gradient(&none(), start, steps, rate).unwrap();
                 let value = |start: &ArrayD<f64>| {
-                    derivatives(&mdp, &table(&run(start).adapted), GAMMA, &horizon, 0).unwrap()[0].sum()
+                    let adapted = Table::logits(&run(&logits(start)).adapted);
+                    derivatives(&mdp, &adapted, GAMMA, &horizon, 0).unwrap()[0].sum()
                 };
-                assert_close(&run(&start).by_start, &differences(&start, value), 1e-9);
+                assert_close(&run(&start).by_start["logits"], &differences(&start["logits"], value), 1e-9);
             }
         }
     }
@@ -122,21 +134,23 @@ fn exact_meta_gradients_are_the_differences_of_the_exact_objective() {
 #[test]
 fn exact_meta_gradients_by_an_intrinsic_reward_are_the_differences_of_the_exact_objective() {
     let (mdp, start) = problem(3, 2, 5);
-    let phi = array![[0.3, -0.1], [0.0, 0.2], [-0.4, 0.1]].into_dyn();
-    let shapes = Shapes { meta: &[3, 2], theta: &[3, 2] };
-    let inner = Objective::twice(shapes, inner_value(&mdp, GAMMA));
-    let outer = Objective::once(shapes, exact_value(&mdp, GAMMA, &Horizon::Infinite).unwrap());
-    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+    let phi = leaf(REWARD, array![[0.3, -0.1], [0.0, 0.2], [-0.4, 0.1]].into_dyn());
+    let inner = Objective::twice(&phi, &start, inner_value(&mdp, GAMMA));
+    let outer = exact_value(table(&mdp), &mdp, GAMMA, &Horizon::Infinite).unwrap();
+    let outer = Objective::once(&phi, &start, outer);
+    let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
     let [inner, outer] = [&inner, &outer].map(|objective| Role { objective, data: &known });
     let exact = Roles { inner, hessian: Some(inner), outer };
     for steps in [1, 2, 4] {
-        let run = |phi: &ArrayD<f64>, start: &ArrayD<f64>| exact.meta_gradient(phi, start, steps, 1.0).unwrap();
-        let value = |phi: &ArrayD<f64>, start: &ArrayD<f64>| {
-            derivatives(&mdp, &table(&run(phi, start).adapted), GAMMA, &Horizon::Infinite, 0).unwrap()[0].sum()
+        let run = |phi: &Numbers, start: &Numbers| exact.meta_gradient(phi, start, steps, 1.0).unwrap();
+        let value = |phi: &Numbers, start: &Numbers| {
+            derivatives(&mdp, &Table::logits(&run(phi, start).adapted), GAMMA, &Horizon::Infinite, 0).unwrap()[0].sum()
         };
         let found = run(&phi, &start);
-        assert_close(&found.by_meta, &differences(&phi, |phi| value(phi, &start)), 1e-8);
-        assert_close(&found.by_start, &differences(&start, |start| value(&phi, start)), 1e-8);
+        let by_reward = differences(&phi[REWARD], |reward| value(&leaf(REWARD, reward.clone()), &start));
+        assert_close(&found.by_meta[REWARD], &by_reward, 1e-8);
+        let by_start = differences(&start["logits"], |start| value(&phi, &logits(start)));
+        assert_close(&found.by_start["logits"], &by_start, 1e-8);
     }
 }
 
@@ -158,7 +172,7 @@ fn a_permutation_is_written_as_three_letters_and_says_who_plays_which_role() {
 /// A recorded problem with a given rollout for each role and step.
 struct Sampled {
     mdp: TabularMdp,
-    start: ArrayD<f64>,
+    start: Numbers,
     rollouts: [Vec<Rollout>; 3],
 }
 
@@ -170,13 +184,14 @@ impl Sampled {
         let (mdp, start) = problem(3, 2, 8);
         let mdp = mdp.with_termination(array![0.1, 0.0, 0.3]).unwrap();
         let rollouts = [0, 1, 2].map(|role| {
-            let sample = |step: usize| mdp.sample(&softmax(&table(&start)), 6, 9, (role * 100 + step) as u64).unwrap();
+            let sample =
+                |step: usize| mdp.sample(&softmax(&Table::logits(&start)), 6, 9, (role * 100 + step) as u64).unwrap();
             (0..=steps).map(sample).collect()
         });
         Self { mdp, start, rollouts }
     }
 
-    fn data(&self, role: usize) -> impl Fn(usize, &ArrayD<f64>) -> Result<Vec<Value<'static>>> {
+    fn data(&self, role: usize) -> impl Fn(usize, &Numbers) -> Result<Vec<Value<'static>>> {
         move |step, _| {
             let rollout = self.rollouts[role][step].clone().into_values();
             Ok(rollout.into_iter().chain([Array1::from(Self::CRITIC.to_vec()).into()]).collect())
@@ -189,14 +204,15 @@ fn the_chain_rule_by_roles_is_the_derivative_of_the_same_steps_on_one_tape() {
     let (steps, rate) = (3, 0.4);
     let problem = Sampled::new(steps);
     let (mdp, start) = (&problem.mdp, &problem.start);
-    let shapes = Shapes::of_theta(&[3, 2]);
-    let exact = Objective::twice(shapes, exact_value(mdp, GAMMA, &Horizon::Infinite).unwrap());
-    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+    let exact = exact_value(table(mdp), mdp, GAMMA, &Horizon::Infinite).unwrap();
+    let exact = Objective::twice(&none(), start, exact);
+    let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
     let exact = Roles::all(Role { objective: &exact, data: &known });
     for name in ["ad", "lvc", "loaded", "is"] {
         let estimator = estimator(name);
         let estimator = allow_biased(&*estimator);
-        let objective = Objective::twice(shapes, surrogate(&estimator, mdp, GAMMA, 6, 9).unwrap());
+        let objective = surrogate(&estimator, table(mdp), mdp, GAMMA, 6, 9).unwrap();
+        let objective = Objective::twice(&none(), start, objective);
         let data = [0, 1, 2].map(|role| problem.data(role));
         let [inner, hessian, outer] = data.each_ref().map(|data| Role { objective: &objective, data });
         let sampled = Roles { inner, hessian: Some(hessian), outer };
@@ -204,23 +220,24 @@ fn the_chain_rule_by_roles_is_the_derivative_of_the_same_steps_on_one_tape() {
             let found = permutation.of(exact, sampled).meta_gradient(&none(), start, steps, rate).unwrap();
 
             let tape = Tape::new();
-            let (process, theta) = (mdp.record(&tape), tape.input("theta", start));
+            let (process, theta) = (mdp.record(&tape), tape.input("theta", &start["logits"]));
             let objective = |role: usize, step: usize, theta: Var| {
                 if !permutation.estimated[role] {
                     return process.start.dot(process.value(theta.softmax(), GAMMA));
                 }
                 let episodes = problem.rollouts[role][step].record(&tape);
-                let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather(&[episodes.states]);
-                estimator.surrogate(&Batch::new(episodes, episodes.log_prob(theta), GAMMA).with_critic(critic))
+                let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather(&[episodes.states()]);
+                let log_prob = Table::log_prob_of(theta, &episodes);
+                estimator.surrogate(&Batch::new(episodes, log_prob, GAMMA).with_critic(critic))
             };
             let mut adapted = theta;
             for step in 0..steps {
                 let by = |role: usize| adapted + objective(role, step, adapted).grad(adapted) * rate;
-                adapted = evaluates_to(by(0), by(1));
+                adapted = evaluates_to(&by(0), &by(1));
             }
             let value = objective(2, steps, adapted);
-            assert_close(&found.adapted, &adapted.value(), 1e-13);
-            assert_close(&found.by_start, &value.grad(theta).value(), 1e-11);
+            assert_close(&found.adapted["logits"], &adapted.value(), 1e-13);
+            assert_close(&found.by_start["logits"], &value.grad(theta).value(), 1e-11);
         }
         let all_exact = exact.meta_gradient(&none(), start, steps, rate).unwrap();
         assert_eq!(
@@ -238,8 +255,8 @@ fn the_chain_rule_by_roles_is_the_derivative_of_the_same_steps_on_one_tape() {
 #[test]
 fn without_a_hessian_it_is_the_first_order_method_and_any_estimator_may_play() {
     let problem = Sampled::new(2);
-    let objective =
-        Objective::once(Shapes::of_theta(&[3, 2]), surrogate(&ScoreFunction, &problem.mdp, GAMMA, 6, 9).unwrap());
+    let objective = surrogate(&ScoreFunction, table(&problem.mdp), &problem.mdp, GAMMA, 6, 9).unwrap();
+    let objective = Objective::once(&none(), &problem.start, objective);
     let (inner, outer) = (problem.data(0), problem.data(2));
     let roles = Roles {
         inner: Role { objective: &objective, data: &inner },
@@ -251,33 +268,35 @@ fn without_a_hessian_it_is_the_first_order_method_and_any_estimator_may_play() {
         let tape = Tape::new();
         let theta = tape.input("theta", logits);
         let episodes = rollout.record(&tape);
-        let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather(&[episodes.states]);
-        let batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA).with_critic(critic);
+        let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather(&[episodes.states()]);
+        let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(critic);
         ScoreFunction.surrogate(&batch).grad(theta).value()
     };
-    let first = &problem.start + &(gradient(&problem.start, &problem.rollouts[0][0]) * 0.4);
+    let start = &problem.start["logits"];
+    let first = start + &(gradient(start, &problem.rollouts[0][0]) * 0.4);
     let second = &first + &(gradient(&first, &problem.rollouts[0][1]) * 0.4);
-    assert_close(&found.adapted, &second, 1e-13);
-    assert_close(&found.by_start, &gradient(&second, &problem.rollouts[2][2]), 1e-13);
+    assert_close(&found.adapted["logits"], &second, 1e-13);
+    assert_close(&found.by_start["logits"], &gradient(&second, &problem.rollouts[2][2]), 1e-13);
 }
 
 #[test]
 fn one_source_of_data_for_two_roles_is_one_batch_for_both() {
     // MAML as it is run: the inner gradient is differentiated on its own trajectories.
     let problem = Sampled::new(1);
-    let objective =
-        Objective::twice(Shapes::of_theta(&[3, 2]), surrogate(&ImportanceSampling, &problem.mdp, GAMMA, 6, 9).unwrap());
+    let objective = surrogate(&ImportanceSampling, table(&problem.mdp), &problem.mdp, GAMMA, 6, 9).unwrap();
+    let objective = Objective::twice(&none(), &problem.start, objective);
     let (inner, outer) = (problem.data(0), problem.data(2));
     let [inner, outer] = [&inner as &Data<'_>, &outer].map(|data| Role { objective: &objective, data });
     let found = Roles { inner, hessian: Some(inner), outer }.meta_gradient(&none(), &problem.start, 1, 0.4).unwrap();
     let tape = Tape::new();
-    let theta = tape.input("theta", &problem.start);
+    let theta = tape.input("theta", &problem.start["logits"]);
     let objective = |rollout: &Rollout, theta: Var| {
         let episodes = rollout.record(&tape);
-        ImportanceSampling.surrogate(&Batch::new(episodes, episodes.log_prob(theta), GAMMA))
+        ImportanceSampling.surrogate(&Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA))
     };
-    let adapted = ascend(theta, 1, 0.4, |step, theta| objective(&problem.rollouts[0][step], theta));
-    assert_close(&found.by_start, &objective(&problem.rollouts[2][1], adapted).grad(theta).value(), 1e-12);
+    let points = adapt(&theta, Rule::sgd(0.4), 1, |step, &theta| objective(&problem.rollouts[0][step], theta));
+    let by_start = objective(&problem.rollouts[2][1], points[1]).grad(theta).value();
+    assert_close(&found.by_start["logits"], &by_start, 1e-12);
 }
 
 // Expectations, over every sample of every role.
@@ -287,17 +306,18 @@ fn one_source_of_data_for_two_roles_is_one_batch_for_both() {
 fn bias(estimator: &dyn Estimator, permutation: &str, trajectories: usize, steps: usize, rate: f64) -> (f64, f64) {
     let (mdp, start) = problem(2, 2, 3);
     let critic = array![0.8, -0.5];
-    let terminal = estimator.bootstraps().then(|| critic.clone());
+    let terminal = (estimator.facts().end != End::Nothing).then(|| critic.clone());
     let horizon = Horizon::Finite { steps: 2, terminal };
-    let shapes = Shapes::of_theta(&[2, 2]);
-    let exact = Objective::twice(shapes, exact_value(&mdp, GAMMA, &horizon).unwrap());
+    let exact = exact_value(table(&mdp), &mdp, GAMMA, &horizon).unwrap();
+    let exact = Objective::twice(&none(), &start, exact);
     let allowed = allow_biased(estimator);
-    let estimated = Objective::twice(shapes, surrogate(&allowed, &mdp, GAMMA, 2, trajectories).unwrap());
-    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+    let estimated = surrogate(&allowed, table(&mdp), &mdp, GAMMA, 2, trajectories).unwrap();
+    let estimated = Objective::twice(&none(), &start, estimated);
+    let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
     let exact = Roles::all(Role { objective: &exact, data: &known });
     let permutation: Permutation = permutation.parse().unwrap();
 
-    let count = mdp.enumerate(&softmax(&table(&start)), 2).unwrap().probabilities.len();
+    let count = mdp.enumerate(&softmax(&Table::logits(&start)), 2).unwrap().probabilities.len();
     // How many batches each role draws, and where its draws stand among all.
     let batches: Vec<usize> = (permutation.estimated.iter().zip([steps, steps, 1]))
         .map(|(&estimated, batches)| if estimated { batches } else { 0 })
@@ -307,8 +327,8 @@ fn bias(estimator: &dyn Estimator, permutation: &str, trajectories: usize, steps
     let (draw, probability) = (Cell::new(0), Cell::new(1.0));
     let data = [0, 1, 2].map(|role| {
         let (mdp, critic, draw, probability) = (&mdp, &critic, &draw, &probability);
-        move |step: usize, theta: &ArrayD<f64>| {
-            let all = mdp.enumerate(&softmax(&table(theta)), 2)?;
+        move |step: usize, theta: &Numbers| {
+            let all = mdp.enumerate(&softmax(&Table::logits(theta)), 2)?;
             assert_eq!(all.probabilities.len(), count);
             let batch = first[role] + if role == 2 { 0 } else { step };
             let chosen: Vec<usize> =
@@ -321,12 +341,15 @@ fn bias(estimator: &dyn Estimator, permutation: &str, trajectories: usize, steps
     let [inner, hessian, outer] = data.each_ref().map(|data| Role { objective: &estimated, data });
     let roles = permutation.of(exact, Roles { inner, hessian: Some(hessian), outer });
 
-    let truth = exact.meta_gradient(&none(), &start, steps, rate).unwrap().by_start;
+    let by_start = |roles: Roles<'_>| {
+        roles.meta_gradient(&none(), &start, steps, rate).unwrap().by_start.swap_remove("logits").unwrap()
+    };
+    let truth = by_start(exact);
     let (mut expectation, mut total) = (ArrayD::zeros(truth.raw_dim()), 0.0);
     for number in 0..count.pow(draws as u32) {
         draw.set(number);
         probability.set(1.0);
-        let found = roles.meta_gradient(&none(), &start, steps, rate).unwrap().by_start;
+        let found = by_start(roles);
         expectation.scaled_add(probability.get(), &found);
         total += probability.get();
     }
@@ -380,60 +403,64 @@ fn panic_message(f: impl FnOnce() -> Objective) -> String {
 
 #[test]
 fn an_estimator_right_to_order_1_may_not_play_the_hessians_role_unless_asked_for_by_name() {
-    let (mdp, _) = problem(3, 2, 0);
-    let shapes = Shapes::of_theta(&[3, 2]);
+    let (mdp, start) = problem(3, 2, 0);
     for estimator in [&ScoreFunction as &dyn Estimator, &TayPo { order: 1 }] {
-        let _ = Objective::once(shapes, surrogate(estimator, &mdp, GAMMA, 4, 5).unwrap());
-        let message = panic_message(|| Objective::twice(shapes, surrogate(estimator, &mdp, GAMMA, 4, 5).unwrap()));
-        let words = format!("{}: a derivative of order 2 was asked for", estimator.name());
+        let of = |estimator| surrogate(estimator, table(&mdp), &mdp, GAMMA, 4, 5).unwrap();
+        let _ = Objective::once(&none(), &start, of(estimator));
+        let message = panic_message(|| Objective::twice(&none(), &start, of(estimator)));
+        let words = format!("{}: a derivative of order 2 was asked for", estimator.facts().name);
         assert!(message.contains(&words) && message.contains("allow_biased"), "{message}");
-        let _ = Objective::twice(shapes, surrogate(&allow_biased(estimator), &mdp, GAMMA, 4, 5).unwrap());
+        let _ = Objective::twice(&none(), &start, of(&allow_biased(estimator)));
     }
 }
 
 #[test]
 fn a_derivative_by_theta_and_then_by_the_reward_counts_as_order_2() {
-    let (mdp, _) = problem(3, 2, 0);
-    let shapes = Shapes { meta: &[3, 2], theta: &[3, 2] };
+    let (mdp, start) = problem(3, 2, 0);
+    let phi = leaf(REWARD, ArrayD::zeros(vec![3, 2]));
     for estimator in [&ScoreFunction as &dyn Estimator, &TayPo { order: 1 }] {
-        let message =
-            panic_message(|| Objective::twice(shapes, inner_surrogate(estimator, &mdp, GAMMA, 4, 5).unwrap()));
+        let of = |estimator| inner_surrogate(estimator, &mdp, GAMMA, 4, 5).unwrap();
+        let message = panic_message(|| Objective::twice(&phi, &start, of(estimator)));
         assert!(message.contains("a derivative of order 2 was asked for"), "{message}");
         // Even where it is by the reward alone that the gradient is differentiated.
         let message = panic_message(|| {
-            Objective::once(shapes, |tape, phi, theta| {
-                let (surrogate, data) = inner_surrogate(estimator, &mdp, GAMMA, 4, 5).unwrap()(tape, phi, theta);
-                (surrogate.grad(theta).square().sum().grad(phi).sum(), data)
+            Objective::once(&phi, &start, |tape, phi, theta| {
+                let (surrogate, data) = of(estimator)(tape, phi, theta);
+                (surrogate.grad(theta["logits"]).square().sum().grad(phi[REWARD]).sum(), data)
             })
         });
         assert!(message.contains("a derivative of order 2 was asked for"), "{message}");
     }
     // By the reward alone, the value is differentiated once.
-    let _ = Objective::once(shapes, inner_surrogate(&TayPo { order: 1 }, &mdp, GAMMA, 4, 5).unwrap());
+    let _ = Objective::once(&phi, &start, inner_surrogate(&TayPo { order: 1 }, &mdp, GAMMA, 4, 5).unwrap());
 }
 
 #[test]
 fn what_does_not_fit_is_an_error_and_so_is_a_step_to_infinity() {
     let problem = Sampled::new(2);
-    let shapes = Shapes::of_theta(&[3, 2]);
-    let objective = Objective::twice(shapes, surrogate(&ImportanceSampling, &problem.mdp, GAMMA, 6, 9).unwrap());
+    let of = || surrogate(&ImportanceSampling, table(&problem.mdp), &problem.mdp, GAMMA, 6, 9).unwrap();
+    let objective = Objective::twice(&none(), &problem.start, of());
     let data = problem.data(0);
     let roles = Roles::all(Role { objective: &objective, data: &data });
-    let error = |start: &ArrayD<f64>, rate: f64| roles.meta_gradient(&none(), start, 2, rate).unwrap_err();
-    let found = error(&ArrayD::zeros(vec![2, 2]), 0.1);
+    let error = |start: &Numbers, rate: f64| roles.meta_gradient(&none(), start, 2, rate).unwrap_err();
+    let found = error(&logits(&ArrayD::zeros(vec![2, 2])), 0.1);
     assert!(matches!(found, Error::Shape { what: "parameters", .. }), "{found}");
+    let found = error(&leaf("theta", ArrayD::zeros(vec![3, 2])), 0.1);
+    assert_eq!(found.to_string(), "a parameter is called `theta`, but in its place `logits` was recorded");
+    let found = roles.meta_gradient(&problem.start, &problem.start, 2, 0.1).unwrap_err();
+    assert!(matches!(found, Error::Shape { what: "meta-parameters", .. }), "{found}");
     let found = error(&problem.start, f64::INFINITY);
     assert!(matches!(found, Error::Rate(_)), "{found}");
     // The first step leads far away, where the policy is all but certain, and the second beyond.
     let found = error(&problem.start, f64::MAX);
     assert!(matches!(found, Error::NotFinite { .. }), "{found}");
     assert!(found.to_string().contains("inner step 1"), "{found}");
-    let nothing = |_: usize, _: &ArrayD<f64>| Ok(Vec::new());
+    let nothing = |_: usize, _: &Numbers| Ok(Vec::new());
     let roles = Roles::all(Role { objective: &objective, data: &nothing });
     let found = roles.meta_gradient(&none(), &problem.start, 2, 0.1).unwrap_err();
     assert!(matches!(found, Error::Program(_)) && found.to_string().contains("missing input"), "{found}");
 
-    let first_order = Objective::once(shapes, surrogate(&ImportanceSampling, &problem.mdp, GAMMA, 6, 9).unwrap());
+    let first_order = Objective::once(&none(), &problem.start, of());
     let roles = Roles::all(Role { objective: &first_order, data: &data });
     let panicked = catch_unwind(AssertUnwindSafe(|| roles.meta_gradient(&none(), &problem.start, 2, 0.1)));
     let message = panicked.expect_err("it must panic").downcast_ref::<&str>().map(|message| (*message).to_owned());
@@ -445,14 +472,15 @@ fn what_does_not_fit_is_an_error_and_so_is_a_step_to_infinity() {
 /// The meta-gradient by the reward with an exact inner gradient and an estimated derivative of it.
 fn by_reward(estimator: &dyn Estimator, steps: usize, trajectories: usize, seed: u64) -> ArrayD<f64> {
     let (mdp, start) = problem(4, 3, seed);
-    let shapes = Shapes { meta: &[4, 3], theta: &[4, 3] };
-    let inner = Objective::once(shapes, inner_value(&mdp, GAMMA));
+    let phi = leaf(REWARD, ArrayD::zeros(vec![4, 3]));
+    let inner = Objective::once(&phi, &start, inner_value(&mdp, GAMMA));
     let allowed = allow_biased(estimator);
-    let hessian = Objective::twice(shapes, inner_surrogate(&allowed, &mdp, GAMMA, 7, trajectories).unwrap());
-    let outer = Objective::once(shapes, exact_value(&mdp, GAMMA, &Horizon::Infinite).unwrap());
-    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
-    let sample = |step: usize, theta: &ArrayD<f64>| {
-        let rollout = mdp.sample(&softmax(&table(theta)), 7, trajectories, seed * 100 + step as u64)?;
+    let hessian = Objective::twice(&phi, &start, inner_surrogate(&allowed, &mdp, GAMMA, 7, trajectories).unwrap());
+    let outer = exact_value(table(&mdp), &mdp, GAMMA, &Horizon::Infinite).unwrap();
+    let outer = Objective::once(&phi, &start, outer);
+    let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
+    let sample = |step: usize, theta: &Numbers| {
+        let rollout = mdp.sample(&softmax(&Table::logits(theta)), 7, trajectories, seed * 100 + step as u64)?;
         let noise = Array1::from_elem(4, 0.3);
         Ok(rollout.into_values().into_iter().chain(mdp.to_values()).chain([noise.into()]).collect())
     };
@@ -461,7 +489,7 @@ fn by_reward(estimator: &dyn Estimator, steps: usize, trajectories: usize, seed:
         hessian: Some(Role { objective: &hessian, data: &sample }),
         outer: Role { objective: &outer, data: &known },
     };
-    roles.meta_gradient(&ArrayD::zeros(vec![4, 3]), &start, steps, 1.0).unwrap().by_meta
+    roles.meta_gradient(&phi, &start, steps, 1.0).unwrap().by_meta[REWARD].clone()
 }
 
 #[test]
@@ -480,16 +508,18 @@ fn after_one_step_ad_and_lvc_give_the_same_meta_gradient_by_the_reward_sample_by
 fn the_intrinsic_reward_is_noticed_by_reward_and_critic_alike() {
     // With every action of every state paid more by c, advantages stay: the gradient does not change.
     let (mdp, start) = problem(3, 2, 1);
+    let paid = |reward: f64| leaf(REWARD, ArrayD::from_elem(vec![3, 2], reward));
     let objective = Objective::once(
-        Shapes { meta: &[3, 2], theta: &[3, 2] },
+        &paid(0.0),
+        &start,
         inner_surrogate(&allow_biased(&Credit::LowVarianceCurvature), &mdp, GAMMA, 6, 8).unwrap(),
     );
-    let sample = |_: usize, theta: &ArrayD<f64>| {
-        let rollout = mdp.sample(&softmax(&table(theta)), 6, 8, 4)?;
+    let sample = |_: usize, theta: &Numbers| {
+        let rollout = mdp.sample(&softmax(&Table::logits(theta)), 6, 8, 4)?;
         Ok(rollout.into_values().into_iter().chain(mdp.to_values()).chain([Array1::<f64>::zeros(3).into()]).collect())
     };
     let role = Role { objective: &objective, data: &sample };
     let roles = Roles { inner: role, hessian: None, outer: role };
-    let adapted = |phi: f64| roles.meta_gradient(&ArrayD::from_elem(vec![3, 2], phi), &start, 1, 0.5).unwrap().adapted;
-    assert_close(&adapted(2.5), &adapted(0.0), 1e-12);
+    let adapted = |reward: f64| roles.meta_gradient(&paid(reward), &start, 1, 0.5).unwrap().adapted;
+    assert_close(&adapted(2.5)["logits"], &adapted(0.0)["logits"], 1e-12);
 }

@@ -7,17 +7,16 @@ use std::sync::Once;
 use ad::{DType, Tape, Var};
 use ndarray::{Array2, ArrayD, array};
 use rl::batch::Batch;
+use rl::env::{Horizon, TabularMdp};
 use rl::error::Error;
-use rl::mdp::TabularMdp;
 use rl::meta::sampled::{Credit, MetaBatch, Outer};
-use rl::meta::tasks::{MetaLearner, Sampling};
-use rl::meta::{self, Objective, Role, Roles, Shapes, sampled};
+use rl::meta::{self, Objective, Role, Roles, sampled};
 use rl::objective::{LoadedDice, ScoreFunction, TruncatedDoublyRobust};
 use rl::optim::{Optimiser, Rule, TapeOptimiser};
-use rl::policy::Normal;
+use rl::policy::{Normal, Numbers, Params, Table};
 use rl::report::{EstimatorReport, Plan};
-use rl::rollout::Rollout;
-use rl::truth::{Horizon, SampledUpdate, Setting, check_estimator, check_unbiased, derivatives};
+use rl::rollout::{Episodes, Rollout};
+use rl::truth::{SampledUpdate, Setting, check_estimator, check_unbiased, derivatives};
 
 thread_local! {
     /// Message, file and line of this thread's last panic.
@@ -55,18 +54,18 @@ fn mdp() -> TabularMdp {
 }
 
 /// Hands `f` a batch of two trajectories of three steps.
-fn with_batch(f: impl FnOnce(&Tape, &Batch, Var)) {
+fn with_batch(f: impl FnOnce(&Tape, Episodes, &Batch, Var)) {
     let tape = Tape::new();
     let theta = tape.input("theta", Array2::<f64>::zeros((2, 2)));
     let rollout = mdp().sample(&Array2::from_elem((2, 2), 0.5), 3, 2, 0).unwrap();
     let episodes = rollout.record(&tape);
-    f(&tape, &Batch::new(episodes, episodes.log_prob(theta), 0.9), theta);
+    f(&tape, episodes, &Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9), theta);
 }
 
 #[test]
 fn a_batch_refuses_discounts_decays_and_shapes_that_do_not_fit() {
-    with_batch(|tape, batch, _| {
-        let (episodes, log_prob) = (batch.episodes, batch.log_prob());
+    with_batch(|tape, episodes, batch, theta| {
+        let log_prob = batch.log_prob();
         for (gamma, says) in [(1.5, "is 1.5"), (-0.1, "is -0.1"), (f64::NAN, "is NaN"), (f64::INFINITY, "is inf")] {
             refused!(Batch::new(episodes, log_prob, gamma), "Batch: the discount", says, "must lie in [0, 1]");
             refused!(batch.gae(gamma), "gae: λ", says, "must lie in [0, 1]");
@@ -86,6 +85,7 @@ fn a_batch_refuses_discounts_decays_and_shapes_that_do_not_fit() {
         refused!(batch.with_critic(log_prob), "Batch: critic has shape [2, 3]", "ask for [2, 4]");
         refused!(batch.with_action_critic(wrong, wrong), "action critic at the actions taken has shape [2, 4]");
         refused!(batch.with_action_critic(log_prob, log_prob), "expected action critic has shape [2, 3]");
+        refused!(Table::log_prob_of(theta.at(0, 0), &episodes), "Table: logits need the shape [S, A], got [2]");
         refused!(batch.n_step_advantages(0), "n_step_advantages: n must be at least 1");
     });
 }
@@ -103,17 +103,27 @@ fn rewards_are_floats_and_a_normal_is_of_one_type() {
 }
 
 #[test]
+fn the_logits_of_what_is_no_table_are_refused() {
+    let table = array![[0.5, -1.0], [2.0, 0.0], [0.0, 3.0]];
+    assert_eq!(Table::logits(&Table::numbers(&table)), table);
+    let of = |name: &str, shape: &[usize]| Numbers::from([(name.to_owned(), ArrayD::zeros(shape))]);
+    refused!(Table::logits(&of("weights", &[3, 2])), "Table: the parameters are [\"weights\"], not `logits`");
+    refused!(Table::logits(&of("logits", &[6])), "Table: logits need the shape [S, A], got [6]");
+}
+
+#[test]
 fn rates_bounds_and_decays_that_are_none_are_refused() {
-    with_batch(|_, batch, theta| {
+    with_batch(|_, episodes, _, theta| {
+        let (policy, params) = (Table { states: 2, actions: 2 }, Table::params(theta));
         for rate in [f64::NAN, f64::INFINITY, -0.1] {
             let says = format!("the rate is {rate}, but must be finite and not negative");
-            let objective = |_, theta: Var| theta.square().sum();
-            refused!(meta::ascend(theta, 1, rate, objective), "ascend: ", says.as_str());
+            let objective = |_, theta: &Var| theta.square().sum();
+            refused!(meta::adapt(&theta, Rule::sgd(rate), 1, objective), "adapt: ", says.as_str());
             refused!(TapeOptimiser::new(Rule::sgd(rate)), "TapeOptimiser: ", says.as_str());
             refused!(Optimiser::new(Rule::adam(rate)), "Optimiser: ", says.as_str());
-            let inner = [batch.episodes];
-            let outer = Outer::Sampled(batch.episodes);
-            let meta = MetaBatch { theta, inner: &inner, outer, gamma: 0.9, rate, credit: Credit::ReturnToGo };
+            let (inner, outer, gamma) = ([episodes], Outer::Sampled(episodes), 0.9.into());
+            let (theta, credit) = (&params, Credit::ReturnToGo);
+            let meta = MetaBatch { policy: &policy, theta, inner: &inner, outer, gamma, rate, credit };
             refused!(sampled::maml(&meta), "adapt: ", says.as_str());
         }
         let adam = |beta1, beta2, epsilon| Rule::Adam { rate: 0.1, beta1, beta2, epsilon };
@@ -144,7 +154,10 @@ fn settings_that_do_not_fit_the_process_are_errors_and_no_tables_of_nan() {
         (setting(1.5), "the discount is 1.5, but must lie in [0, 1]"),
         (setting(f64::NAN), "the discount is NaN, but must lie in [0, 1]"),
         (Setting::new(&mdp(), &zeros(2, 2), 0, 0.9), "no steps (the horizon is 0)"),
-        (Setting::new(&mdp(), &zeros(2, 3), 2, 0.9), "logits has shape [2, 3], but must have shape [2, 2]"),
+        (
+            Setting::new(&mdp(), &zeros(2, 3), 2, 0.9),
+            "for actions that are one of 3 numbers, but they are one of 2 numbers",
+        ),
         (Setting::new(&mdp(), &(zeros(2, 2) / 0.0), 2, 0.9), "NaN is not a probability"),
         (setting(0.9).off_policy(&zeros(3, 2)), "the behaviour policy's logits has shape [3, 2]"),
         (setting(0.9).with_critic(&array![1.0]), "critic has shape [1], but must have shape [2]"),
@@ -162,7 +175,7 @@ fn settings_that_do_not_fit_the_process_are_errors_and_no_tables_of_nan() {
         let plan = Plan { samples: vec![4], repeats: 2, ..Plan::default() };
         let report = EstimatorReport::new(&setting, &[ScoreFunction], &plan).unwrap_err().to_string();
         assert!(report.contains(words), "{report}");
-        let expectation = setting.expectation(|batch, _| batch.rewards().sum()).unwrap_err().to_string();
+        let expectation = setting.expectation(|batch, _, _| batch.rewards().sum()).unwrap_err().to_string();
         assert!(expectation.contains(words), "{expectation}");
     }
 }
@@ -175,8 +188,8 @@ fn a_process_of_one_state_and_one_action_and_one_step_is_as_good_as_any() {
         let report = check_estimator(&*estimator, &setting, 2).unwrap();
         for order in &report.orders {
             // There is nothing to choose: every derivative is 0.
-            assert!(order.expectation.iter().all(|x| x.is_finite()), "{}: {report}", estimator.name());
-            assert!(order.order == 0 || order.max_abs_bias() == 0.0, "{}: {report}", estimator.name());
+            assert!(order.expectation.iter().all(|x| x.is_finite()), "{}: {report}", estimator.facts().name);
+            assert!(order.order == 0 || order.max_abs_bias() == 0.0, "{}: {report}", estimator.facts().name);
         }
     }
     let rollout = one.sample(&array![[1.0]], 1, 3, 0).unwrap();
@@ -195,23 +208,19 @@ fn rates_and_discounts_of_what_returns_a_result_are_errors() {
     let zeros = Array2::<f64>::zeros((2, 2));
     for gamma in [1.5, -0.1, f64::NAN] {
         let error = derivatives(&mdp(), &zeros, gamma, &Horizon::Infinite, 1).unwrap_err();
-        assert!(matches!(error, Error::Discount(_)), "{error}");
+        assert!(matches!(error, Error::Decay { name: "the discount", .. }), "{error}");
         let error = SampledUpdate::new(&mdp(), &zeros, 2, gamma).check(sampled::maml, 1).unwrap_err();
-        assert!(matches!(error, Error::Discount(_)), "{error}");
+        assert!(matches!(error, Error::Decay { name: "the discount", .. }), "{error}");
     }
-    let sampling =
-        Sampling { horizon: 2, gamma: 0.9, rate: 0.5, credit: Credit::ReturnToGo, steps: 1, inner: 2, outer: 2 };
-    let learner = |sampling| MetaLearner::new(sampled::maml, sampling, 2, 2);
-    let sound = learner(sampling).unwrap();
-    let objective = Objective::once(Shapes::of_theta(&[2]), |_, _, theta| (theta.square().sum(), Vec::new()));
-    let none = |_: usize, _: &ArrayD<f64>| Ok(Vec::new());
+    let start = Numbers::from([("theta".to_owned(), ArrayD::zeros(vec![2]))]);
+    let square = |_: &Tape, _: &Params, theta: &Params| (theta["theta"].square().sum(), Vec::new());
+    let objective = Objective::once(&Numbers::new(), &start, square);
+    let none = |_: usize, _: &Numbers| Ok(Vec::new());
     let roles = Roles { hessian: None, ..Roles::all(Role { objective: &objective, data: &none }) };
     for rate in [f64::NAN, f64::NEG_INFINITY, -1.0] {
         for error in [
             SampledUpdate::new(&mdp(), &zeros, 2, 0.9).rate(rate).check(sampled::maml, 1).unwrap_err(),
-            learner(Sampling { rate, ..sampling }).unwrap_err(),
-            sound.ascend(|_| vec![mdp()], &zeros, rate, 1, 0).unwrap_err(),
-            roles.meta_gradient(&ArrayD::zeros(vec![0]), &ArrayD::zeros(vec![2]), 1, rate).unwrap_err(),
+            roles.meta_gradient(&Numbers::new(), &start, 1, rate).unwrap_err(),
         ] {
             assert!(matches!(error, Error::Rate(_)), "{error}");
             assert!(error.to_string().ends_with("but must be finite and not negative"), "{error}");
@@ -221,6 +230,4 @@ fn rates_and_discounts_of_what_returns_a_result_are_errors() {
     let at_once = Horizon::Finite { steps: 0, terminal: Some(array![3.0, -1.0]) };
     let truth = derivatives(&mdp(), &zeros, 0.9, &at_once, 2).unwrap();
     assert_eq!((truth[0].sum(), truth[1].sum(), truth[2].shape()), (3.0, 0.0, &[2, 2, 2, 2][..]));
-    let error = learner(Sampling { gamma: 2.0, ..sampling }).unwrap_err();
-    assert_eq!(error.to_string(), "the discount is 2, but must lie in [0, 1]");
 }

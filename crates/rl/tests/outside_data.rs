@@ -1,63 +1,21 @@
 //! Files from outside may be anything. Whatever they are, reading them is an error that says what is wrong, or it is what
 //! the bytes say; and it costs no more memory than a few times their size.
-#![allow(unsafe_code)] // An allocator is.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod memory;
+
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array1, Array2, ArrayD, ShapeBuilder, arr1, array};
+use ad::Value;
+use memory::measured;
+use ndarray::{Array1, Array2, ArrayD, IxDyn, ShapeBuilder, arr1, array};
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt, write_npy};
 use rand::{Rng, RngExt};
 use rl::error::{Error, Result};
-use rl::npy::{self, Fault};
 use rl::optim::{Optimiser, Rule};
 use rl::rollout::Rollout;
+use rl::rollout::npy::{Fault, Source, Stored};
 use rl::stream::stream;
-
-/// Counts the bytes that a thread holds, and the most that it has held.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static MOST: Cell<isize> = const { Cell::new(0) };
-}
-
-impl Counting {
-    fn count(bytes: isize) {
-        let held = HELD.get() + bytes;
-        HELD.set(held);
-        MOST.set(MOST.get().max(held));
-    }
-}
-
-// SAFETY: it passes everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Counting::count(layout.size() as isize);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        Counting::count(-(layout.size() as isize));
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// What `f` gives, without a panic, and the most bytes that it holds beyond what is held before.
-#[track_caller]
-fn measured<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.get();
-    MOST.set(before);
-    let result = catch_unwind(AssertUnwindSafe(f)).expect("outside data make no panic");
-    (result, (MOST.get() - before) as usize)
-}
 
 /// An empty folder of this name that is gone when dropped.
 struct Folder(PathBuf);
@@ -71,6 +29,11 @@ impl Folder {
 
     fn file(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.npy"))
+    }
+
+    /// The array of a name.
+    fn read(&self, name: &str) -> Result<Stored> {
+        Source::open(&self.0).unwrap().read(name)
     }
 
     /// Removes whatever is at a path.
@@ -124,26 +87,23 @@ fn types_and_shapes_that_are_not_taken_are_named_with_those_that_are() {
     let folder = Folder::new("types");
     let message = || Rollout::from_npy(&folder.0).unwrap_err().to_string();
     rollout().to_npy(&folder.0).unwrap();
-    let (integers, reals) = ("must be int32 or int64", "must be float32 or float64");
-    let types = [("'|u1'", 1, "uint8"), ("'<i2'", 2, "int16"), ("'<u4'", 4, "uint32"), ("'<u8'", 8, "uint64")];
-    let types = types.into_iter().chain([("'|b1'", 1, "bool"), ("'<f2'", 2, "float16"), ("'<c16'", 16, "complex128")]);
-    let types = types.chain([("'|S5'", 5, "of type `|S5`"), ("'=i4'", 4, "of type `=i4`")]);
-    for (descriptor, size, name) in types {
-        for (file_name, shape, count, taken) in
-            [("states", "(2, 4)", 8, integers), ("actions", "(2, 3)", 6, integers), ("rewards", "(2, 3)", 6, reals)]
-        {
+    for (descriptor, size, name) in
+        [("'<c16'", 16, "complex128"), ("'|S5'", 5, "of type `|S5`"), ("'=i4'", 4, "of type `=i4`")]
+    {
+        for (file_name, shape, count) in [("states", "(2, 4)", 8), ("actions", "(2, 3)", 6), ("rewards", "(2, 3)", 6)] {
             rollout().to_npy(&folder.0).unwrap();
             let bytes = file(1, &header(descriptor, "False", shape), None, &vec![0; size * count]);
             fs::write(folder.file(file_name), bytes).unwrap();
-            let message = message();
+            let (message, taken) =
+                (message(), "must be bool, int8 to int64, uint8 to uint64, float16, float32 or float64");
             assert!(message.contains(&format!("{file_name}.npy: its entries are {name}, but {taken}")), "{message}");
         }
     }
     rollout().to_npy(&folder.0).unwrap();
     write_npy(folder.file("terminated"), &arr1(&[0, 1])).unwrap();
-    assert!(message().contains("terminated.npy: its entries are int32, but must be bool"), "{}", message());
+    assert!(message().contains("terminated.npy: its entries are integers, but must be bool"), "{}", message());
 
-    for (name, axes) in [("states", "[N, H + 1]"), ("actions", "[N, H]"), ("rewards", "[N, H]")] {
+    for (name, axes) in [("states", "[N, H + 1, …]"), ("actions", "[N, H, …]"), ("rewards", "[N, H]")] {
         rollout().to_npy(&folder.0).unwrap();
         let flat = if name == "rewards" { bytes_of(&arr1(&[0.0; 6])) } else { bytes_of(&arr1(&[0; 6])) };
         fs::write(folder.file(name), flat).unwrap();
@@ -170,7 +130,7 @@ fn a_header_that_lies_is_found_out_before_memory_is_asked_for() {
         fs::write(folder.file("states"), &bytes).unwrap();
         let (read, most) = measured(|| Rollout::from_npy(&folder.0));
         assert!(read.unwrap_err().to_string().contains("states.npy"));
-        let (read, any) = measured(|| npy::read::<i32, ndarray::IxDyn>(folder.file("states"), "any"));
+        let (read, any) = measured(|| folder.read("states"));
         assert!(read.is_err() && most.max(any) < 20_000, "{shape}: {most} bytes");
     }
     // Nothing in it, but so many trajectories that what is made for each would not fit.
@@ -207,7 +167,7 @@ fn a_header_that_lies_is_found_out_before_memory_is_asked_for() {
 fn what_is_no_whole_file_is_said_to_be_what_it_is() {
     let folder = Folder::new("no-file");
     let message = || Rollout::from_npy(&folder.0).unwrap_err().to_string();
-    let bytes = bytes_of(rollout().states());
+    let bytes = bytes_of(&rollout().states().to_owned());
     for (bytes, words) in [
         (&bytes[..bytes.len() - 1], "its shape [2, 4] asks for 32 bytes of entries, but 31 follow the header"),
         (&[&bytes[..], &[0]].concat(), "its shape [2, 4] asks for 32 bytes of entries, but 33 follow the header"),
@@ -240,14 +200,14 @@ fn what_is_no_whole_file_is_said_to_be_what_it_is() {
     *bytes.last_mut().unwrap() = 2;
     fs::write(folder.file("terminated"), bytes).unwrap();
     assert!(message().contains("terminated.npy: entry 1 is the byte 2, but a bool is 0 or 1"), "{}", message());
-    let error = npy::read::<bool, ndarray::Ix1>(folder.file("terminated"), "[N]").unwrap_err();
+    let error = folder.read("terminated").unwrap_err();
     let Error::File { cause, .. } = error else { panic!("{error}") };
     assert!(matches!(cause.downcast_ref(), Some(Fault::Bool { entry: 1, byte: 2 })));
     #[cfg(unix)]
     {
         let fifo = std::process::Command::new("mkfifo").arg(folder.file("pipe")).status();
         if fifo.is_ok_and(|status| status.success()) {
-            let error = npy::read::<f64, ndarray::Ix1>(folder.file("pipe"), "[N]").unwrap_err();
+            let error = folder.read("pipe").unwrap_err();
             assert!(error.to_string().contains("no file, but a pipe or device"), "{error}");
         }
     }
@@ -267,19 +227,19 @@ fn either_order_of_bytes_and_of_axes_and_every_version_are_read_as_what_they_are
         (3, spaced.to_owned(), columns),
     ] {
         fs::write(folder.file("x"), file(version, &header, None, &bytes)).unwrap();
-        assert_eq!(npy::read::<i64, ndarray::Ix2>(folder.file("x"), "[2, 3]").unwrap(), expected);
+        assert_eq!(folder.read("x").unwrap(), Stored::I64(expected.clone().into_dyn()));
     }
     let reals = [0.1_f32, f32::NAN, f32::NEG_INFINITY];
     let bytes: Vec<u8> = reals.iter().flat_map(|x| x.to_be_bytes()).collect();
     fs::write(folder.file("x"), file(1, &header("'>f4'", "False", "(3,)"), None, &bytes)).unwrap();
-    let read: Array1<f64> = npy::read(folder.file("x"), "[3]").unwrap();
+    let read = folder.read("x").unwrap().into_f64().unwrap();
     assert!(read.iter().zip(reals).all(|(x, y)| x.to_bits() == f64::from(y).to_bits()));
     fs::write(folder.file("x"), file(1, &header("'<f8'", "False", "()"), None, &2.5_f64.to_le_bytes())).unwrap();
-    assert_eq!(npy::read::<f64, ndarray::IxDyn>(folder.file("x"), "any").unwrap(), ndarray::arr0(2.5).into_dyn());
+    assert_eq!(folder.read("x").unwrap(), Stored::F64(ndarray::arr0(2.5).into_dyn()));
     // More entries than are read at a time.
     let many = Array2::from_shape_fn((300, 17), |(n, t)| (n * 17 + t) as i32);
     write_npy(folder.file("x"), &many).unwrap();
-    assert_eq!(npy::read::<i32, ndarray::Ix2>(folder.file("x"), "any").unwrap(), many);
+    assert_eq!(folder.read("x").unwrap(), Stored::I32(many.into_dyn()));
 }
 
 #[test]
@@ -376,34 +336,95 @@ fn oracle<A: ReadableElement, D: ndarray::Dimension>(bytes: &[u8]) -> Option<nda
     ndarray::Array::read_npy(&bytes[..]).ok()
 }
 
-fn integers<D: ndarray::Dimension>(bytes: &[u8]) -> Option<ndarray::Array<i64, D>> {
-    oracle::<i32, D>(bytes).map(|array| array.mapv(i64::from)).or_else(|| oracle(bytes))
+/// The entries of a file, of whatever type they are.
+enum Entries {
+    Integers(ArrayD<i128>),
+    Bytes(ArrayD<u8>),
+    Single(ArrayD<f32>),
+    Double(ArrayD<f64>),
+}
+
+fn entries(bytes: &[u8]) -> Option<Entries> {
+    fn integers<A: ReadableElement + Copy + Into<i128>>(bytes: &[u8]) -> Option<Entries> {
+        oracle::<A, IxDyn>(bytes).map(|array| Entries::Integers(array.mapv(A::into)))
+    }
+    // Half precision has no type of its own: its bits, as integers.
+    let halves = || {
+        let at = bytes.windows(4).position(|four| four == b"<f2'")?;
+        let bits = oracle::<u16, IxDyn>(&[&bytes[..at], b"<u2'", &bytes[at + 4..]].concat())?;
+        let half = |bits: u16| {
+            let (sign, exponent, mantissa) = (bits >> 15, i32::from(bits >> 10 & 31), f64::from(bits & 1023) / 1024.0);
+            let size = match exponent {
+                31 if mantissa > 0.0 => f64::NAN,
+                31 => f64::INFINITY,
+                0 => mantissa * 2_f64.powi(-14),
+                _ => (1.0 + mantissa) * 2_f64.powi(exponent - 15),
+            };
+            (if sign == 1 { -size } else { size }) as f32
+        };
+        Some(Entries::Single(bits.mapv(half)))
+    };
+    (oracle(bytes).map(Entries::Double))
+        .or_else(|| oracle(bytes).map(Entries::Single))
+        .or_else(|| oracle(bytes).map(Entries::Bytes))
+        .or_else(|| oracle::<bool, _>(bytes).map(|array| Entries::Bytes(array.mapv(u8::from))))
+        .or_else(|| integers::<i8>(bytes))
+        .or_else(|| integers::<i16>(bytes))
+        .or_else(|| integers::<u16>(bytes))
+        .or_else(|| integers::<i32>(bytes))
+        .or_else(|| integers::<u32>(bytes))
+        .or_else(|| integers::<i64>(bytes))
+        .or_else(|| integers::<u64>(bytes))
+        .or_else(halves)
 }
 
 /// What the bytes of five files say, where they were taken.
 fn said(files: &[Option<Vec<u8>>]) -> Option<Rollout> {
-    let states: Array2<i64> = integers(files[0].as_ref()?)?;
-    let actions: Array2<i64> = integers(files[1].as_ref()?)?;
-    let rewards = files[2].as_ref()?;
-    let narrow = || oracle::<f32, ndarray::Ix2>(rewards).map(|array| array.mapv(f64::from));
-    let rewards: Array2<f64> = oracle(rewards).or_else(narrow)?;
-    let (count, horizon) = actions.dim();
-    let lengths = match &files[3] {
-        Some(bytes) => integers::<ndarray::Ix1>(bytes)?.iter().map(|&length| length as usize).collect(),
-        None => vec![horizon; count],
+    let lengths: Option<Vec<usize>> = match &files[3] {
+        Some(bytes) => match entries(bytes)? {
+            Entries::Integers(lengths) => Some(lengths.iter().map(|&length| length as usize).collect()),
+            Entries::Bytes(lengths) => Some(lengths.iter().map(|&length| length.into()).collect()),
+            _ => return None,
+        },
+        None => None,
     };
+    let rewards = entries(files[2].as_ref()?)?;
+    let (count, horizon) = match &rewards {
+        Entries::Integers(array) => (array.shape()[0], array.shape()[1]),
+        Entries::Bytes(array) => (array.shape()[0], array.shape()[1]),
+        Entries::Single(array) => (array.shape()[0], array.shape()[1]),
+        Entries::Double(array) => (array.shape()[0], array.shape()[1]),
+    };
+    let lengths = lengths.unwrap_or_else(|| vec![horizon; count]);
     let terminated = match &files[4] {
         Some(bytes) => oracle::<bool, ndarray::Ix1>(bytes)?.to_vec(),
         None => vec![false; count],
     };
-    let inside = |at: (usize, usize), extra: usize| at.1 < lengths[at.0] + extra;
-    let numbers = |array: &Array2<i64>, extra: usize| {
-        Array2::from_shape_fn(array.dim(), |at| {
-            if inside(at, extra) { i32::try_from(array[at]).expect("it was taken") } else { 0 }
+    let inside = |at: &IxDyn, extra: usize| at[1] < lengths[at[0]] + extra;
+    // (Behind an end integers may be too large.)
+    let narrow = |array: ArrayD<i128>, extra: usize| {
+        ArrayD::from_shape_fn(array.raw_dim(), |at| {
+            if inside(&at, extra) { i32::try_from(array[&at]).expect("it was taken") } else { 0 }
         })
     };
-    let (states, actions) = (numbers(&states, 1), numbers(&actions, 0));
-    let rewards = Array2::from_shape_fn(rewards.dim(), |at| if inside(at, 0) { rewards[at] } else { 0.0 });
+    let numbers = |bytes: &Option<Vec<u8>>, extra: usize| -> Option<Value<'static>> {
+        Some(match entries(bytes.as_ref()?)? {
+            Entries::Integers(array) => narrow(array, extra).into(),
+            Entries::Bytes(array) => array.into(),
+            Entries::Single(array) => array.into(),
+            Entries::Double(array) => array.into(),
+        })
+    };
+    let (states, actions) = (numbers(&files[0], 1)?, numbers(&files[1], 0)?);
+    let reals =
+        |array: ArrayD<f64>| -> Array2<f64> { array.into_dimensionality().expect("two axes, or it was not taken") };
+    let rewards = match rewards {
+        Entries::Integers(array) => reals(array.mapv(|x| x as f64)),
+        Entries::Bytes(array) => reals(array.mapv(f64::from)),
+        Entries::Single(array) => reals(array.mapv(f64::from)),
+        Entries::Double(array) => reals(array),
+    };
+    let rewards = Array2::from_shape_fn(rewards.dim(), |(n, t)| if t < lengths[n] { rewards[[n, t]] } else { 0.0 });
     Rollout::new(states, actions, rewards, lengths, terminated).ok()
 }
 
@@ -633,8 +654,14 @@ fn a_missing_file_or_folder_is_named() {
         rollout().to_npy(&folder.0).unwrap();
         folder.clear(name);
         let message = Rollout::from_npy(&folder.0).unwrap_err().to_string();
-        assert!(message.contains(&format!("{name}.npy: No such file")), "{message}");
+        let words = if name == "states" { "there is neither `observations` nor `states`" } else { "No such file" };
+        assert!(message.contains(&format!("{name}.npy: {words}")), "{message}");
+    }
+    rollout().to_npy(&folder.0).unwrap();
+    fs::copy(folder.file("states"), folder.file("observations")).unwrap();
+    for message in [Rollout::from_npy(&folder.0).map(drop), rollout().to_npy(&folder.0)].map(|read| read.unwrap_err()) {
+        assert!(message.to_string().contains("both `observations` and `states`"), "{message}");
     }
     let message = Rollout::from_npy(Path::new("/no/such/folder")).unwrap_err().to_string();
-    assert!(message.starts_with("/no/such/folder/states.npy: "), "{message}");
+    assert!(message.starts_with("/no/such/folder: there is nothing; give a folder"), "{message}");
 }

@@ -4,7 +4,7 @@ use ad::{Handle, Lowering, Real, Tape, Var, broadcast_shape};
 use ndarray::{Array1, ArrayD, Dimension, IxDyn, arr0, arr1, arr2};
 use rand::RngExt;
 use rl::additive::{Distribution, Gaussian, Softmax};
-use rl::mdp::TabularMdp;
+use rl::env::TabularMdp;
 use rl::policy::{Categorical, Normal, softmax};
 use rl::stream::stream;
 

@@ -5,8 +5,10 @@ use ndarray::{Array1, array};
 use rl::batch::Batch;
 use rl::error::Error;
 use rl::objective::{
-    Claim, DiceLeaveOneOut, DoublyRobust, Estimator, ImportanceSampling, ScoreFunction, TayPo, all, allow_biased,
+    Claim, DiceLeaveOneOut, DoublyRobust, End, Estimator, Facts, ImportanceSampling, ScoreFunction, TayPo, all,
+    allow_biased,
 };
+use rl::policy::Table;
 use rl::report::{EstimatorReport, Plan, Row};
 use rl::truth::{Setting, check_estimator};
 use study::exact::Problem;
@@ -38,7 +40,7 @@ fn the_bias_of_every_estimator_lies_in_its_interval_at_every_order() {
         let report = EstimatorReport::new(&setting, &all(), &plan).unwrap();
         for estimator in all() {
             for order in 1..=3 {
-                let row = report.row(&estimator.name(), order, 2).unwrap();
+                let row = report.row(&estimator.facts().name, order, 2).unwrap();
                 let exact = exact_bias(&*estimator, &setting, order);
                 if !row.bias.contains(exact) {
                     missed.push(format!("{} {order} off policy {off_policy}: {exact} {:?}", row.estimator, row.bias));
@@ -61,8 +63,8 @@ fn a_bias_is_found_out_and_a_proof_of_none_is_not_contradicted() {
         let report = EstimatorReport::new(&setting, &[allow_biased(estimator)], &plan).unwrap();
         let bias = report.rows[0].bias;
         let exact = exact_bias(estimator, &setting, 2);
-        assert_eq!(bias.low > 0.0, biased, "{} {bias:?}", estimator.name());
-        assert!(bias.contains(exact), "{} {exact} {bias:?}", estimator.name());
+        assert_eq!(bias.low > 0.0, biased, "{} {bias:?}", estimator.facts().name);
+        assert!(bias.contains(exact), "{} {exact} {bias:?}", estimator.facts().name);
     }
 }
 
@@ -74,9 +76,9 @@ fn the_variance_is_the_exact_one_over_the_number_of_trajectories() {
     let all = problem.mdp.enumerate(&rl::policy::softmax(&problem.logits), 3).unwrap();
     let tape = ad::Tape::new();
     let theta = tape.input("theta", &problem.logits);
-    let gradients = rl::batch::per_trajectory_gradients(&all.rollout.record(&tape), theta, |one| {
-        let critic = tape.constant(&array![1.7, -0.6]).gather(&[one.states]);
-        DoublyRobust.surrogate(&Batch::new(one, one.log_prob(theta), 0.9).with_critic(critic))
+    let gradients = rl::rollout::per_trajectory_gradients(&all.rollout.record(&tape), theta, |one| {
+        let critic = tape.constant(&array![1.7, -0.6]).gather(&[one.states()]);
+        DoublyRobust.surrogate(&Batch::new(one, Table::log_prob_of(theta, &one), 0.9).with_critic(critic))
     });
     let gradients = gradients.reshape(&[all.probabilities.len(), 4]).value();
     let gradients = gradients.into_dimensionality::<ndarray::Ix2>().unwrap();
@@ -128,14 +130,8 @@ fn an_estimator_that_never_varies_has_no_signal_to_noise() {
     /// θ itself, whatever was sampled.
     struct Fixed;
     impl Estimator for Fixed {
-        fn name(&self) -> String {
-            "fixed, \"always\"".to_owned()
-        }
-        fn claim(&self) -> Claim {
-            Claim::ALL
-        }
-        fn bootstraps(&self) -> bool {
-            false
+        fn facts(&self) -> Facts {
+            Facts { name: "fixed, \"always\"".to_owned(), claim: Claim::ALL, end: End::Nothing, smallest_batch: 1 }
         }
         fn formula(&self, batch: &Batch) -> Var {
             batch.rewards().sum_axes(&[1]).full_like(2.0)
@@ -235,14 +231,8 @@ fn what_cannot_be_measured_is_a_typed_error() {
 fn an_estimate_that_is_not_finite_is_an_error_that_names_its_estimator() {
     struct Bad;
     impl Estimator for Bad {
-        fn name(&self) -> String {
-            "bad".to_owned()
-        }
-        fn claim(&self) -> Claim {
-            Claim::ALL
-        }
-        fn bootstraps(&self) -> bool {
-            false
+        fn facts(&self) -> Facts {
+            Facts { name: "bad".to_owned(), claim: Claim::ALL, end: End::Nothing, smallest_batch: 1 }
         }
         fn formula(&self, batch: &Batch) -> Var {
             (batch.rewards().sum_axes(&[1]) - 1e9).sqrt() * batch.ratio().at(1, 0)

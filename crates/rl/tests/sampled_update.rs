@@ -2,15 +2,13 @@
 
 use ad::Var;
 use ndarray::{Array2, ArrayD, Axis, array};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rl::additive::{Additive, Finite, Samples, Trajectories};
-use rl::mdp::TabularMdp;
+use rl::env::{Horizon, TabularMdp};
 use rl::meta::sampled::{self, Credit, MetaBatch, Outer};
-use rl::meta::tasks::{MetaLearner, Sampling};
-use rl::policy::softmax;
-use rl::stream::stream;
-use rl::truth::{Horizon, ROUNDING, SampledUpdate, check_additive, derivatives, max_abs};
+use rl::policy::{Table, softmax};
+use rl::truth::{ROUNDING, SampledUpdate, check_additive, derivatives, max_abs};
 
 type Surrogate = fn(&MetaBatch<'_>) -> Var;
 
@@ -212,7 +210,10 @@ fn taken_at_the_exact_update_the_linearised_estimate_is_unbiased_for_the_infinit
             let problem =
                 SampledUpdate::new(&mdp, &logits, 2, 0.9).trajectories(trajectories).rate(rate).credit(credit);
             let at_exact = |batch: &MetaBatch<'_>| {
-                sampled::linearised_at_exact_update(batch, batch.theta.full_like(0.0) + &adapted)
+                sampled::linearised_at_exact_update(
+                    batch,
+                    &Table::params(batch.theta["logits"].full_like(0.0) + &adapted),
+                )
             };
             let found = problem.check(at_exact, 1).unwrap().orders.swap_remove(1).expectation;
             assert!(largest(&(&found - &truth)) <= 1e-12);
@@ -231,8 +232,8 @@ fn meta_learning_is_an_n_sample_additive_objective() {
     let distribution = Trajectories { mdp: mdp.clone(), horizon };
     // φ(τ, θ) = R(τ) ∇log p_θ(τ), f(φ̄, θ) = V(θ + η φ̄): Tang 2022, section 2.4.
     let features = |episodes: Samples<Trajectories>, theta: Var| {
-        let returns = (episodes.rewards * &discounts).sum_axes(&[1]);
-        let scores = episodes.log_prob(theta).sum_axes(&[1]).jacobian(theta);
+        let returns = (episodes.steps.rewards * &discounts).sum_axes(&[1]);
+        let scores = Table::log_prob_of(theta, &episodes).sum_axes(&[1]).jacobian(theta);
         scores * returns.reshape(&[episodes.trajectories(), 1, 1])
     };
     let outer = |mean: Var, theta: Var| {
@@ -283,7 +284,7 @@ fn objective_by_hand(mdp: &TabularMdp, logits: &Array2<f64>, horizon: usize, tra
             for t in 0..all.rollout.lengths()[n] {
                 let to_go: f64 =
                     (t..all.rollout.lengths()[n]).map(|l| gamma.powi(l as i32) * all.rollout.rewards()[[n, l]]).sum();
-                let (s, a) = (all.rollout.states()[[n, t]] as usize, all.rollout.actions()[[n, t]] as usize);
+                let (s, a) = (all.rollout.states()[[n, t]] as usize, all.rollout.action_numbers()[[n, t]] as usize);
                 let mut row = gradient.index_axis_mut(Axis(0), s);
                 row.scaled_add(-to_go, &policy.row(s));
                 row[a] += to_go;
@@ -356,13 +357,16 @@ fn sgmrl_as_printed_is_the_products_of_its_equation() {
     let (process, theta) = (mdp.record(&tape), tape.input("theta", &logits));
     let inner: Vec<_> = rollouts.iter().map(|rollout| rollout.record(&tape)).collect();
     let credit = Credit::ReturnToGo;
-    let batch = MetaBatch { theta, inner: &inner, outer: Outer::Exact(process), gamma: 0.9, rate: 0.3, credit };
+    let (policy, params, gamma) = (Table { states: 2, actions: 2 }, Table::params(theta), 0.9.into());
+    let outer = Outer::Exact(process);
+    let batch = MetaBatch { policy: &policy, theta: &params, inner: &inner, outer, gamma, rate: 0.3, credit };
     let found = sampled::sgmrl_as_printed(&batch).grad(theta).value();
 
     let points = batch.adapt(|inner| credit.fixed_data(inner));
     let matrix = |step: usize| {
-        let here = points[step].stop_gradient();
-        let (data, log_prob) = (batch.batch(step, here), batch.log_prob(step, here));
+        let here = points[step]["logits"].stop_gradient();
+        let params = Table::params(here);
+        let (data, log_prob) = (batch.batch(step, &params), batch.log_prob(step, &params));
         let returns_to_go = data.discounted_sum(data.advantages() * data.log_prob());
         let (nu, score) = (returns_to_go.jacobian(here).reshape(&[2, 4]), log_prob.jacobian(here).reshape(&[2, 4]));
         let hessian = returns_to_go.mean().hessian(here).reshape(&[4, 4]);
@@ -370,8 +374,8 @@ fn sgmrl_as_printed_is_the_products_of_its_equation() {
         (factor, score.sum_axes(&[0]))
     };
     let ((first, first_score), (second, second_score)) = (matrix(0), matrix(1));
-    let last = points[2].stop_gradient();
-    let value = batch.value(last);
+    let last = points[2]["logits"].stop_gradient();
+    let value = batch.value(&Table::params(last));
     let gradient = value.grad(last).reshape(&[4]);
     let expected = first.matmul(second).matmul(gradient) + (first_score + first.matmul(second_score)) * value;
     let found = found.into_shape_with_order(4).unwrap().into_dyn();
@@ -387,8 +391,10 @@ fn beyond_its_claim_an_estimator_panics_with_its_name() {
             let tape = ad::Tape::new();
             let (process, theta) = (mdp.record(&tape), tape.input("theta", &logits));
             let (inner, outer) = ([rollout.record(&tape)], Outer::Exact(process));
-            let batch = MetaBatch { theta, inner: &inner, outer, gamma: 0.9, rate: 0.3, credit: estimator.credit };
-            (estimator.surrogate)(&batch).hessian(theta).value()
+            let (policy, params, gamma) = (Table { states: 2, actions: 2 }, Table::params(theta), 0.9.into());
+            let (theta, inner, credit) = (&params, &inner, estimator.credit);
+            let batch = MetaBatch { policy: &policy, theta, inner, outer, gamma, rate: 0.3, credit };
+            (estimator.surrogate)(&batch).hessian(params["logits"]).value()
         };
         let outcome = std::panic::catch_unwind(hessian);
         match outcome {
@@ -448,100 +454,4 @@ fn trajectories_have_the_probabilities_that_they_are_listed_with() {
     let probabilities = log_prob.value().exp() * &factors.into_dyn();
     let expected = ndarray::Array1::from(listed.probabilities).into_dyn();
     assert!(largest(&(probabilities - expected)) <= 1e-15);
-}
-
-// Over tasks.
-
-fn sampling(steps: usize, inner: usize, outer: usize) -> Sampling {
-    Sampling { horizon: 2, gamma: 0.9, rate: 0.8, credit: Credit::ReturnToGo, steps, inner, outer }
-}
-
-#[test]
-fn a_learners_gradient_is_the_estimators_on_the_data_it_sampled() {
-    let tasks: Vec<TabularMdp> = (0..3).map(|seed| process(20 + seed, true).0).collect();
-    let logits = process(20, true).1;
-    for estimator in sampled::all() {
-        let settings = Sampling { credit: estimator.credit, ..sampling(2, 3, 4) };
-        let learner = MetaLearner::new(estimator.surrogate, settings, 2, 2).unwrap();
-        let found = learner.gradient(&tasks, &logits, 9).unwrap();
-        let mut expected = Array2::<f64>::zeros((2, 2));
-        for (task, mdp) in tasks.iter().enumerate() {
-            let mut seeds = stream(9, task as u64);
-            let tape = ad::Tape::new();
-            let theta = tape.input("theta", &logits);
-            let credit = estimator.credit;
-            let process = mdp.record(&tape);
-            let mut inner = Vec::new();
-            let mut here = theta;
-            for _ in 0..2 {
-                let policy = here.softmax().value().into_dimensionality().unwrap();
-                inner.push(mdp.sample(&policy, 2, 3, seeds.next_u64()).unwrap().record(&tape));
-                let batch =
-                    MetaBatch { theta, inner: &inner, outer: Outer::Exact(process), gamma: 0.9, rate: 0.8, credit };
-                here = *batch.adapt(|inner| credit.fixed_data(inner)).last().unwrap();
-            }
-            let policy = here.softmax().value().into_dimensionality().unwrap();
-            let outer = Outer::Sampled(mdp.sample(&policy, 2, 4, seeds.next_u64()).unwrap().record(&tape));
-            let batch = MetaBatch { theta, inner: &inner, outer, gamma: 0.9, rate: 0.8, credit };
-            let estimate = (estimator.surrogate)(&batch).grad(theta).value();
-            expected += &(estimate.into_dimensionality::<ndarray::Ix2>().unwrap() / 3.0);
-        }
-        assert!(largest(&(&found - &expected).into_dyn()) <= 1e-12, "{}: {found} {expected}", estimator.name);
-    }
-}
-
-#[test]
-fn sampled_gradients_of_sgmrl_average_to_that_of_the_objective_and_those_of_maml_do_not() {
-    // 20 000 independent tasks of seed 3, all alike: within 4 standard errors, and beyond 10.
-    let (mdp, logits) = process(21, false);
-    let truth = gradient(&SampledUpdate::new(&mdp, &logits, 2, 0.9).trajectories(2).rate(0.8), sampled::sgmrl).1;
-    let count = 20_000;
-    let worst = |surrogate: Surrogate| {
-        let learner = MetaLearner::new(surrogate, sampling(1, 2, 1), 2, 2).unwrap();
-        let alone = |seed: u64| learner.gradient(std::slice::from_ref(&mdp), &logits, seed).unwrap();
-        let estimates: Vec<Array2<f64>> = (0..count).map(|k| alone(stream(3, k).next_u64())).collect();
-        let entry = |s: usize, a: usize| {
-            let numbers = estimates.iter().map(|estimate| estimate[[s, a]]);
-            let mean = numbers.clone().sum::<f64>() / count as f64;
-            let variance = numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / count as f64;
-            (mean - truth[[s, a]]).abs() / (variance / count as f64).sqrt()
-        };
-        entry(0, 0).max(entry(1, 0))
-    };
-    let (sgmrl, maml) = (worst(sampled::sgmrl), worst(sampled::maml));
-    assert!(sgmrl < 4.0 && maml > 10.0, "{sgmrl} {maml}");
-}
-
-#[test]
-fn ascent_raises_the_objective_with_the_same_bits_at_any_number_of_threads() {
-    let tasks: Vec<TabularMdp> = (0..4).map(|seed| process(30 + seed, false).0).collect();
-    let start = Array2::zeros((2, 2));
-    let learner = MetaLearner::new(sampled::linearised_score_function, sampling(1, 10, 10), 2, 2).unwrap();
-    let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| learner.ascend(|_| tasks.clone(), &start, 0.5, 60, 1).unwrap())
-    };
-    let learned = on(1);
-    assert_eq!(learned, on(3));
-    let objective = |logits: &Array2<f64>| -> f64 {
-        let of = |mdp: &TabularMdp| {
-            let problem = SampledUpdate::new(mdp, logits, 2, 0.9).trajectories(2).rate(0.8);
-            problem.check(sampled::sgmrl, 0).unwrap().orders[0].truth.sum()
-        };
-        tasks.iter().map(of).sum::<f64>() / tasks.len() as f64
-    };
-    assert!(objective(&learned) > objective(&start) + 0.02, "{} {}", objective(&learned), objective(&start));
-}
-
-#[test]
-fn a_learner_refuses_what_does_not_fit() {
-    let (mdp, logits) = process(0, false);
-    let new = |sampling| MetaLearner::new(sampled::maml, sampling, 2, 2);
-    let error = new(sampling(0, 1, 1)).unwrap_err();
-    assert!(error.to_string().contains("inner steps"), "{error}");
-    let learner = new(sampling(1, 1, 1)).unwrap();
-    assert!(matches!(learner.gradient(&[], &logits, 0).unwrap_err(), rl::error::Error::Empty { .. }));
-    let other = TabularMdp::random(3, 2, 1.0, &mut stream(0, 0)).unwrap();
-    let error = learner.gradient(&[mdp, other], &logits, 0).unwrap_err();
-    assert!(error.to_string().contains("task"), "{error}");
 }

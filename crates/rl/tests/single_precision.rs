@@ -6,12 +6,12 @@ use indexmap::IndexMap;
 use ndarray::{Array, Array2, ArrayD, array};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rl::batch::{Batch, per_trajectory_gradients};
-use rl::meta::ascend;
+use rl::batch::Batch;
+use rl::meta::adapt;
 use rl::objective::{Estimator, ImportanceSampling, all, allow_biased};
 use rl::optim::{Rule, TapeOptimiser};
-use rl::policy::{Categorical, Normal, softmax};
-use rl::rollout::Rollout;
+use rl::policy::{Categorical, Normal, Table, softmax};
+use rl::rollout::{Episodes, Rollout, per_trajectory_gradients};
 use study::exact::Problem;
 
 const PRECISIONS: [DType; 2] = [DType::F64, DType::F32];
@@ -20,6 +20,7 @@ const PRECISIONS: [DType; 2] = [DType::F64, DType::F32];
 struct Recorded {
     tape: Tape,
     theta: Var,
+    episodes: Episodes,
     batch: Batch,
 }
 
@@ -32,15 +33,15 @@ fn recorded(problem: &Problem, rollout: &Rollout, off_policy: bool, precision: D
     let episodes = rollout.record_as(&tape, precision);
     let critic = tape.constant(entered(array![1.7, -0.6].into_dyn()));
     let action_critic = tape.constant(entered(array![[1.2, 2.0], [-1.1, -0.3]].into_dyn()));
-    let expected = (theta.softmax() * action_critic).sum_axes(&[1]).gather(&[episodes.states]);
-    let mut batch = Batch::new(episodes, episodes.log_prob(theta), 0.9)
-        .with_critic(critic.gather(&[episodes.states]))
+    let expected = (theta.softmax() * action_critic).sum_axes(&[1]).gather(&[episodes.states()]);
+    let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
+        .with_critic(critic.gather(&[episodes.states()]))
         .with_action_critic(episodes.look_up(action_critic), expected);
     if off_policy {
         let behaviour = tape.constant(entered(problem.behaviour.clone().into_dyn()));
-        batch = batch.off_policy(episodes.log_prob(behaviour));
+        batch = batch.off_policy(Table::log_prob_of(behaviour, &episodes));
     }
-    Recorded { tape, theta, batch }
+    Recorded { tape, theta, episodes, batch }
 }
 
 /// Results as `f64`, checked to be of this precision.
@@ -82,11 +83,11 @@ fn every_estimator_has_a_surrogate_in_single_precision() {
             let estimators = all();
             assert!(estimators.len() >= 16);
             for estimator in estimators {
-                let name = format!("{} (off policy: {off_policy}, early end: {early_end})", estimator.name());
+                let name = format!("{} (off policy: {off_policy}, early end: {early_end})", estimator.facts().name);
                 let estimator = allow_biased(&*estimator);
                 // Rewards are of the order of 1; those that are centred sum to 0.
                 assert_same(&name, 100.0, 1.0, |precision| {
-                    let Recorded { tape, theta, batch } = recorded(&problem, &rollout, off_policy, precision);
+                    let Recorded { tape, theta, batch, .. } = recorded(&problem, &rollout, off_policy, precision);
                     let surrogate = estimator.surrogate(&batch);
                     let results = [surrogate, surrogate.grad(theta), surrogate.hessian(theta)];
                     values(&tape, &results, precision)
@@ -102,10 +103,10 @@ fn a_program_of_a_recorded_rollout_is_run_on_other_rollouts_in_single_precision(
     let policy = softmax(&problem.logits);
     let [first, second] = [1, 2].map(|seed| problem.mdp.sample(&policy, 8, 500, seed).unwrap());
     assert_same("DiCE", 100.0, 0.0, |precision| {
-        let Recorded { tape, theta, batch } = recorded(&problem, &first, false, precision);
+        let Recorded { tape, theta, episodes, batch } = recorded(&problem, &first, false, precision);
         let surrogate = ImportanceSampling.surrogate(&batch);
         let derivatives = [surrogate.grad(theta), surrogate.hessian(theta)];
-        let program = tape.compile(batch.episodes.handles(), derivatives);
+        let program = tape.compile(episodes.handles(), derivatives);
         let results = program.run_values(&second.values_as(precision)).unwrap();
         results.into_iter().map(|value| value.rounded(DType::F64).into_array().unwrap()).collect()
     });
@@ -116,9 +117,9 @@ fn gradients_of_each_trajectory_in_single_precision() {
     let problem = Problem::new(3, true, 5).unwrap();
     let rollout = problem.mdp.sample(&softmax(&problem.logits), 5, 40, 7).unwrap();
     assert_same("per trajectory", 50.0, 0.0, |precision| {
-        let Recorded { tape, theta, batch } = recorded(&problem, &rollout, false, precision);
-        let gradients = per_trajectory_gradients(&batch.episodes, theta, |one| {
-            ImportanceSampling.surrogate(&Batch::new(one, one.log_prob(theta), 0.9))
+        let Recorded { tape, theta, episodes, .. } = recorded(&problem, &rollout, false, precision);
+        let gradients = per_trajectory_gradients(&episodes, theta, |one| {
+            ImportanceSampling.surrogate(&Batch::new(one, Table::log_prob_of(theta, &one), 0.9))
         });
         values(&tape, &[gradients], precision)
     });
@@ -132,13 +133,13 @@ fn ratios_beyond_the_range_of_single_precision_weigh_nothing_and_no_nan() {
     let [double, single] = PRECISIONS.map(|precision| {
         let tape = Tape::new();
         let episodes = rollout.record_as(&tape, precision);
-        let log_prob = episodes.rewards.full_like(-0.1);
+        let log_prob = episodes.steps.rewards.full_like(-0.1);
         let batch = Batch::new(episodes, log_prob, 1.0).off_policy(log_prob - 1.0);
         // Only the first reward is not 0, and only the first ratio weighs.
         let mut x = Array2::<f64>::zeros((1, steps));
         x[[0, 0]] = 2.0;
         let sum = batch.importance_weighted_sum(log_prob.constant(x)).sum();
-        values(&tape, &[sum, sum.grad_or_zeros(episodes.rewards).sum()], precision)[0].sum()
+        values(&tape, &[sum, sum.grad_or_zeros(episodes.steps.rewards).sum()], precision)[0].sum()
     });
     assert!((double - 2.0 * 1.0_f64.exp()).abs() < 1e-12 && (single / double - 1.0).abs() < 1e-6, "{single}, {double}");
 }
@@ -194,7 +195,7 @@ fn inner_steps_and_optimisers_on_the_tape_in_single_precision() {
         let tape = Tape::new();
         let theta = tape.input("theta", Value::from(array![0.5, -1.25, 2.0]).rounded(precision));
         let loss = |x: Var| -(x.sin() * x).sum();
-        let climbed = ascend(theta, 3, 0.1, |_, x| loss(x));
+        let climbed = adapt(&theta, Rule::sgd(0.1), 3, |_, &x| loss(x))[3];
         let mut adam = TapeOptimiser::new(Rule::adam(0.05));
         let mut adapted = theta;
         for _ in 0..3 {

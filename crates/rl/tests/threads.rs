@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use ndarray::Array2;
-use rl::mdp::TabularMdp;
+use rl::env::TabularMdp;
 use rl::objective::all;
 use rl::report::{EstimatorReport, Plan};
 use rl::stream::stream;

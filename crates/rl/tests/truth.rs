@@ -7,17 +7,19 @@ use ad::{Tape, Var, values};
 use ndarray::{Array1, Array2, ArrayD, IxDyn, array};
 use rl::additive::{Additive, Softmax};
 use rl::batch::Batch;
+use rl::env::Horizon;
+use rl::env::TabularMdp;
 use rl::error::Error;
-use rl::mdp::TabularMdp;
 use rl::meta::sampled;
-use rl::meta::{Objective, Role, Roles, Shapes, evaluates_to, exact_value};
+use rl::meta::{Objective, Role, Roles, evaluates_to, exact_value};
 use rl::objective::{
-    Claim, DoublyRobust, DoublyRobustQ, Estimator, ImportanceSampling, LoadedDice, Orders, ScoreFunction, TayPo,
-    TayPo2Subsampled, all, allow_biased,
+    Claim, DoublyRobust, DoublyRobustQ, End, Estimator, Facts, ImportanceSampling, LoadedDice, Orders, ScoreFunction,
+    TayPo, TayPo2Subsampled, all, allow_biased,
 };
-use rl::policy::softmax;
+use rl::policy::{Numbers, Table, softmax};
 use rl::report::{EstimatorReport, Plan};
-use rl::truth::{Horizon, SampledUpdate, Setting, check_additive, check_estimator, check_unbiased, max_abs};
+use rl::rollout::Episodes;
+use rl::truth::{SampledUpdate, Setting, check_additive, check_estimator, check_unbiased, max_abs};
 use study::exact::Problem;
 
 /// P(s'|s, a) of two states and actions, and R(s, a).
@@ -104,7 +106,7 @@ fn a_verdict_does_not_depend_on_the_unit_of_reward() {
             for unit in [1e-200, 1e-6, 1e6, 1e200] {
                 let report = in_unit(&*estimator, off_policy, unit);
                 for (order, plain) in report.orders.iter().zip(&plain.orders) {
-                    assert_eq!(order.is_unbiased(), plain.is_unbiased(), "{} {unit}\n{report}", estimator.name());
+                    assert_eq!(order.is_unbiased(), plain.is_unbiased(), "{} {unit}\n{report}", estimator.facts().name);
                     assert!(
                         (order.relative_bias() - plain.relative_bias()).abs() <= 1e-13 + 1e-9 * plain.relative_bias()
                     );
@@ -128,7 +130,7 @@ fn what_cancels_within_each_trajectory_is_rounding_too() {
         let setting = Setting::new(&mdp, &array![[0.3, -0.2], [0.1, 0.4]], 3, 0.9).with_critic(&critic);
         for estimator in [&DoublyRobust as &dyn Estimator, &LoadedDice::UNBIASED, &TayPo { order: 3 }] {
             let report = check_estimator(estimator, &setting, 3).unwrap();
-            (0..=3).for_each(|order| assert!(report.is_unbiased(order), "{} {report}", estimator.name()));
+            (0..=3).for_each(|order| assert!(report.is_unbiased(order), "{} {report}", estimator.facts().name));
         }
     }
 }
@@ -177,21 +179,26 @@ fn a_masked_action_has_the_value_and_the_derivatives_that_are_known_by_hand() {
         let setting = behaviour.as_ref().map_or(setting.clone(), |behaviour| setting.clone().off_policy(behaviour));
         for estimator in all() {
             // Off policy AD weighs log 0.
-            if behaviour.is_some() && estimator.name() == "ad" {
+            if behaviour.is_some() && estimator.facts().name == "ad" {
                 continue;
             }
             let report = check_estimator(&*estimator, &setting, 3).unwrap();
             for (order, expected) in report.orders.iter().zip(&expected) {
                 assert!(max_abs(&(&order.truth - expected)) <= 1e-14, "{}", order.truth);
-                assert!(order.expectation.iter().all(|x| x.is_finite()), "{}: {}", estimator.name(), order.expectation);
-                if estimator.claim().contains(order.order, behaviour.is_some()) {
-                    assert!(order.is_unbiased(), "{}\n{report}", estimator.name());
+                assert!(
+                    order.expectation.iter().all(|x| x.is_finite()),
+                    "{}: {}",
+                    estimator.facts().name,
+                    order.expectation
+                );
+                if estimator.facts().claim.contains(order.order, behaviour.is_some()) {
+                    assert!(order.is_unbiased(), "{}\n{report}", estimator.facts().name);
                     assert!(max_abs(&(&order.expectation - expected)) <= 1e-13, "{}", order.expectation);
                 }
                 // Whatever the estimator: nothing depends on the logits of the state without a choice.
                 for (index, x) in order.expectation.indexed_iter() {
                     let in_state_0 = (0..order.order).any(|i| index[2 * i] == 0);
-                    assert!(!in_state_0 || *x == 0.0, "{}: {index:?} {x}", estimator.name());
+                    assert!(!in_state_0 || *x == 0.0, "{}: {index:?} {x}", estimator.facts().name);
                 }
             }
         }
@@ -207,10 +214,10 @@ fn a_masked_action_has_critics_too() {
         let setting = setting.with_action_critic(&action_critic).with_critic(&critic);
         for estimator in all() {
             let report = check_estimator(&*estimator, &setting, 3).unwrap();
-            let claimed = |order: &usize| estimator.claim().contains(*order, behaviour.is_some());
+            let claimed = |order: &usize| estimator.facts().claim.contains(*order, behaviour.is_some());
             (0..=3)
                 .filter(claimed)
-                .for_each(|order| assert!(report.is_unbiased(order), "{} {report}", estimator.name()));
+                .for_each(|order| assert!(report.is_unbiased(order), "{} {report}", estimator.facts().name));
         }
     }
 }
@@ -253,27 +260,28 @@ fn a_masked_outcome_of_a_distribution_is_none() {
 
 #[test]
 fn inner_steps_leave_a_masked_action_masked() {
-    let (mdp, shapes, horizon) = (process(), Shapes::of_theta(&[2, 2]), Horizon::Finite { steps: 2, terminal: None });
-    let exact = Objective::twice(shapes, exact_value(&mdp, 0.9, &horizon).unwrap());
-    let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+    let (mdp, policy) = (process(), Table { states: 2, actions: 2 });
+    let (none, horizon) = (Numbers::new(), Horizon::Finite { steps: 2, terminal: None });
+    let theta = Table::numbers(&Array2::zeros((2, 2)));
+    let exact = Objective::twice(&none, &theta, exact_value(&policy, &mdp, 0.9, &horizon).unwrap());
+    let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
     let roles = Roles::all(Role { objective: &exact, data: &known });
-    let none = ArrayD::zeros(vec![0]);
-    let of = |start: Array2<f64>| roles.meta_gradient(&none, &start.into_dyn(), 3, 0.5).unwrap();
+    let of = |start: Array2<f64>| roles.meta_gradient(&none, &Table::numbers(&start), 3, 0.5).unwrap();
     let (masked, far) = (of(array![MASKED[0], MASKED[1]]), of(array![[0.3, -800.0], [0.1, 0.4]]));
-    assert_eq!(masked.adapted[[0, 1]], f64::NEG_INFINITY);
-    assert!(max_abs(&(&masked.by_start - &far.by_start)) <= 1e-15);
-    assert_eq!(masked.by_start[[0, 1]], 0.0);
+    assert_eq!(masked.adapted["logits"][[0, 1]], f64::NEG_INFINITY);
+    assert!(max_abs(&(&masked.by_start["logits"] - &far.by_start["logits"])) <= 1e-15);
+    assert_eq!(masked.by_start["logits"][[0, 1]], 0.0);
     // What was finite and is not any more is an error still.
     let transition = array![[[0.7, 0.3], [0.2, 0.8]], [[0.5, 0.5], [0.9, 0.1]]];
     let steep = TabularMdp::new(transition, array![[1e300, 0.0], [0.0, 2e300]]).unwrap();
-    let known = |_: usize, _: &ArrayD<f64>| Ok(steep.to_values().into());
+    let known = |_: usize, _: &Numbers| Ok(steep.to_values().into());
     let roles = Roles::all(Role { objective: &exact, data: &known });
-    let error = roles.meta_gradient(&none, &array![[0.3, -0.1], [0.1, 0.4]].into_dyn(), 3, 1e10).unwrap_err();
+    let error = roles.meta_gradient(&none, &Table::numbers(&array![[0.3, -0.1], [0.1, 0.4]]), 3, 1e10).unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
 
     let tape = Tape::new();
     let theta = tape.input("theta", &array![f64::NEG_INFINITY, 0.5]);
-    let moved = evaluates_to(theta + 1.0, theta * 3.0);
+    let moved = evaluates_to(&(theta + 1.0), &(theta * 3.0));
     assert_eq!(moved.value(), array![f64::NEG_INFINITY, 1.5].into_dyn());
     assert_eq!(moved.at(0, 1).grad(theta).value(), array![0.0, 3.0].into_dyn());
 }
@@ -304,14 +312,9 @@ fn a_critic_that_does_not_fit_is_an_error_that_says_which() {
 struct Overriding;
 
 impl Estimator for Overriding {
-    fn name(&self) -> String {
-        "overriding".to_owned()
-    }
-    fn claim(&self) -> Claim {
-        Claim { on_policy: Orders::UpTo(1), off_policy: Orders::None, off_policy_residual: None }
-    }
-    fn bootstraps(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        let claim = Claim::on_policy(Orders::UpTo(1));
+        Facts { name: "overriding".to_owned(), claim, end: End::Nothing, smallest_batch: 1 }
     }
     fn formula(&self, batch: &Batch) -> Var {
         ImportanceSampling.formula(batch)
@@ -353,7 +356,7 @@ fn what_an_estimator_overrides_counts_however_it_is_held() {
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);
+    let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9);
     let five = ImportanceSampling.per_trajectory(&batch).value() * 5.0;
     assert_eq!(boxed().per_trajectory(&batch).value(), five);
     assert_eq!(allow_biased(&boxed()).per_trajectory(&batch).value(), five);
@@ -366,7 +369,7 @@ fn what_an_allowed_estimator_draws_is_allowed_too() {
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9);
+    let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9);
     let estimator = TayPo2Subsampled::new(1, 0);
     let third = |estimator: &dyn Estimator| estimator.surrogate(&batch).derivative(theta, 3).value();
     let allowed = allow_biased(&estimator).redrawn(0).unwrap();
@@ -394,8 +397,8 @@ fn a_critic_that_shares_parameters_with_the_policy_is_numbers_to_every_estimator
             let critic = critics(theta).0;
             let critic = if shared { critic } else { tape.constant(critic.value()) };
             let episodes = rollout.record(&tape);
-            let batch =
-                Batch::new(episodes, episodes.log_prob(theta), 0.9).with_critic(critic.gather(&[episodes.states]));
+            let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
+                .with_critic(critic.gather(&[episodes.states()]));
             let behaviour = tape.constant(&problem.behaviour).log_softmax();
             let batch = if off_policy { batch.off_policy(episodes.look_up(behaviour)) } else { batch };
             let each = allow_biased(estimator).per_trajectory(&batch);
@@ -403,7 +406,7 @@ fn a_critic_that_shares_parameters_with_the_policy_is_numbers_to_every_estimator
         };
         for estimator in all() {
             for (shared, fixed) in derivatives(&*estimator, true).iter().zip(derivatives(&*estimator, false)) {
-                assert!(max_abs(&(shared - &fixed)) <= 1e-13 * max_abs(&fixed), "{}", estimator.name());
+                assert!(max_abs(&(shared - &fixed)) <= 1e-13 * max_abs(&fixed), "{}", estimator.facts().name);
                 assert!(max_abs(&fixed) > 0.0);
             }
         }
@@ -415,8 +418,8 @@ fn a_critic_that_is_differentiated_biases_ad_and_loaded_tau_and_moves_the_others
     let problem = Problem::new(3, true, 3).unwrap();
     let setting = Setting::new(&problem.mdp, &problem.logits, 3, 0.9);
     let gradient = |estimator: &dyn Estimator, differentiable: bool| {
-        let surrogate = |batch: &Batch, theta: Var| {
-            let values = critics(theta).0.gather(&[batch.episodes.states]);
+        let surrogate = |batch: &Batch, episodes: &Episodes, theta: Var| {
+            let values = critics(theta).0.gather(&[episodes.states()]);
             let batch =
                 if differentiable { batch.with_differentiable_critic(values) } else { batch.with_critic(values) };
             allow_biased(estimator).surrogate(&batch).grad(theta)
@@ -434,7 +437,7 @@ fn a_critic_that_is_differentiated_biases_ad_and_loaded_tau_and_moves_the_others
     let apart = |a: &ArrayD<f64>, b: &ArrayD<f64>| max_abs(&(a - b));
     assert!(apart(&truth(true), &truth(false)) > 0.1);
     for name in ["ad", "dr", "dr_q", "loaded", "lvc", "taypo2", "taypo3", "taypo2_subsampled", "loaded_lambda"] {
-        let estimator = all().into_iter().find(|estimator| estimator.name() == name).unwrap();
+        let estimator = all().into_iter().find(|estimator| estimator.facts().name == name).unwrap();
         assert!(apart(&gradient(&*estimator, false), &truth(false)) <= 1e-12, "{name}");
         let kept = gradient(&*estimator, true);
         match name {
@@ -455,10 +458,10 @@ fn an_action_critic_that_depends_on_the_parameters_is_stopped_in_both_or_in_neit
         let setting = Setting::new(&problem.mdp, &problem.logits, 3, 0.9);
         let setting = if off_policy { setting.off_policy(&problem.behaviour) } else { setting };
         let found = |stop: fn(Var) -> Var, order: usize| {
-            let surrogate = |batch: &Batch, theta: Var| {
+            let surrogate = |batch: &Batch, episodes: &Episodes, theta: Var| {
                 let q = stop(critics(theta).1);
-                let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[batch.episodes.states]);
-                let batch = batch.with_action_critic(batch.episodes.look_up(q), expected);
+                let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[episodes.states()]);
+                let batch = batch.with_action_critic(episodes.look_up(q), expected);
                 DoublyRobustQ.surrogate(&batch).derivative(theta, order)
             };
             setting.expectation(surrogate).unwrap()
@@ -491,7 +494,7 @@ fn a_number_that_is_not_finite_is_traced_to_a_line_of_the_users() {
         let theta = tape.input("theta", Array2::<f64>::zeros((2, 2)));
         let episodes = rollout.record(&tape);
         let log_behaviour = tape.constant(Array2::from_elem((3, 2), -800.0));
-        let batch = Batch::new(episodes, episodes.log_prob(theta), 0.9).off_policy(log_behaviour);
+        let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9).off_policy(log_behaviour);
         let (result, line) = record(&batch);
         let error = tape.compile([theta], [result]).check_finite(&values![Array2::<f64>::zeros((2, 2))]).unwrap_err();
         let ad::Error::NotFinite { location, .. } = error else { panic!("{error}") };
@@ -505,7 +508,7 @@ fn a_number_that_is_not_finite_is_traced_to_a_line_of_the_users() {
     let (found, line) = lines(&|batch| with_line(batch.ratio()));
     assert_eq!(found, line);
     for name in ["is", "dr", "loaded", "dice_mao", "dice_baseline", "lvc", "taypo2_subsampled", "dr_truncated"] {
-        let estimator: Box<dyn Estimator> = all().into_iter().find(|estimator| estimator.name() == name).unwrap();
+        let estimator: Box<dyn Estimator> = all().into_iter().find(|estimator| estimator.facts().name == name).unwrap();
         for record in [
             &(|batch: &Batch| with_line(estimator.surrogate(batch))) as &dyn Fn(&Batch) -> _,
             &|batch| with_line((&*estimator as &dyn Estimator).surrogate(batch)),

@@ -4,11 +4,12 @@ use ndarray::{Array1, Array2};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use rl::env::Horizon;
+use rl::env::TabularMdp;
 use rl::error::Result;
-use rl::mdp::TabularMdp;
 use rl::objective::{Claim, Estimator, Orders};
 use rl::policy::softmax;
-use rl::truth::{Horizon, ROUNDING, Setting, check_estimator, derivatives, max_abs};
+use rl::truth::{ROUNDING, Setting, check_estimator, derivatives, max_abs};
 
 use crate::output::Output;
 
@@ -126,7 +127,7 @@ pub fn biases(estimator: &dyn Estimator, seed: u64, off_policy: bool, horizon: u
 pub fn biases_in(estimator: &dyn Estimator, settings: &[Setting], off_policy: bool) -> Result<Vec<Bias>> {
     let empty = |order| Bias {
         order,
-        claimed: estimator.claim().contains(order, off_policy),
+        claimed: estimator.facts().claim.contains(order, off_policy),
         max_abs_bias: 0.0,
         max_abs_truth: 0.0,
         relative_bias: 0.0,
@@ -176,14 +177,14 @@ pub fn rows(
 ) -> Result<Vec<Row>> {
     let jobs: Vec<_> = estimators.iter().flat_map(|estimator| [(&**estimator, "on"), (&**estimator, "off")]).collect();
     let of_one = |&(estimator, policy): &(&dyn Estimator, &'static str)| {
-        let horizon = listable(seed, size, horizon, estimator.smallest_batch())?;
+        let horizon = listable(seed, size, horizon, estimator.facts().smallest_batch)?;
         let biases = biases_in(estimator, &settings_sized(seed, policy == "off", size, horizon)?, policy == "off")?;
         done();
         // With one step there is nothing to look ahead to either.
-        let vanishes = estimator.claim().off_policy_residual.is_some_and(|order| horizon <= order)
-            || (horizon == 1 && estimator.name() == "loaded_tau");
-        let row = |bias| Row { estimator: estimator.name(), policy, bias, vanishes };
-        Ok(biases.into_iter().filter(|bias| bias.order > 0 || has_value(&estimator.claim())).map(row).collect())
+        let vanishes = estimator.facts().claim.off_policy_residual.is_some_and(|order| horizon <= order)
+            || (horizon == 1 && estimator.facts().name == "loaded_tau");
+        let row = |bias| Row { estimator: estimator.facts().name, policy, bias, vanishes };
+        Ok(biases.into_iter().filter(|bias| bias.order > 0 || has_value(&estimator.facts().claim)).map(row).collect())
     };
     let rows: Result<Vec<Vec<Row>>> = jobs.par_iter().map(of_one).collect();
     Ok(rows?.concat())

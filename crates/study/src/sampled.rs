@@ -4,8 +4,8 @@
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rl::env::TabularMdp;
 use rl::error::Result;
-use rl::mdp::TabularMdp;
 use rl::meta::sampled::{self, Credit};
 use rl::truth::SampledUpdate;
 

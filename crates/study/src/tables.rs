@@ -2,8 +2,9 @@
 
 use ndarray::{Array1, Array2, ArrayD};
 use rand_distr::{Distribution, StandardNormal};
+use rl::env::TabularMdp;
 use rl::error::Result;
-use rl::mdp::TabularMdp;
+use rl::policy::Table;
 use rl::stream::stream;
 
 use crate::statistics::mean_and_std;
@@ -12,6 +13,8 @@ use crate::statistics::mean_and_std;
 pub const STATES: usize = 20;
 /// The number of actions A.
 pub const ACTIONS: usize = 5;
+/// Logits for them.
+pub const POLICY: Table = Table { states: STATES, actions: ACTIONS };
 /// The number of steps of a trajectory.
 pub const HORIZON: usize = 20;
 /// The discount.

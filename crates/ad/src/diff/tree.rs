@@ -32,6 +32,16 @@ impl Tree for Var {
     }
 }
 
+impl Tree for &Var {
+    type Output = Var;
+    fn leaves(&self) -> Vec<Var> {
+        vec![**self]
+    }
+    fn rebuild(&self, leaves: Vec<Var>) -> Var {
+        leaves[0]
+    }
+}
+
 impl<const N: usize> Tree for [Var; N] {
     type Output = [Var; N];
     fn leaves(&self) -> Vec<Var> {

@@ -194,14 +194,15 @@ fn block<T: Number, F: Function<T, N>, const N: usize, const FMA: bool>(f: F, op
     }
 }
 
-/// Whether all have a magnitude from `least` to the largest finite one. Without a way out in the middle, so that it runs in
+/// Whether all have a magnitude from `least` to `largest`. Without a way out in the middle, so that it runs in
 /// vector instructions.
-pub fn all_between<T: Number>(least: T, numbers: &[T]) -> bool {
-    simd::run(AllBetween { least, numbers })
+pub fn all_between<T: Number>(least: T, largest: T, numbers: &[T]) -> bool {
+    simd::run(AllBetween { least, largest, numbers })
 }
 
 struct AllBetween<'a, T> {
     least: T,
+    largest: T,
     numbers: &'a [T],
 }
 
@@ -212,7 +213,7 @@ impl<T: Number> Kernel for AllBetween<'_, T> {
     fn run<const FMA: bool>(self) -> bool {
         let mut outside = T::Count::default();
         for x in self.numbers {
-            outside += (!((x.abs() >= self.least) & (x.abs() <= T::max_value()))).into();
+            outside += (!((x.abs() >= self.least) & (x.abs() <= self.largest))).into();
         }
         outside == T::Count::default()
     }

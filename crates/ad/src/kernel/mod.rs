@@ -2,7 +2,8 @@
 //!
 //! Each is compiled for every kind of processor ([`crate::machine::simd`]). [`functions`] are the functions of one
 //! number, written once, without branches; [`map`] applies them to slices; [`reduce`] and [`scan`] are what runs along
-//! an axis, [`softmax`] log-probabilities along one, [`indexed`] what reads and writes at indices. [`linear`] is what is
+//! an axis, [`softmax`] log-probabilities along one, [`indexed`] what reads and writes at indices, [`patches`] windows of
+//! images. [`linear`] is what is
 //! left to a library.
 //!
 //! The same numbers give the same bits wherever they stand in a slice, however long it is and in whatever pieces it is
@@ -13,6 +14,7 @@ pub mod functions;
 pub mod indexed;
 mod linear;
 pub mod map;
+pub mod patches;
 pub mod reduce;
 pub mod scan;
 pub mod softmax;

@@ -1,9 +1,10 @@
-//! Products that lowering has moved to where they may leave the range of numbers although what was recorded stays inside:
-//! they are watched. One that leaves fails with [`Failure::LeftRange`], and the program runs as recorded.
+//! Numbers that are watched: one that leaves its range fails with [`Failure::LeftRange`], and the program runs as recorded.
 //!
-//! (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
+//! They are products that lowering has moved to where they may leave the range of numbers although what was recorded stays
+//! inside, and what a user has recorded beside more careful numbers ([`Var::or_usual`]). (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
 
-use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules};
+use super::elementwise::Unary;
+use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel::functions::Number;
 use crate::kernel::map::{Function, Repeat, View, all_between, map};
@@ -18,6 +19,12 @@ pub enum Checked {
     /// x·(a + b) in place of x·a + x·b, or y·Σx in place of Σ x·y: it has to be finite. Then so are its factors; of infinite
     /// ones, a NaN may have been recorded.
     Result,
+    /// (careful, usual): as recorded the first, lowered the second, watched. It may not leave ± the number of these bits.
+    Usual { limit: u64 },
+    /// x, watched.
+    Within { limit: u64 },
+    /// e^x, watched.
+    Exp { limit: u64 },
 }
 
 #[derive(Clone, Copy)]
@@ -30,15 +37,33 @@ impl<T: Number> Function<T, 2> for Product {
     }
 }
 
+#[derive(Clone, Copy)]
+struct Same;
+
+impl<T: Number> Function<T, 1> for Same {
+    #[inline(always)]
+    fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
+        x
+    }
+}
+
 impl Rules for Checked {
     fn name(&self) -> &str {
-        "checked_times"
+        match self {
+            Checked::Factor | Checked::Result => "checked_times",
+            Checked::Usual { .. } => "or_usual",
+            Checked::Within { .. } => "checked",
+            Checked::Exp { .. } => "checked_exp",
+        }
     }
 
     fn parameters(&self) -> String {
-        match self {
+        match *self {
             Checked::Factor => "normal".to_owned(),
             Checked::Result => "finite".to_owned(),
+            Checked::Usual { limit } | Checked::Within { limit } | Checked::Exp { limit } => {
+                format!("within {:e}", f64::from_bits(limit))
+            }
         }
     }
 
@@ -46,8 +71,12 @@ impl Rules for Checked {
         Ok(operands[0].into())
     }
 
+    fn differentiable(&self, _operand: usize) -> bool {
+        false
+    }
+
     fn vjp(&self, _call: &Call, _cotangent: Var) -> Cotangents {
-        unreachable!("lowering begins when derivatives stand")
+        unreachable!("no derivative flows here; and lowering begins when derivatives stand")
     }
 
     fn with_leading_axis(&self, _size: usize) -> Op {
@@ -63,7 +92,7 @@ impl Rules for Checked {
     }
 
     fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
-        let stays = by_dtype!(floats SliceMut, out, |out| self.compute(operands[0].view(), operands[1].view(), out));
+        let stays = by_dtype!(floats SliceMut, out, |out| self.compute(operands, out));
         if stays { Ok(()) } else { Err(Failure::LeftRange) }
     }
 
@@ -73,16 +102,63 @@ impl Rules for Checked {
 }
 
 impl Checked {
-    /// Whether the products stay where they may be.
-    fn compute<T: Number>(&self, a: View<'_, T>, b: View<'_, T>, out: &mut [T]) -> bool {
-        map(Product, [a, b], out);
-        match self {
+    /// Whether the results stay where they may be.
+    fn compute<T: Number>(&self, operands: &[Operand<'_>], out: &mut [T]) -> bool {
+        let a: View<'_, T> = operands[0].view();
+        match *self {
             Checked::Factor => {
+                let b = operands[1].view();
+                map(Product, [a, b], out);
                 let decides = |x: T| x == T::zero() || !x.is_finite();
                 let fine = |(i, product): (usize, &T)| product.is_normal() || decides(a.at(i)) || decides(b.at(i));
-                all_between(T::min_positive_value(), out) || out.iter().enumerate().all(fine)
+                all_between(T::min_positive_value(), T::max_value(), out) || out.iter().enumerate().all(fine)
             }
-            Checked::Result => all_between(T::zero(), out),
+            Checked::Result => {
+                map(Product, [a, operands[1].view()], out);
+                all_between(T::zero(), T::max_value(), out)
+            }
+            Checked::Usual { .. } => {
+                map(Same, [a], out);
+                true
+            }
+            Checked::Within { limit } => {
+                map(Same, [a], out);
+                all_between(T::zero(), T::of(f64::from_bits(limit)), out)
+            }
+            Checked::Exp { limit } => {
+                Unary::Exp.forward(a, out);
+                all_between(T::zero(), T::of(f64::from_bits(limit)), out)
+            }
         }
+    }
+}
+
+impl Var {
+    /// These numbers, for which `usual` may stand in: numbers made by less work, that nearly always will do.
+    ///
+    /// [Lowered](crate::Lowering), `usual` runs in their place and is watched: a run in which an entry of it is beyond ±`limit`, or
+    /// a NaN, is done again as recorded, with these. Whoever calls this vouches that otherwise results are the same; of several
+    /// such arrays, as a scale and what is scaled by it, together. No derivative flows through either.
+    ///
+    /// ```
+    /// let tape = ad::Tape::new();
+    /// let x = tape.input("x", ndarray::arr1(&[3.0, 800.0]));
+    /// // e^x·e^−800, where e^x may be beyond the range of numbers.
+    /// let careful = (x - 800.0).exp();
+    /// let usual = x.exp() * (-800.0_f64).exp();
+    /// assert_eq!(careful.or_usual(usual, 1.0).value()[1], 1.0);     // 0·∞ is a NaN, which is seen
+    /// ```
+    ///
+    /// Panics if shapes or types differ.
+    #[track_caller]
+    #[must_use]
+    pub fn or_usual(self, usual: Self, limit: f64) -> Self {
+        self.check_same_tape("or_usual", usual);
+        self.check_same_dtype("or_usual", usual);
+        self.check_float("or_usual");
+        let (shape, other) = (self.shape(), usual.shape());
+        assert!(shape == other, "or_usual: what stands in for an array of shape {shape:?} has shape {other:?}");
+        let operands = [self.stop_gradient().node, usual.stop_gradient().node];
+        apply(self.tape, Op::Checked(Checked::Usual { limit: limit.to_bits() }), &operands)
     }
 }

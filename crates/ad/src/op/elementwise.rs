@@ -46,7 +46,7 @@ macro_rules! unary {
                 match self { $(Unary::$variant => stringify!($name)),* }
             }
 
-            fn forward<T: Number>(self, x: View<'_, T>, out: &mut [T]) {
+            pub(super) fn forward<T: Number>(self, x: View<'_, T>, out: &mut [T]) {
                 match self { $(Unary::$variant => {
                     #[derive(Clone, Copy)]
                     struct F;

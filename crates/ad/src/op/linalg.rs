@@ -15,6 +15,8 @@ use crate::tensor::{Shape, Slice, SliceMut, broadcast_shape, size};
 pub struct MatMul {
     pub transpose_a: bool,
     pub transpose_b: bool,
+    /// Σ Aᵀ·B over the stacks: one product of all their rows. Only lowering records it, with `transpose_a` alone.
+    pub summed: bool,
 }
 
 /// (A, B) ↦ A⁻¹·B, or (Aᵀ)⁻¹·B if `transposed`.
@@ -47,6 +49,7 @@ impl Rules for MatMul {
     fn parameters(&self) -> String {
         match (self.transpose_a, self.transpose_b) {
             (false, false) => "",
+            (true, false) if self.summed => "sum of A^T B",
             (true, false) => "A^T",
             (false, true) => "B^T",
             (true, true) => "A^T B^T",
@@ -59,6 +62,12 @@ impl Rules for MatMul {
         if a.len() < 2 || b.len() < 2 {
             return Err(format!("needs matrices, got shapes {a:?} and {b:?}"));
         }
+        if self.summed {
+            return match (a.split_last(), b.split_last()) {
+                (Some((&m, rows)), Some((&n, other))) if rows == other => Ok(smallvec::smallvec![m, n]),
+                _ => Err(format!("shapes {a:?} and {b:?} do not fit: their rows differ")),
+            };
+        }
         let ((m, k), (other, n)) = (matrix(a, self.transpose_a), matrix(b, self.transpose_b));
         if k != other || (stack(a) != stack(b) && !self.is_shared(b)) {
             return Err(format!("shapes {a:?} and {b:?} do not fit: {m}×{k} times {other}×{n}"));
@@ -68,7 +77,9 @@ impl Rules for MatMul {
 
     fn vjp(&self, call: &Call, g: Var) -> Cotangents {
         let (a, b) = (call.var(0), call.var(1));
-        let &MatMul { transpose_a: ta, transpose_b: tb } = self;
+        let &MatMul { transpose_a: ta, transpose_b: tb, summed: false } = self else {
+            unreachable!("derivatives stand before a program is lowered")
+        };
         if a.shape().len() > b.shape().len() {
             let (tall_a, tall_g) = (tall(a), tall(g));
             return call.two(
@@ -107,7 +118,7 @@ impl Rules for MatMul {
     }
 
     fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
-        if operands[0].len() > 2 {
+        if operands[0].len() > 2 && !self.summed {
             return match operands[1].len() {
                 2 => Some(Rows { by_row: smallvec::smallvec![true, false], summed: false }),
                 _ => Rows::alike(operands),
@@ -143,7 +154,12 @@ impl Rules for MatMul {
     }
 
     fn flops(&self, operands: &[&[usize]], shape: &[usize]) -> usize {
-        2 * size(shape) * matrix(operands[0], self.transpose_a).1
+        let terms = if self.summed {
+            size(&operands[0][..operands[0].len() - 1])
+        } else {
+            matrix(operands[0], self.transpose_a).1
+        };
+        2 * size(shape) * terms
     }
 }
 
@@ -163,12 +179,16 @@ impl MatMul {
 
     fn products<T: Number>(&self, operands: &[Operand<'_>], shape: &[usize], out: &mut [T], accumulate: Accumulate) {
         let (a, b) = (operands[0], operands[1]);
-        let (mut m, k) = matrix(a.shape, self.transpose_a);
+        let (mut m, mut k) = matrix(a.shape, self.transpose_a);
         let n = shape[shape.len() - 1];
         let mut stacked = size(stack(shape));
         if a.shape.len() > b.shape.len() {
             // One B for all: the stack of A is one tall matrix.
             (m, stacked) = (m * stacked, 1);
+        }
+        if self.summed {
+            // Both stacks are.
+            k *= size(stack(a.shape));
         }
         for i in 0..stacked {
             let a = kernel::Matrix::new(&a.numbers()[i * m * k..][..m * k], m, k, self.transpose_a);
@@ -313,7 +333,7 @@ fn factorisations<T: Number>(a: &[T], n: usize, out: &mut [T]) -> Result<(), Fai
 
 #[track_caller]
 fn product(a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
-    apply(a.tape, Op::MatMul(MatMul { transpose_a, transpose_b }), &[a.node, b.node])
+    apply(a.tape, Op::MatMul(MatMul { transpose_a, transpose_b, summed: false }), &[a.node, b.node])
 }
 
 impl Var {

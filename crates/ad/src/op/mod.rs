@@ -24,6 +24,7 @@ pub mod indexing;
 pub mod leaf;
 pub mod linalg;
 pub mod movement;
+pub mod patches;
 pub mod reduce;
 pub mod scan;
 pub mod softmax;
@@ -54,6 +55,7 @@ families! {
     Fused(fused::Fused),
     Checked(checked::Checked),
     Movement(movement::Movement),
+    Patches(patches::Patches),
     Reduce(reduce::Reduce),
     Indexing(indexing::Indexing),
     MatMul(linalg::MatMul),
@@ -220,7 +222,7 @@ impl Call {
 }
 
 /// A kernel's operand.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Operand<'a> {
     pub data: Slice<'a>,
     pub shape: &'a [usize],

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::scan::expect_entering_fits;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, alike, apply};
 use crate::dtype::{DType, by_dtype};
-use crate::tape::{Index, Var, record};
+use crate::tape::{Handle, Index, Var, record};
 use crate::tensor::{Axes, Element, PerAxis, Shape, SliceMut, around, broadcast_shape, size, size_if_fits, strides};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -421,6 +421,31 @@ macro_rules! movements {
 }
 movements!(Var);
 movements!(Index);
+
+/// Moves numbers and integers alike.
+macro_rules! handle_movements {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*);)*) => {
+        impl Handle {
+            $($(#[$doc])*
+            #[track_caller]
+            #[must_use]
+            pub fn $name(self, $($argument: $type),*) -> Self {
+                match self {
+                    Handle::Var(var) => var.$name($($argument),*).into(),
+                    Handle::Index(index) => index.$name($($argument),*).into(),
+                }
+            })*
+        }
+    };
+}
+handle_movements! {
+    /// The same entries, row-major, in another shape.
+    reshape(shape: &[usize]);
+    /// The entries `range` along an axis.
+    slice(axis: usize, range: Range<usize>);
+    /// Entry `i` along an axis, which disappears.
+    at(axis: usize, i: usize);
+}
 
 impl Var {
     /// The matrix (or stack of matrices) with its last two axes exchanged.

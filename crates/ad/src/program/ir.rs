@@ -9,6 +9,7 @@ use crate::dtype::DType;
 use crate::equal::Equal;
 use crate::error::Error;
 use crate::op::cast::Cast;
+use crate::op::checked::Checked;
 use crate::op::{Data, Leaf, Op};
 use crate::tape::{Graph, NodeId};
 use crate::tensor::Shape;
@@ -87,9 +88,12 @@ impl Ir {
         Ok(ir)
     }
 
-    /// The same without two nodes that are equal: common subexpressions eliminated, and nothing else.
+    /// As it was recorded, without two nodes that are equal: common subexpressions eliminated, and nothing else.
     pub fn merged(&self) -> Self {
-        self.rebuilt(|ir, node, operands| ir.node(node.op.clone(), operands, node.location))
+        self.rebuilt(|ir, node, operands| match node.op {
+            Op::Checked(Checked::Usual { .. }) => operands[0],
+            _ => ir.node(node.op.clone(), operands, node.location),
+        })
     }
 
     fn push(&mut self, op: Op, operands: Ids, shape: Shape, dtype: DType, location: &'static Location<'static>) -> Id {

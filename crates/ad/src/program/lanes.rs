@@ -126,7 +126,7 @@ impl Lanes<'_> {
 
     /// A matrix product in which some axis has length 1, as a product of numbers: then no library is needed, and lanes can
     /// be last.
-    fn product(&mut self, id: Id, MatMul { transpose_a, transpose_b }: MatMul) -> Option<Moved> {
+    fn product(&mut self, id: Id, MatMul { transpose_a, transpose_b, .. }: MatMul) -> Option<Moved> {
         let operands = self.from.nodes[id].operands.clone();
         let (a, b, result) = (self.shape(operands[0]), self.shape(operands[1]), self.shape(id));
         let rank = result.len();
@@ -225,7 +225,7 @@ impl Lanes<'_> {
             Op::Solve(_) if self.lane(operands[0]).is_none() && shape.len() == 2 && lane == 1 => {
                 (node.op.clone(), lane, 0)
             }
-            Op::MatMul(product) => return self.product(id, *product),
+            Op::MatMul(product) if !product.summed => return self.product(id, *product),
             _ => return None,
         };
         let mut moved: Ids = Ids::new();

@@ -83,6 +83,9 @@ struct Slot {
 #[derive(Debug)]
 struct Workspace {
     slots: Vec<Buffer>,
+    /// Room for a run's lists of what it is given and of what a step reads: empty between runs, and between steps.
+    given: Vec<Value<'static>>,
+    operands: Vec<Operand<'static>>,
     /// For each region in turn, what its chunks need.
     regions: Vec<Space>,
 }
@@ -257,7 +260,7 @@ pub(crate) fn compile_in_double(tape: u32, inputs: &[Handle], outputs: &[Var]) -
     let inputs: Vec<NodeId> = inputs.iter().map(|handle| handle.node()).collect();
     let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
     let ir = with_graph(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
-    Ok(plan::plan(&ir.in_double(), Lowering::Off))
+    Ok(plan::plan(&ir.in_double().merged(), Lowering::Off))
 }
 
 /// The values of several Vars of one tape, computed together.
@@ -508,11 +511,13 @@ impl Program {
         mut after: impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
         finish: impl FnOnce(&[Value<'_>], &[Buffer]) -> R,
     ) -> Result<R, Stop> {
-        let given = self.accept(values)?;
         let idle = self.idle.lock().expect("no run panics while it holds the lock").pop();
         let mut workspace = idle.unwrap_or_else(|| self.workspace());
-        let outcome = self.run_units(&given, &mut workspace, &mut after);
+        let mut given = emptied(std::mem::take(&mut workspace.given));
+        let outcome = self.accept(values, &mut given).map_err(Stop::Error);
+        let outcome = outcome.and_then(|()| self.run_units(&given, &mut workspace, &mut after));
         let result = outcome.map(|()| finish(&given, &workspace.slots));
+        workspace.given = emptied(given);
         self.idle.lock().expect("no run panics while it holds the lock").push(workspace);
         result
     }
@@ -524,6 +529,8 @@ impl Program {
         });
         Workspace {
             slots: self.slots.iter().map(|slot| Buffer::new(slot.dtype, slot.size)).collect(),
+            given: Vec::new(),
+            operands: Vec::new(),
             regions: regions.collect(),
         }
     }
@@ -531,7 +538,7 @@ impl Program {
     fn run_units(
         &self,
         given: &[Value<'_>],
-        Workspace { slots, regions }: &mut Workspace,
+        Workspace { slots, operands: list, regions, .. }: &mut Workspace,
         after: &mut impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
     ) -> Result<(), Stop> {
         let mut regions = regions.iter_mut();
@@ -539,29 +546,25 @@ impl Program {
             match unit {
                 Unit::Step(step) => {
                     let mut out = std::mem::take(&mut slots[step.slot]);
-                    let operands: SmallVec<[Operand<'_>; 8]> = (step.operands.iter())
-                        .map(|operand| {
-                            let Form { size, shape, repeat } = &self.forms[operand.form];
-                            let data = self.read(operand.place, given, slots).range(0..*size);
-                            Operand { data, shape, repeat: *repeat }
-                        })
-                        .collect();
+                    let mut operands: Vec<Operand<'_>> = emptied(std::mem::take(list));
+                    operands.extend(step.operands.iter().map(|operand| {
+                        let Form { size, shape, repeat } = &self.forms[operand.form];
+                        let data = self.read(operand.place, given, slots).range(0..*size);
+                        Operand { data, shape, repeat: *repeat }
+                    }));
                     let outcome = (step.op.rules())
                         .forward(&operands, &step.shape, out.slice_mut(0..size(&step.shape)))
                         .map_err(|failure| Stop::at(failure, step.location))
                         .and_then(|()| Ok(after(step, &operands, &out)?));
-                    drop(operands);
+                    *list = emptied(operands);
                     slots[step.slot] = out;
                     outcome?;
                 }
                 Unit::Region(region) => {
-                    let mut made: SmallVec<[Buffer; 8]> =
-                        region.results.iter().map(|result| std::mem::take(&mut slots[result.slot])).collect();
-                    let mut results: SmallVec<[&mut Buffer; 8]> = made.iter_mut().collect();
                     let space = regions.next().expect("a workspace has room for each region");
-                    let outcome = region.run(&|place| self.read(place, given, slots), &mut results, space);
-                    drop(results);
-                    region.results.iter().zip(made).for_each(|(result, made)| slots[result.slot] = made);
+                    region.exchange_results(slots, space);
+                    let outcome = region.run(&|place| self.read(place, given, slots), space);
+                    region.exchange_results(slots, space);
                     outcome.map_err(|fault| Stop::at(fault.failure, region.steps[fault.step].location))?;
                 }
             }
@@ -569,8 +572,8 @@ impl Program {
         Ok(())
     }
 
-    /// Checks the values against the inputs, and lays them out row-major.
-    fn accept<'a>(&self, values: &'a [Value<'_>]) -> Result<SmallVec<[Value<'a>; 32]>, Error> {
+    /// Checks the values against the inputs, and adds them to the list row-major.
+    fn accept<'a>(&self, values: &'a [Value<'_>], list: &mut Vec<Value<'a>>) -> Result<(), Error> {
         let (expected, given) = (self.inputs.len(), values.len());
         if given < expected {
             let missing = self.inputs[given..].iter().map(|input| format!("`{}`", input.name)).collect::<Vec<_>>();
@@ -579,7 +582,7 @@ impl Program {
         if given > expected {
             return Err(Error::TooManyValues { expected, given });
         }
-        let accept = |(input, value): (&Input, &'a Value<'_>)| {
+        for (input, value) in self.inputs.iter().zip(values) {
             if value.dtype() != input.dtype {
                 let (expected, given) = (input.dtype, value.dtype());
                 return Err(Error::Dtype { input: input.name.to_string(), expected, given });
@@ -588,9 +591,9 @@ impl Program {
                 let (expected, given) = (input.shape.clone(), value.shape().into());
                 return Err(Error::Shape { input: input.name.to_string(), expected, given });
             }
-            Ok(value.row_major())
-        };
-        self.inputs.iter().zip(values).map(accept).collect()
+            list.push(value.row_major());
+        }
+        Ok(())
     }
 
     /// All entries of what lies there.
@@ -647,6 +650,13 @@ impl Unit {
             }
         }
     }
+}
+
+/// Nothing, with the room that a list had: of what is borrowed for a run, or a step, which differs from the list's in its
+/// lifetime alone. (Collected in place; else it would be allocated, which a test would tell.)
+fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("it is empty")).collect()
 }
 
 /// Why a run does not get to its end.

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use smallvec::SmallVec;
 
-use super::Place;
+use super::{Place, emptied};
 use crate::dtype::DType;
 use crate::kernel::cast;
 use crate::kernel::map::Repeat;
@@ -87,19 +87,20 @@ pub(super) enum Destination {
     Sum(usize),
 }
 
-/// The rows of each result, as far as they are at hand.
-type Results<'a> = SmallVec<[SliceMut<'a>; 16]>;
-
 /// The results of a chunk: of each its rows, and if it is summed, the chunk's sum.
 struct ChunkResults<'r, 's> {
-    rows: Results<'r>,
+    rows: Vec<SliceMut<'r>>,
     sums: &'s mut [Vec<f64>],
     outcome: Result<(), Fault>,
 }
 
-/// What a region needs besides its results.
+/// What a region needs.
 #[derive(Debug)]
 pub(super) struct Space {
+    /// While it runs, the buffers of its results.
+    results: Vec<Buffer>,
+    /// For each chunk, room for the list of its rows of each result.
+    rows: Vec<Vec<SliceMut<'static>>>,
     /// For each chunk and each summed result the chunk's sum, in double precision; empty for others.
     sums: Vec<Vec<Vec<f64>>>,
     /// As many as chunks run at the same time. A chunk takes the one that was in use last, which is still in cache.
@@ -112,6 +113,8 @@ struct Scratch {
     temporaries: Vec<Buffer>,
     /// A block's part of each summed result; empty for others.
     parts: Vec<Buffer>,
+    /// Room for the list of what a step reads, where that is much.
+    operands: Vec<Operand<'static>>,
 }
 
 /// What went wrong in a step, at which position of the whole operand.
@@ -129,6 +132,8 @@ impl Region {
         let sums = || self.results.iter().map(|result| vec![0.0; self.sum_entries(result)]).collect();
         let at_once = self.chunks().min(team::threads());
         Space {
+            results: self.results.iter().map(|_| Buffer::default()).collect(),
+            rows: (0..self.chunks()).map(|_| Vec::with_capacity(self.results.len())).collect(),
             sums: (0..self.chunks()).map(|_| sums()).collect(),
             idle: Mutex::new((0..at_once).map(|_| self.scratch()).collect()),
         }
@@ -140,6 +145,7 @@ impl Region {
         Scratch {
             temporaries: self.temporaries.iter().map(temporary).collect(),
             parts: self.results.iter().map(part).collect(),
+            operands: Vec::with_capacity(self.steps.iter().map(|step| step.operands.len()).max().unwrap_or(0)),
         }
     }
 
@@ -147,30 +153,29 @@ impl Region {
         if result.summed { result.per_row } else { 0 }
     }
 
-    /// Runs all steps on all rows. `read` finds arrays from outside, `results` are the buffers of [`Self::results`].
-    pub fn run<'a>(
-        &self,
-        read: &(impl Fn(Place) -> Slice<'a> + Sync),
-        results: &mut [&mut Buffer],
-        space: &mut Space,
-    ) -> Result<(), Fault> {
-        // What is summed has no rows.
-        let mut rest: Results<'_> = (self.results.iter().zip(results.iter_mut()))
-            .map(|(result, buffer)| buffer.slice_mut(0..if result.summed { 0 } else { result.per_row * self.rows }))
+    /// Lends the buffers of its results to the space, or takes them back.
+    pub fn exchange_results(&self, slots: &mut [Buffer], space: &mut Space) {
+        let pairs = self.results.iter().zip(&mut space.results);
+        pairs.for_each(|(result, buffer)| std::mem::swap(&mut slots[result.slot], buffer));
+    }
+
+    /// Runs all steps on all rows. `read` finds arrays from outside; the space has the buffers of the results.
+    pub fn run<'a>(&self, read: &(impl Fn(Place) -> Slice<'a> + Sync), space: &mut Space) -> Result<(), Fault> {
+        let Space { results, rows: lists, sums: all_sums, idle } = space;
+        let mut chunks: SmallVec<[_; CHUNKS]> = (lists.iter_mut().zip(all_sums.iter_mut()))
+            .map(|(list, sums)| ChunkResults { rows: emptied(std::mem::take(list)), sums, outcome: Ok(()) })
+            .map(Mutex::new)
             .collect();
-        let chunks: SmallVec<[_; CHUNKS]> = (space.sums.iter_mut())
-            .map(|sums| {
-                let (rows, after) = std::mem::take(&mut rest)
-                    .into_iter()
-                    .zip(&self.results)
-                    .map(|(rows, result)| rows.split_at(self.chunk * result.per_row))
-                    .unzip();
+        for (result, buffer) in self.results.iter().zip(results.iter_mut()) {
+            // What is summed has no rows.
+            let mut rest = buffer.slice_mut(0..if result.summed { 0 } else { result.per_row * self.rows });
+            for chunk in &mut chunks {
+                let (rows, after) = rest.split_at(self.chunk * result.per_row);
+                chunk.get_mut().expect("no chunk has panicked").rows.push(rows);
                 rest = after;
-                Mutex::new(ChunkResults { rows, sums, outcome: Ok(()) })
-            })
-            .collect();
-        drop(rest);
-        let idle = &space.idle;
+            }
+        }
+        let idle = &*idle;
         team::share(chunks.len(), &|c| {
             let scratch = idle.lock().expect("no chunk panics while it holds the lock").pop();
             let mut scratch = scratch.unwrap_or_else(|| self.scratch());
@@ -180,11 +185,17 @@ impl Region {
             idle.lock().expect("no chunk panics while it holds the lock").push(scratch);
         });
         // The first in the order of rows, whichever was found first.
-        chunks.into_iter().try_for_each(|chunk| chunk.into_inner().expect("no chunk has panicked").outcome)?;
+        let mut outcome = Ok(());
+        for (chunk, list) in chunks.into_iter().zip(lists) {
+            let chunk = chunk.into_inner().expect("no chunk has panicked");
+            *list = emptied(chunk.rows);
+            outcome = outcome.and(chunk.outcome);
+        }
+        outcome?;
         for (r, (result, buffer)) in
             self.results.iter().zip(results).enumerate().filter(|(_, (result, _))| result.summed)
         {
-            let (first, others) = space.sums.split_first_mut().expect("a region has rows");
+            let (first, others) = all_sums.split_first_mut().expect("a region has rows");
             for sums in others {
                 cast::add(Slice::F64(&sums[r]), &mut first[r]);
             }
@@ -249,6 +260,11 @@ impl Region {
             let per_row = self.results[result].per_row;
             block.in_chunk * per_row..(block.in_chunk + block.rows) * per_row
         };
+        // Nearly all operations have few operands: an array is faster than a list that can grow.
+        let mut few = [Operand::NONE; 4];
+        let are_many = step.operands.len() > few.len();
+        let mut many: Vec<Operand<'_>> =
+            if are_many { emptied(std::mem::take(&mut scratch.operands)) } else { Vec::new() };
         let outcome = {
             let operand = |i: usize| {
                 let (operand, repeat) = step.operands[i];
@@ -262,15 +278,12 @@ impl Region {
                 };
                 Operand { data, shape, repeat }
             };
-            // Nearly all operations have few operands: an array is faster than a list that can grow.
-            let (mut few, many): ([Operand<'_>; 4], SmallVec<[Operand<'_>; 16]>);
-            let operands = if step.operands.len() <= 4 {
-                few = [Operand::NONE; 4];
+            let operands = if are_many {
+                many.extend((0..step.operands.len()).map(operand));
+                &many
+            } else {
                 few.iter_mut().zip(0..step.operands.len()).for_each(|(few, i)| *few = operand(i));
                 &few[..step.operands.len()]
-            } else {
-                many = (0..step.operands.len()).map(operand).collect();
-                &many
             };
             let rules = variant.op.rules();
             match step.destination {
@@ -290,6 +303,9 @@ impl Region {
                 }
             }
         };
+        if are_many {
+            scratch.operands = emptied(many);
+        }
         if let Destination::Temporary { temporary, copy } = step.destination {
             if let Some(result) = copy {
                 results.rows[result].reborrow().range(here(result)).copy_from(made.slice(0..variant.count));

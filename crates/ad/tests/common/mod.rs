@@ -29,6 +29,7 @@ pub fn every_case() -> Vec<Case> {
         binary(),
         comparisons(),
         movements(),
+        convolutions(),
         reductions(),
         softmaxes(),
         indexing(),
@@ -235,6 +236,35 @@ pub fn movements() -> Vec<Case> {
         within("stack along axis 1", &[&[2], &[2], &[2]], |x| Var::stack(x, 1)),
         within("stack of scalars", &[&[], &[]], |x| Var::stack(x, 0)),
     ]
+}
+
+pub fn convolutions() -> Vec<Case> {
+    let images: [(&[usize], [usize; 2], usize); 10] = [
+        (&[2, 4, 3, 2], [3, 2], 1),
+        (&[2, 5, 4, 1], [2, 2], 2),
+        (&[1, 5, 4, 1], [2, 1], 3),
+        (&[2, 2, 3, 1], [2, 3], 1),
+        (&[2, 3, 2, 1], [1, 1], 1),
+        (&[1, 3, 2, 2], [1, 1], 2),
+        (&[3, 3, 1], [2, 2], 1),
+        (&[2, 1, 2, 2, 1], [1, 2], 1),
+        (&[0, 3, 3, 1], [2, 2], 1),
+        (&[1, 3, 3, 0], [2, 2], 1),
+    ];
+    let mut cases = Vec::new();
+    for (shape, window, stride) in images {
+        let (front, image) = shape.split_at(shape.len() - 3);
+        let count = |axis: usize| (image[axis] - window[axis]) / stride + 1;
+        let patches = [front, &[count(0), count(1), window[0] * window[1] * image[2]]].concat();
+        let (filters, image) = ([window[0], window[1], image[2], 2], [image[0], image[1]]);
+        let name = |what: &str| format!("{what} by {window:?} at stride {stride}");
+        cases.push(within(&name("patches"), &[shape], move |x| x[0].patches(window, stride)));
+        cases.push(within(&name("add_patches"), &[&patches], move |x| x[0].add_patches(window, stride, image)));
+        cases.push(within(&name("conv"), &[shape, &filters], move |x| x[0].conv(x[1], stride)));
+    }
+    cases.push(within("conv by no filters", &[&[1, 2, 2, 1], &[1, 2, 1, 0]], |x| x[0].conv(x[1], 1)));
+    cases.push(within("conv of x by x", &[&[1, 1, 2, 2]], |x| x[0].conv(x[0], 1)));
+    cases
 }
 
 pub fn reductions() -> Vec<Case> {

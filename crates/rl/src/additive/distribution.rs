@@ -9,11 +9,10 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::batch::Episodes;
+use crate::env::TabularMdp;
 use crate::error::Result;
-use crate::mdp::TabularMdp;
-use crate::policy::softmax;
-use crate::rollout::Rollout;
+use crate::policy::{Table, softmax};
+use crate::rollout::{Episodes, Rollout};
 use crate::stream::draw;
 
 /// N samples as numbers: an array of reals or integers with N in front, or trajectories.
@@ -230,7 +229,7 @@ impl Distribution for Trajectories {
 
     /// Σ_t log π_θ(a_t|s_t), `[N]`: without the transitions, which do not depend on θ.
     fn log_prob(&self, samples: Episodes, theta: Var) -> Var {
-        samples.step_mask.select(samples.log_prob(theta), 0.0).sum_axes(&[1])
+        samples.steps.on_steps(Table::log_prob_of(theta, &samples)).sum_axes(&[1])
     }
 
     fn sample(&self, theta: &ArrayD<f64>, samples: usize, rng: &mut ChaCha8Rng) -> Rollout {
@@ -242,12 +241,6 @@ impl Distribution for Trajectories {
 
 impl Finite for Trajectories {
     fn outcomes(&self) -> Result<(Rollout, Array1<f64>)> {
-        // What the policy contributes under a uniform policy is known and divided out.
-        let choice = 1.0 / self.mdp.actions() as f64;
-        let uniform = ndarray::Array2::from_elem((self.mdp.states(), self.mdp.actions()), choice);
-        let all = self.mdp.enumerate(&uniform, self.horizon)?;
-        let factor = |(probability, &length): (&f64, &usize)| probability / choice.powi(length as i32);
-        let factors = all.probabilities.iter().zip(all.rollout.lengths()).map(factor).collect();
-        Ok((all.rollout, factors))
+        self.mdp.outcomes(self.horizon)
     }
 }

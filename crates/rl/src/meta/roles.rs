@@ -5,75 +5,90 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use ad::{Handle, Program, Tape, Value, Var};
-use ndarray::ArrayD;
+use ndarray::Array1;
 
+use crate::batch::Batch;
+use crate::env::{Horizon, TabularMdp};
 use crate::error::{Error, Result, check_rate};
-use crate::rollout::check_shape;
+use crate::objective::Estimator;
+use crate::optim::add;
+use crate::policy::{self, Numbers, Params, Policy, softmax, table_of};
+use crate::rollout::{Rollout, check_shape};
 
 /// An objective J(φ, θ; data), compiled once, to be run at any (φ, θ) and data.
 pub struct Objective {
-    shapes: [Vec<usize>; 2],
+    /// Names and shapes of φ and θ.
+    parameters: [Vec<(String, Vec<usize>)>; 2],
     /// (φ, θ, data) ↦ ∇_φ J, ∇_θ J.
     gradient: Program,
     /// (φ, θ, v, data) ↦ ∇_φ ⟨∇_θ J, v⟩, ∇_θ ⟨∇_θ J, v⟩; only where the Hessian is asked for.
     curvature: Option<Program>,
 }
 
-/// The shapes of meta-parameters φ and parameters θ.
-#[derive(Clone, Copy, Debug)]
-pub struct Shapes<'a> {
-    /// Of φ.
-    pub meta: &'a [usize],
-    /// Of θ.
-    pub theta: &'a [usize],
-}
-
-impl<'a> Shapes<'a> {
-    /// No φ (an empty one) beside θ: the meta-gradient is by the start θ_0.
-    pub fn of_theta(theta: &'a [usize]) -> Self {
-        Self { meta: &[0], theta }
-    }
-}
+/// J on a tape, and the inputs that are its data.
+pub type Recorded = (Var, Vec<Handle>);
 
 impl Objective {
     /// For the roles that need a gradient: inner and outer. `record(tape, φ, θ)` records J, a scalar, and lists the inputs
-    /// that are its data.
+    /// that are its data. φ and θ have the names and shapes of `meta` and `theta`; without meta-parameters (the meta-gradient is
+    /// by the start θ_0), φ is an empty tree.
     ///
     /// Panics if J does not depend on θ.
     #[track_caller]
-    pub fn once(shapes: Shapes<'_>, record: impl FnOnce(&Tape, Var, Var) -> (Var, Vec<Handle>)) -> Self {
-        Self::new(shapes, record, false)
+    pub fn once(meta: &Numbers, theta: &Numbers, record: impl FnOnce(&Tape, &Params, &Params) -> Recorded) -> Self {
+        Self::new([meta, theta], record, false)
     }
 
     /// For the Hessian's role too. An estimator that claims order 1 alone refuses this, by name, unless it is wrapped in
     /// [`allow_biased`](crate::objective::allow_biased): a derivative by θ and then by φ counts as order 2 as well.
     #[track_caller]
-    pub fn twice(shapes: Shapes<'_>, record: impl FnOnce(&Tape, Var, Var) -> (Var, Vec<Handle>)) -> Self {
-        Self::new(shapes, record, true)
+    pub fn twice(meta: &Numbers, theta: &Numbers, record: impl FnOnce(&Tape, &Params, &Params) -> Recorded) -> Self {
+        Self::new([meta, theta], record, true)
     }
 
     #[track_caller]
-    fn new(shapes: Shapes<'_>, record: impl FnOnce(&Tape, Var, Var) -> (Var, Vec<Handle>), twice: bool) -> Self {
+    fn new(like: [&Numbers; 2], record: impl FnOnce(&Tape, &Params, &Params) -> Recorded, twice: bool) -> Self {
         let tape = Tape::new();
-        let meta = tape.input("meta", ArrayD::<f64>::zeros(shapes.meta));
-        let theta = tape.input("theta", ArrayD::<f64>::zeros(shapes.theta));
-        let (objective, data) = record(&tape, meta, theta);
-        let by_theta = objective.grad(theta);
-        let inputs = |first: &[Var]| -> Vec<Handle> {
-            first.iter().map(|&var| var.into()).chain(data.iter().copied()).collect()
+        let [meta, theta] = like.map(|numbers| policy::record(numbers, &tape));
+        let (objective, data) = record(&tape, &meta, &theta);
+        let by_theta = objective.grad(&theta);
+        let inputs = |trees: &[&Params]| -> Vec<Handle> {
+            trees.iter().flat_map(|tree| policy::handles(tree)).chain(data.iter().copied()).collect()
         };
-        let gradient = tape.compile(inputs(&[meta, theta]), [objective.grad_or_zeros(meta), by_theta]);
+        let by_meta = objective.grad_or_zeros(&meta);
+        let gradient = tape.compile(inputs(&[&meta, &theta]), by_meta.values().chain(by_theta.values()).copied());
         let curvature = twice.then(|| {
-            let direction = tape.input("direction", ArrayD::<f64>::zeros(shapes.theta));
-            let product = (by_theta * direction).sum();
-            tape.compile(inputs(&[meta, theta, direction]), product.grad_or_zeros([meta, theta]))
+            let direction = policy::record(&policy::zeros_like(like[1]), &tape);
+            let products = by_theta.iter().map(|(name, &gradient)| (gradient * direction[name]).sum());
+            let product = products.reduce(|sum, product| sum + product).expect("there are parameters");
+            let (by_meta, by_theta) = (product.grad_or_zeros(&meta), product.grad_or_zeros(&theta));
+            let results = by_meta.values().chain(by_theta.values()).copied();
+            tape.compile(inputs(&[&meta, &theta, &direction]), results)
         });
-        Self { shapes: [shapes.meta.to_vec(), shapes.theta.to_vec()], gradient, curvature }
+        let shapes = |numbers: &Numbers| -> Vec<(String, Vec<usize>)> {
+            numbers.iter().map(|(name, array)| (name.clone(), array.shape().to_vec())).collect()
+        };
+        Self { parameters: like.map(shapes), gradient, curvature }
+    }
+
+    /// An error unless φ and θ have the names and shapes that were recorded.
+    fn check(&self, meta: &Numbers, theta: &Numbers) -> Result<()> {
+        let trees = ["meta-parameters", "parameters"].into_iter().zip(&self.parameters).zip([meta, theta]);
+        for ((what, expected), found) in trees {
+            check_shape(what, &[found.len()], &[expected.len()])?;
+            for ((name, shape), (found_name, array)) in expected.iter().zip(found) {
+                if name != found_name {
+                    return Err(Error::Name { found: found_name.clone(), expected: name.clone() });
+                }
+                check_shape(what, array.shape(), shape)?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Where an objective's data come from: their values at inner step i (for the outer objective i = K) and parameters θ_i.
-pub type Data<'a> = dyn Fn(usize, &ArrayD<f64>) -> Result<Vec<Value<'static>>> + 'a;
+pub type Data<'a> = dyn Fn(usize, &Numbers) -> Result<Vec<Value<'static>>> + 'a;
 
 /// An [`Objective`] and where its data come from.
 #[derive(Clone, Copy)]
@@ -85,72 +100,61 @@ pub struct Role<'a> {
 }
 
 /// A pair of partial derivatives, ∇_φ and ∇_θ.
-type Partials = [ArrayD<f64>; 2];
+type Partials = [Numbers; 2];
 
 impl Role<'_> {
-    fn gradient(&self, step: usize, meta: &ArrayD<f64>, theta: &ArrayD<f64>) -> Result<Partials> {
-        run(&self.objective.gradient, [meta, theta].map(owned), (self.data)(step, theta)?)
+    fn gradient(&self, step: usize, meta: &Numbers, theta: &Numbers) -> Result<Partials> {
+        let data = (self.data)(step, theta)?;
+        run(&self.objective.gradient, &[meta, theta], &data)
     }
 
     /// `direction` times the derivative of ∇_θ J by φ, and by θ.
-    fn curvature(
-        &self,
-        step: usize,
-        meta: &ArrayD<f64>,
-        theta: &ArrayD<f64>,
-        direction: &ArrayD<f64>,
-    ) -> Result<Partials> {
+    fn curvature(&self, step: usize, meta: &Numbers, theta: &Numbers, direction: &Numbers) -> Result<Partials> {
         let program = self.objective.curvature.as_ref().expect("checked by `meta_gradient`");
-        run(program, [meta, theta, direction].map(owned), (self.data)(step, theta)?)
+        let data = (self.data)(step, theta)?;
+        run(program, &[meta, theta, direction], &data)
     }
 }
 
-fn owned(array: &ArrayD<f64>) -> Value<'static> {
-    array.clone().into()
-}
-
-fn run<const N: usize>(
-    program: &Program,
-    parameters: [Value<'static>; N],
-    data: Vec<Value<'static>>,
-) -> Result<Partials> {
-    let values: Vec<Value<'static>> = parameters.into_iter().chain(data).collect();
-    let results = program.run(&values)?;
-    Ok(results.try_into().expect("a program of two outputs"))
+/// Runs a program whose results are of the structure of the first two trees.
+fn run(program: &Program, parameters: &[&Numbers], data: &[Value<'static>]) -> Result<Partials> {
+    let values: Vec<Value<'_>> =
+        parameters.iter().flat_map(|tree| policy::values(tree)).chain(data.iter().map(Value::view)).collect();
+    let mut results = program.run(&values)?.into_iter();
+    let mut like = |tree: &Numbers| tree.keys().cloned().zip(results.by_ref()).collect();
+    let by_meta = like(parameters[0]);
+    Ok([by_meta, like(parameters[1])])
 }
 
 /// What plays each of the three roles.
 ///
 /// ```
-/// use ndarray::Array2;
-/// use rl::{mdp::TabularMdp, meta::{Objective, Permutation, Role, Roles, Shapes, exact_value, surrogate}};
-/// use rl::{objective::ImportanceSampling, policy::softmax, truth::Horizon};
+/// use rl::{env::{Horizon, TabularMdp, sample}, meta::{Objective, Permutation, Role, Roles, exact_value, surrogate}};
+/// use rl::{objective::ImportanceSampling, policy::{Numbers, Policy, Table}, stream::stream};
 ///
-/// let mdp = TabularMdp::random(3, 2, 1.0, &mut rl::stream::stream(0, 0))?;
-/// let (shapes, gamma) = (Shapes::of_theta(&[3, 2]), 0.9);
-/// let exact = Objective::twice(shapes, exact_value(&mdp, gamma, &Horizon::Infinite)?);
-/// let dice = Objective::twice(shapes, surrogate(&ImportanceSampling, &mdp, gamma, 10, 50)?);
+/// let mdp = TabularMdp::random(3, 2, 1.0, &mut stream(0, 0))?;
+/// let (policy, gamma) = (Table { states: 3, actions: 2 }, 0.9);
+/// let (none, start) = (Numbers::new(), policy.init(&mut stream(0, 1)));
+/// let exact = Objective::twice(&none, &start, exact_value(&policy, &mdp, gamma, &Horizon::Infinite)?);
+/// let dice = Objective::twice(&none, &start, surrogate(&ImportanceSampling, &policy, &mdp, gamma, 10, 50)?);
 ///
-/// let known = |_: usize, _: &ndarray::ArrayD<f64>| Ok(mdp.to_values().into());
+/// let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
 /// let exact = Roles::all(Role { objective: &exact, data: &known });
-/// // 50 trajectories of 10 steps for each role and step, by the policy reached there.
-/// let sample = |seed: u64| {
-///     let mdp = &mdp;
-///     move |step: usize, theta: &ndarray::ArrayD<f64>| {
-///         let logits: Array2<f64> = theta.clone().into_dimensionality().expect("a table");
-///         let rollout = mdp.sample(&softmax(&logits), 10, 50, seed + step as u64)?;
+/// // 50 trajectories of 10 steps for each role and step, by the policy reached there; and a critic of 0.
+/// let sampled = |seed: u64| {
+///     let (mdp, policy) = (&mdp, &policy);
+///     move |step: usize, theta: &Numbers| {
+///         let rollout = sample(&mdp.walk(), policy, theta, 10, 50, seed + step as u64)?;
 ///         Ok([&rollout.into_values()[..], &[ndarray::Array1::<f64>::zeros(3).into()]].concat())
 ///     }
 /// };
-/// let (one, two, three) = (sample(100), sample(200), sample(300));
+/// let (one, two, three) = (sampled(100), sampled(200), sampled(300));
 /// let role = |data| Role { objective: &dice, data };
 /// let sampled = Roles { inner: role(&one), hessian: Some(role(&two)), outer: role(&three) };
 ///
-/// let start = Array2::zeros((3, 2)).into_dyn();
-/// let none = ndarray::ArrayD::zeros(vec![0]);
 /// let truth = exact.meta_gradient(&none, &start, 3, 1.0)?.by_start;
 /// let estimate = "SES".parse::<Permutation>()?.of(exact, sampled).meta_gradient(&none, &start, 3, 1.0)?.by_start;
-/// assert_eq!(truth.shape(), estimate.shape());
+/// assert_eq!(truth["logits"].shape(), estimate["logits"].shape());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy)]
@@ -168,11 +172,11 @@ pub struct Roles<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetaGradient {
     /// θ_K.
-    pub adapted: ArrayD<f64>,
+    pub adapted: Numbers,
     /// d J^Out(φ, θ_K) / dθ_0: the meta-gradient of MAML.
-    pub by_start: ArrayD<f64>,
+    pub by_start: Numbers,
     /// d J^Out(φ, θ_K) / dφ at a fixed θ_0: the meta-gradient of LIRPG and of meta-gradient RL.
-    pub by_meta: ArrayD<f64>,
+    pub by_meta: Numbers,
 }
 
 impl<'a> Roles<'a> {
@@ -191,13 +195,14 @@ impl<'a> Roles<'a> {
     /// ```
     ///
     /// and v_0, m_0 are the derivatives by θ_0 and by φ (Liu et al. 2022, Prop. 3.1 and Eq. 4). They are those of
-    /// [`ascend`](super::ascend) with the steps stop(θ_c) + θ_h − stop(θ_h) ([`evaluates_to`](super::evaluates_to)), θ_c from
+    /// [`adapt`](super::adapt()) with the steps stop(θ_c) + θ_h − stop(θ_h) ([`evaluates_to`](super::evaluates_to)), θ_c from
     /// the inner role and θ_h from the Hessian's, but each step is a replay of its own, so that trajectories can be sampled
     /// in between.
     ///
     /// # Errors
     ///
-    /// [`Error::Rate`]; those of the data; [`Error::Shape`] unless φ and θ_0 have the shapes recorded; [`Error::NotFinite`] if
+    /// [`Error::Rate`]; those of the data; [`Error::Shape`] and [`Error::Name`] unless φ and θ_0 are as
+    /// recorded; [`Error::NotFinite`] if
     /// an inner step leads to what is not finite (from what is), or the result is not; [`Error::Program`] for data that do
     /// not fit.
     ///
@@ -205,18 +210,10 @@ impl<'a> Roles<'a> {
     ///
     /// If the Hessian role's objective was not made by [`Objective::twice`].
     #[track_caller]
-    pub fn meta_gradient(
-        &self,
-        meta: &ArrayD<f64>,
-        start: &ArrayD<f64>,
-        steps: usize,
-        rate: f64,
-    ) -> Result<MetaGradient> {
+    pub fn meta_gradient(&self, meta: &Numbers, start: &Numbers, steps: usize, rate: f64) -> Result<MetaGradient> {
         check_rate(rate)?;
-        for objective in [Some(self.inner), self.hessian, Some(self.outer)].iter().flatten().map(|role| role.objective)
-        {
-            check_shape("meta-parameters", meta.shape(), &objective.shapes[0])?;
-            check_shape("parameters", start.shape(), &objective.shapes[1])?;
+        for role in [Some(self.inner), self.hessian, Some(self.outer)].iter().flatten() {
+            role.objective.check(meta, start)?;
         }
         assert!(
             self.hessian.is_none_or(|role| role.objective.curvature.is_some()),
@@ -226,32 +223,82 @@ impl<'a> Roles<'a> {
         let mut theta = start.clone();
         for step in 0..steps {
             let [_, gradient] = self.inner.gradient(step, meta, &theta)?;
-            let next = &theta + &(gradient * rate);
-            // What was infinite already is the logit of an action that is never taken.
-            let changed =
-                ndarray::Zip::from(&next).and(&theta).map_collect(|&next, &here| if next == here { 0.0 } else { next });
-            check_finite("theta after inner step", step, &changed)?;
+            let mut next = theta.clone();
+            add(&mut next, rate, &gradient);
+            for (next, here) in next.values().zip(theta.values()) {
+                // What was infinite already is the logit of an action that is never taken.
+                let changed = next.iter().zip(here).filter(|(next, here)| next != here).map(|(next, _)| next);
+                check_finite("theta after inner step", step, changed)?;
+            }
             path.push(std::mem::replace(&mut theta, next));
         }
         let [mut by_meta, mut by_theta] = self.outer.gradient(steps, meta, &theta)?;
         if let Some(hessian) = self.hessian {
             for (step, theta) in path.iter().enumerate().rev() {
                 let [change_of_meta, change_of_theta] = hessian.curvature(step, meta, theta, &by_theta)?;
-                by_meta.scaled_add(rate, &change_of_meta);
-                by_theta.scaled_add(rate, &change_of_theta);
+                add(&mut by_meta, rate, &change_of_meta);
+                add(&mut by_theta, rate, &change_of_theta);
             }
         }
-        check_finite("the meta-gradient by theta, inner steps", steps, &by_theta)?;
-        check_finite("the meta-gradient by phi, inner steps", steps, &by_meta)?;
+        check_finite("the meta-gradient by theta, inner steps", steps, by_theta.values().flatten())?;
+        check_finite("the meta-gradient by phi, inner steps", steps, by_meta.values().flatten())?;
         Ok(MetaGradient { adapted: theta, by_start: by_theta, by_meta })
     }
 }
 
-fn check_finite(what: &str, step: usize, array: &ArrayD<f64>) -> Result<()> {
-    match array.iter().find(|x| !x.is_finite()) {
+fn check_finite<'a>(what: &str, step: usize, numbers: impl IntoIterator<Item = &'a f64>) -> Result<()> {
+    match numbers.into_iter().find(|x| !x.is_finite()) {
         Some(&value) => Err(Error::NotFinite { what: format!("{what} {step}"), value }),
         None => Ok(()),
     }
+}
+
+/// The exact value of the start distribution of a tabular process under a policy without memory, for [`Objective`]: its data are
+/// [`TabularMdp::to_values`], of any process of the same size. φ plays no part.
+///
+/// # Errors
+///
+/// Those of [`derivatives`](crate::truth::derivatives).
+pub fn exact_value<'a>(
+    policy: impl Policy + 'a,
+    mdp: &'a TabularMdp,
+    gamma: f64,
+    horizon: &'a Horizon,
+) -> Result<impl FnOnce(&Tape, &Params, &Params) -> Recorded + 'a> {
+    // By logits and softmaxes every action is taken: what ends surely under one policy ends surely under all.
+    let blind = softmax(&ndarray::Array2::zeros((mdp.states(), mdp.actions())));
+    mdp.check_value_exists(&blind, gamma, horizon)?;
+    Ok(move |tape: &Tape, _: &Params, theta: &Params| {
+        let process = mdp.record(tape);
+        let values = process.values(table_of(&policy, theta, mdp.states()), gamma, horizon);
+        (process.start.dot(values), process.handles().into())
+    })
+}
+
+/// An estimator's surrogate on policy, with a critic, for [`Objective`]. Its data are a rollout of `trajectories` trajectories of
+/// up to `horizon` steps ([`Rollout::into_values`]) sampled by the policy of parameters θ in any tabular process of the same
+/// size, and the critic's V(s), `[S]`. φ plays no part.
+///
+/// # Errors
+///
+/// [`Error::Empty`] if `horizon` or `trajectories` is 0.
+pub fn surrogate<'a>(
+    estimator: impl Estimator + 'a,
+    policy: impl Policy + 'a,
+    mdp: &TabularMdp,
+    gamma: f64,
+    horizon: usize,
+    trajectories: usize,
+) -> Result<impl FnOnce(&Tape, &Params, &Params) -> Recorded + 'a> {
+    let (states, blank) = (mdp.states(), Rollout::zeros(trajectories, horizon)?);
+    Ok(move |tape: &Tape, _: &Params, theta: &Params| {
+        let episodes = blank.record(tape);
+        let critic = tape.input("critic", Array1::<f64>::zeros(states));
+        let log_prob = policy.log_prob(theta, &episodes);
+        let batch = Batch::new(episodes, log_prob, gamma).with_critic(critic.gather(&[episodes.states()]));
+        let data = episodes.handles().into_iter().chain([critic.into()]);
+        (estimator.surrogate(&batch), data.collect())
+    })
 }
 
 /// Which of the three roles (inner, Hessian, outer) are estimated (S) and which exact (E), written as `SEE`: the inner

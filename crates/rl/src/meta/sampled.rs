@@ -20,11 +20,13 @@
 
 use ad::{DerivativeLimit, Var};
 
-use super::unrolled::{change, evaluates_to};
-use crate::batch::{Batch, Episodes};
-use crate::error::{check_rate, expect};
+use super::adapt::{adapt, change, evaluates_to};
+use crate::batch::{Batch, Decay};
+use crate::env::Process;
 use crate::objective::{Estimator, ImportanceSampling, ScoreFunction};
-use crate::truth::Process;
+use crate::optim::Rule;
+use crate::policy::{Params, Policy, table_of};
+use crate::rollout::Episodes;
 
 /// Which rewards the inner update credits an action with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,16 +78,18 @@ pub enum Outer {
 }
 
 /// What an estimator of ∇F_N is a function of: the parameters, the data of each inner step, and how the outcome is judged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct MetaBatch<'a> {
-    /// θ: the logits of a tabular softmax policy, `[S, A]`.
-    pub theta: Var,
+    /// Whose parameters are adapted.
+    pub policy: &'a dyn Policy,
+    /// θ.
+    pub theta: &'a Params,
     /// D_1 … D_ζ, N trajectories each; D_t was sampled at θ^{t−1}.
     pub inner: &'a [Episodes],
     /// How what was adapted is judged.
     pub outer: Outer,
     /// γ.
-    pub gamma: f64,
+    pub gamma: Decay,
     /// η, the rate of the inner update.
     pub rate: f64,
     /// What the inner update credits.
@@ -93,15 +97,21 @@ pub struct MetaBatch<'a> {
 }
 
 impl MetaBatch<'_> {
-    /// The data of inner step `step` (0 is D_1) under the policy with logits `theta`.
+    /// Trajectories under the policy with parameters `theta`.
     #[track_caller]
-    pub fn batch(&self, step: usize, theta: Var) -> Batch {
-        Batch::new(self.inner[step], self.inner[step].log_prob(theta), self.gamma)
+    fn batch_of(&self, episodes: Episodes, theta: &Params) -> Batch {
+        Batch::new(episodes, self.policy.log_prob(theta, &episodes), self.gamma)
+    }
+
+    /// The data of inner step `step` (0 is D_1) under the policy with parameters `theta`.
+    #[track_caller]
+    pub fn batch(&self, step: usize, theta: &Params) -> Batch {
+        self.batch_of(self.inner[step], theta)
     }
 
     /// Σ_t log π_θ(a_t|s_t) of each trajectory of D_{step+1}, `[N]`.
     #[track_caller]
-    pub fn log_prob(&self, step: usize, theta: Var) -> Var {
+    pub fn log_prob(&self, step: usize, theta: &Params) -> Var {
         self.batch(step, theta).log_prob().sum_axes(&[1])
     }
 
@@ -110,68 +120,41 @@ impl MetaBatch<'_> {
     ///
     /// Panics unless the rate is finite and not negative.
     #[track_caller]
-    pub fn adapt(&self, surrogate: impl Fn(&Batch) -> Var) -> Vec<Var> {
-        let mut points = vec![self.theta];
-        for step in 0..self.inner.len() {
-            let here = points[step];
-            points.push(self.step(here, surrogate(&self.batch(step, here))));
-        }
-        points
-    }
-
-    /// [`adapt`](Self::adapt) by [`Credit::fixed_data`] or [`Credit::boxed`]. (`#[track_caller]` does not reach through a
-    /// closure, and messages are to name the user's line.)
-    #[track_caller]
-    fn adapted(&self, boxed: bool) -> Vec<Var> {
-        let mut points = vec![self.theta];
-        for step in 0..self.inner.len() {
-            let here = points[step];
-            let batch = self.batch(step, here);
-            let surrogate = if boxed { self.credit.boxed(&batch) } else { self.credit.fixed_data(&batch) };
-            points.push(self.step(here, surrogate));
-        }
-        points
-    }
-
-    /// Where a step of ascent leads from `here`.
-    #[track_caller]
-    fn step(&self, here: Var, surrogate: Var) -> Var {
-        expect("adapt", check_rate(self.rate));
-        here + surrogate.grad(here) * self.rate
+    pub fn adapt(&self, surrogate: impl Fn(&Batch) -> Var) -> Vec<Params> {
+        adapt(self.theta, Rule::sgd(self.rate), self.inner.len(), |step, here| surrogate(&self.batch(step, here)))
     }
 
     /// [`adapt`](Self::adapt) by [`Credit::fixed_data`]: the update as it is.
     #[track_caller]
-    pub fn adapt_by_fixed_data(&self) -> Vec<Var> {
-        self.adapted(false)
+    pub fn adapt_by_fixed_data(&self) -> Vec<Params> {
+        self.adapt(|batch| self.credit.fixed_data(batch))
     }
 
     /// [`adapt`](Self::adapt) by [`Credit::boxed`]: its derivative brings in the outer products of scores.
     #[track_caller]
-    pub fn adapt_boxed(&self) -> Vec<Var> {
-        self.adapted(true)
+    pub fn adapt_boxed(&self) -> Vec<Params> {
+        self.adapt(|batch| self.credit.boxed(batch))
     }
 
     /// V(θ′), or its estimate, as a function of θ′, a scalar.
     #[track_caller]
-    pub fn value(&self, adapted: Var) -> Var {
+    pub fn value(&self, adapted: &Params) -> Var {
         match self.outer {
             Outer::Exact(process) => {
                 let horizon = self.inner.first().map_or(0, |episodes| episodes.horizon());
-                process.start.dot(process.finite_value(adapted.softmax(), self.gamma, horizon, None))
+                let policy = table_of(self.policy, adapted, process.start.size());
+                process.start.dot(process.finite_value(policy, self.gamma, horizon, None))
             }
-            Outer::Sampled(episodes) => {
-                ImportanceSampling.surrogate(&Batch::new(episodes, episodes.log_prob(adapted), self.gamma))
-            }
+            Outer::Sampled(episodes) => ImportanceSampling.surrogate(&self.batch_of(episodes, adapted)),
         }
     }
 
     /// Σ_t Σ_{τ ∈ D_t} log p(τ; θ^{t−1}), without the transitions: how likely all inner data is, a scalar.
     #[track_caller]
-    pub fn inner_log_prob(&self, points: &[Var]) -> Var {
+    pub fn inner_log_prob(&self, points: &[Params]) -> Var {
         assert!(!self.inner.is_empty(), "MetaBatch: no inner step");
-        let mut sum = self.log_prob(0, points[0]).sum();
-        for (step, &point) in (0..self.inner.len()).zip(points).skip(1) {
+        let mut sum = self.log_prob(0, &points[0]).sum();
+        for (step, point) in (0..self.inner.len()).zip(points).skip(1) {
             sum = sum + self.log_prob(step, point).sum();
         }
         sum
@@ -186,7 +169,7 @@ impl MetaBatch<'_> {
 #[track_caller]
 pub fn score_function(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_by_fixed_data();
-    batch.value(points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box()
+    batch.value(&points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box()
 }
 
 /// SG-MRL over ζ steps (Fallah et al. 2021, Eq. 39; Eq. 13 for one),
@@ -209,23 +192,30 @@ pub fn sgmrl(batch: &MetaBatch<'_>) -> Var {
 #[track_caller]
 pub fn sgmrl_as_printed(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_by_fixed_data();
-    let last = points[batch.inner.len()].stop_gradient();
-    let value = batch.value(last);
-    let value_gradient = value.grad(last);
+    let fixed =
+        |point: &Params| -> Params { point.iter().map(|(name, x)| (name.clone(), x.stop_gradient())).collect() };
+    let last = fixed(&points[batch.inner.len()]);
+    let value = batch.value(&last);
     // The products of Eq. 39 from the last step to the first: a ← (I + η H_t) a + V Σ ∇log p.
-    let mut estimate = value_gradient;
+    let mut estimate = value.grad(&last);
     for step in (0..batch.inner.len()).rev() {
-        let a = estimate;
-        let here = points[step].stop_gradient();
+        let a = &estimate;
+        let here = &fixed(&points[step]);
         let weighted = batch.credit.weighted_log_prob(&batch.batch(step, here));
         let log_prob = batch.log_prob(step, here);
         let along = log_prob.jvp(here, a).stop_gradient();
         let outer_products = (weighted * along).mean().grad(here);
         let curvature = weighted.mean().hvp(here, a);
-        estimate = a + (outer_products + curvature) * batch.rate + log_prob.sum().grad(here) * value;
+        let score = log_prob.sum().grad(here);
+        let next = |(name, &a): (&String, &Var)| {
+            let changed = a + (outer_products[name] + curvature[name]) * batch.rate + score[name] * value;
+            (name.clone(), changed)
+        };
+        estimate = estimate.iter().map(next).collect();
     }
     // A box of a linear function of θ that is 0 here: with this gradient, and no other derivative that would pass for one.
-    let linear = (change(batch.theta) * estimate.stop_gradient()).sum();
+    let terms = batch.theta.iter().map(|(name, &theta)| (change(theta) * estimate[name].stop_gradient()).sum());
+    let linear = terms.reduce(|sum, term| sum + term).expect("a policy has parameters");
     once("sgmrl_as_printed", value.stop_gradient() + (linear.magic_box() - 1.0))
 }
 
@@ -234,7 +224,7 @@ pub fn sgmrl_as_printed(batch: &MetaBatch<'_>) -> Var {
 #[track_caller]
 pub fn sgmrl_boxed(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_boxed();
-    once("sgmrl_boxed", batch.value(points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box())
+    once("sgmrl_boxed", batch.value(&points[points.len() - 1]) * batch.inner_log_prob(&points).magic_box())
 }
 
 /// The linearised score-function estimate: the value of what DiCE's inner update leads to, whose gradient is for one step
@@ -246,7 +236,7 @@ pub fn sgmrl_boxed(batch: &MetaBatch<'_>) -> Var {
 #[track_caller]
 pub fn linearised_score_function(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_boxed();
-    once("lsf", batch.value(points[points.len() - 1]))
+    once("lsf", batch.value(&points[points.len() - 1]))
 }
 
 /// [`linearised_score_function`] with the outer gradient taken where the *exact* update leads,
@@ -255,10 +245,10 @@ pub fn linearised_score_function(batch: &MetaBatch<'_>) -> Var {
 ///
 /// (Tang 2022, Eq. 12 and Corollary 8). Unbiased for ∇F_∞(θ) = ∇\[V(θ + η ∇V(θ))\], of one step; nobody who samples has θ′.
 #[track_caller]
-pub fn linearised_at_exact_update(batch: &MetaBatch<'_>, exact: Var) -> Var {
+pub fn linearised_at_exact_update(batch: &MetaBatch<'_>, exact: &Params) -> Var {
     assert!(batch.inner.len() == 1, "linearised_at_exact_update: {} inner steps, not one", batch.inner.len());
-    let sampled = batch.adapt_boxed()[1];
-    once("lsf_at_exact_update", batch.value(evaluates_to(exact, sampled)))
+    let sampled = &batch.adapt_boxed()[1];
+    once("lsf_at_exact_update", batch.value(&evaluates_to(exact, sampled)))
 }
 
 /// MAML as it is implemented: V(θ^ζ), for one step (I + η H) ∇V(θ′) with H at fixed data (Finn et al. 2017). Biased for F_N
@@ -266,14 +256,14 @@ pub fn linearised_at_exact_update(batch: &MetaBatch<'_>, exact: Var) -> Var {
 #[track_caller]
 pub fn maml(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_by_fixed_data();
-    once("maml", batch.value(points[points.len() - 1]))
+    once("maml", batch.value(&points[points.len() - 1]))
 }
 
 /// First-order MAML: ∇V(θ^ζ), as if the update were a constant (Finn et al. 2017). Biased for F_N and for F_∞.
 #[track_caller]
 pub fn first_order_maml(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_by_fixed_data();
-    once("first_order_maml", batch.value(evaluates_to(points[points.len() - 1], batch.theta)))
+    once("first_order_maml", batch.value(&evaluates_to(&points[points.len() - 1], batch.theta)))
 }
 
 /// SG-MRL as its tables were made (Fallah et al. 2021, Sec. 5): without the update's derivative, for one step
@@ -286,9 +276,9 @@ pub fn first_order_maml(batch: &MetaBatch<'_>) -> Var {
 pub fn sgmrl_first_order(batch: &MetaBatch<'_>) -> Var {
     let mut points = batch.adapt_by_fixed_data();
     for point in &mut points[1..] {
-        *point = evaluates_to(*point, batch.theta);
+        *point = evaluates_to(point, batch.theta);
     }
-    let value = batch.value(points[points.len() - 1]);
+    let value = batch.value(&points[points.len() - 1]);
     once("sgmrl_first_order", value * batch.inner_log_prob(&points).magic_box())
 }
 
@@ -301,7 +291,7 @@ pub fn sgmrl_first_order(batch: &MetaBatch<'_>) -> Var {
 pub fn emaml(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_by_fixed_data();
     let mean = batch.inner_log_prob(&points) / batch.inner[0].trajectories() as f64;
-    once("emaml", batch.value(points[points.len() - 1]) * mean.magic_box())
+    once("emaml", batch.value(&points[points.len() - 1]) * mean.magic_box())
 }
 
 /// A surrogate whose gradient is what its name says, and whose further derivatives mean nothing.

@@ -5,7 +5,7 @@
 
 use ad::Var;
 
-use super::{Claim, Estimator, Orders};
+use super::{Claim, End, Estimator, Facts, Orders};
 use crate::batch::Batch;
 
 /// Σ_t γ^t r_t W_t + Σ_t γ^t (1 − ρ_t) b(s_t): DiCE with the baseline of Foerster et al. 2018, as their LOLA has it.
@@ -49,16 +49,8 @@ pub struct DiceCentred;
 pub struct DiceLeaveOneOut;
 
 impl Estimator for DiceBaseline {
-    fn name(&self) -> String {
-        "dice_baseline".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim::ALL
-    }
-
-    fn bootstraps(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        Facts { name: "dice_baseline".into(), claim: Claim::ALL, end: End::Nothing, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
@@ -68,38 +60,22 @@ impl Estimator for DiceBaseline {
 }
 
 impl Estimator for DiceMao {
-    fn name(&self) -> String {
-        "dice_mao".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim::ALL
-    }
-
-    fn bootstraps(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        Facts { name: "dice_mao".into(), claim: Claim::ALL, end: End::Nothing, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
         // Σ_t γ^t (W_{t−1} − W_t) b_t summed by parts: no difference of two large weights is left.
-        let (baseline, horizon) = (baseline(batch), batch.episodes.horizon());
+        let (baseline, horizon) = (baseline(batch), batch.steps.horizon());
         let next = baseline.slice(1, 1..horizon).pad(1, 0, 1);
-        let weighted = (batch.rewards() + next * batch.gamma() - baseline) * batch.discounts();
+        let weighted = (batch.rewards() + next * batch.step_discount() - baseline) * batch.discounts();
         baseline.at(1, 0) + batch.importance_weighted_sum(weighted)
     }
 }
 
 impl Estimator for DiceTmaml {
-    fn name(&self) -> String {
-        "tmaml".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim { on_policy: Orders::UpTo(1), off_policy: Orders::None, off_policy_residual: None }
-    }
-
-    fn bootstraps(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        Facts { name: "tmaml".into(), claim: Claim::on_policy(Orders::UpTo(1)), end: End::Nothing, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
@@ -110,20 +86,8 @@ impl Estimator for DiceTmaml {
 }
 
 impl Estimator for DiceCentred {
-    fn name(&self) -> String {
-        "dice_centred".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim { on_policy: Orders::None, off_policy: Orders::None, off_policy_residual: None }
-    }
-
-    fn bootstraps(&self) -> bool {
-        false
-    }
-
-    fn smallest_batch(&self) -> usize {
-        2
+    fn facts(&self) -> Facts {
+        Facts { name: "dice_centred".into(), claim: Claim::NONE, end: End::Nothing, smallest_batch: 2 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
@@ -134,24 +98,12 @@ impl Estimator for DiceCentred {
 }
 
 impl Estimator for DiceLeaveOneOut {
-    fn name(&self) -> String {
-        "dice_leave_one_out".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim::ALL
-    }
-
-    fn bootstraps(&self) -> bool {
-        false
-    }
-
-    fn smallest_batch(&self) -> usize {
-        2
+    fn facts(&self) -> Facts {
+        Facts { name: "dice_leave_one_out".into(), claim: Claim::ALL, end: End::Nothing, smallest_batch: 2 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let trajectories = batch.episodes.trajectories();
+        let trajectories = batch.steps.trajectories();
         assert!(trajectories >= 2, "dice_leave_one_out: a batch of {trajectories} has no others to take the mean of");
         let rewards = batch.rewards();
         // The sum of those before and those behind: the sum of all without one's own would lose what is small beside that.
@@ -164,5 +116,5 @@ impl Estimator for DiceLeaveOneOut {
 /// b(s_0) … b(s_{L−1}), `[N, H]`.
 #[track_caller]
 fn baseline(batch: &Batch) -> Var {
-    batch.on_steps(batch.values_here_and_next().0)
+    batch.steps.on_steps(batch.values_here_and_next().0)
 }

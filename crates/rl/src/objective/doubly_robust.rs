@@ -2,7 +2,7 @@
 
 use ad::Var;
 
-use super::{Claim, Estimator, Orders};
+use super::{Claim, End, Estimator, Facts, Orders};
 use crate::batch::Batch;
 
 /// v_0 of the recursion v_t = V(s_t) + ρ_t (r_t + γ v_{t+1} − V(s_t)), which ends in v_L = V(s_L), or 0 after termination.
@@ -16,16 +16,8 @@ use crate::batch::Batch;
 pub struct DoublyRobust;
 
 impl Estimator for DoublyRobust {
-    fn name(&self) -> String {
-        "dr".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim::ALL
-    }
-
-    fn bootstraps(&self) -> bool {
-        true
+    fn facts(&self) -> Facts {
+        Facts { name: "dr".into(), claim: Claim::ALL, end: End::Critic, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
@@ -46,26 +38,14 @@ impl Estimator for DoublyRobust {
 pub struct DoublyRobustQ;
 
 impl Estimator for DoublyRobustQ {
-    fn name(&self) -> String {
-        "dr_q".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim::ALL
-    }
-
-    fn bootstraps(&self) -> bool {
-        true
-    }
-
-    fn has_action_critic(&self) -> bool {
-        true
+    fn facts(&self) -> Facts {
+        Facts { name: "dr_q".into(), claim: Claim::ALL, end: End::ActionCritic, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let (expected, horizon) = (batch.expected_action_values(), batch.episodes.horizon());
+        let (expected, horizon) = (batch.expected_action_values(), batch.steps.horizon());
         let next = expected.slice(1, 1..horizon + 1) * batch.gamma();
-        let differences = batch.on_steps(batch.rewards() + next - batch.action_values());
+        let differences = batch.steps.on_steps(batch.rewards() + next - batch.action_values());
         expected.at(1, 0) + batch.importance_weighted_sum(differences * batch.discounts())
     }
 }
@@ -92,22 +72,14 @@ impl Default for TruncatedDoublyRobust {
 }
 
 impl Estimator for TruncatedDoublyRobust {
-    fn name(&self) -> String {
-        "dr_truncated".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
+    fn facts(&self) -> Facts {
         let smaller = self.difference_bound.min(self.trace_bound);
         let on_policy = match smaller {
             _ if smaller > 1.0 => Orders::All,
             _ if smaller == 1.0 => Orders::UpTo(0),
             _ => Orders::None,
         };
-        Claim { on_policy, off_policy: Orders::None, off_policy_residual: None }
-    }
-
-    fn bootstraps(&self) -> bool {
-        true
+        Facts { name: "dr_truncated".into(), claim: Claim::on_policy(on_policy), end: End::Critic, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
@@ -116,7 +88,7 @@ impl Estimator for TruncatedDoublyRobust {
         }
         let ratio = batch.ratio();
         let difference = ratio.min(self.difference_bound) * batch.temporal_differences();
-        let trace = batch.on_steps(ratio.min(self.trace_bound)) * batch.gamma();
+        let trace = batch.steps.on_steps(ratio.min(self.trace_bound)) * batch.gamma();
         // v_t − V(s_t) is the sum of weighted temporal differences; at the end it is 0.
         batch.values().at(1, 0) + difference.scan_reverse(trace, 1).at(1, 0)
     }

@@ -36,7 +36,7 @@ impl HessianTerms {
     #[track_caller]
     pub fn new(batch: &Batch, theta: Var) -> Self {
         assert!(!batch.is_off_policy(), "HessianTerms: the decomposition holds on policy, but the batch is off policy");
-        let (trajectories, horizon, size) = (batch.episodes.trajectories(), batch.episodes.horizon(), theta.size());
+        let (trajectories, horizon, size) = (batch.steps.trajectories(), batch.steps.horizon(), theta.size());
         let weight = (batch.advantages() * batch.discounts()).stop_gradient() / trajectories as f64;
         let score = batch.log_prob().jacobian(theta).reshape(&[trajectories, horizon, size]);
         let before = score.cumsum_exclusive(1);

@@ -9,6 +9,7 @@ use ad::{DerivativeLimit, Var};
 
 use crate::batch::Batch;
 
+mod deep;
 mod dice;
 mod doubly_robust;
 mod hessian_terms;
@@ -18,10 +19,11 @@ mod score_function;
 mod taypo;
 mod taypo_subsampled;
 
+pub use deep::{Deep, deep};
 pub use dice::{DiceBaseline, DiceCentred, DiceLeaveOneOut, DiceMao, DiceTmaml};
 pub use doubly_robust::{DoublyRobust, DoublyRobustQ, TruncatedDoublyRobust};
 pub use hessian_terms::HessianTerms;
-pub use importance_sampling::ImportanceSampling;
+pub use importance_sampling::{ImportanceSampling, OneStepImportanceSampling};
 pub use loaded_dice::LoadedDice;
 pub use score_function::ScoreFunction;
 pub use taypo::TayPo;
@@ -32,6 +34,7 @@ pub fn all() -> Vec<Box<dyn Estimator>> {
     vec![
         Box::new(ScoreFunction),
         Box::new(ImportanceSampling),
+        Box::new(OneStepImportanceSampling),
         Box::new(DoublyRobust),
         Box::new(DoublyRobustQ),
         Box::new(TruncatedDoublyRobust::default()),
@@ -52,19 +55,12 @@ pub fn all() -> Vec<Box<dyn Estimator>> {
 
 /// A surrogate objective: a function of a batch whose derivatives by the policy's parameters estimate those of the value.
 pub trait Estimator: Send + Sync {
-    /// Its short name, as in tables and files.
-    fn name(&self) -> String;
+    /// What is known of it.
+    fn facts(&self) -> Facts;
 
-    /// The orders of derivative at which it is unbiased.
-    fn claim(&self) -> Claim;
-
-    /// The truth it estimates: whether a truncated trajectory's end counts as the critic's value (or as 0).
-    fn bootstraps(&self) -> bool;
-
-    /// Whether that critic is the action critic: then the truth, too, counts Σ_a π_θ(a|s) Q(s, a), a function of θ.
-    fn has_action_critic(&self) -> bool {
-        false
-    }
+    /// The formula, for each trajectory, `[N]`.
+    #[track_caller]
+    fn formula(&self, batch: &Batch) -> Var;
 
     /// What it may draw by itself for a trajectory of up to `horizon` steps, besides the data: each outcome's probability,
     /// and the estimator with that outcome. Nothing, if it draws nothing. For enumeration.
@@ -77,16 +73,6 @@ pub trait Estimator: Send + Sync {
         None
     }
 
-    /// The fewest trajectories it means anything for: 2 if a trajectory is compared with others of its batch. It is the
-    /// batches of this size that are enumerated to prove the claim.
-    fn smallest_batch(&self) -> usize {
-        1
-    }
-
-    /// The formula, for each trajectory, `[N]`.
-    #[track_caller]
-    fn formula(&self, batch: &Batch) -> Var;
-
     /// What is differentiated: the formula's mean over trajectories, a scalar. A derivative beyond the claim panics with
     /// this estimator's name, however it is nested; [`allow_biased`] opts out.
     #[track_caller]
@@ -97,16 +83,41 @@ pub trait Estimator: Send + Sync {
     /// The formula for each trajectory, `[N]`, with its derivatives limited as in [`surrogate`](Self::surrogate).
     #[track_caller]
     fn per_trajectory(&self, batch: &Batch) -> Var {
-        let formula = self.formula(batch);
-        match self.claim().limit(batch.is_off_policy()) {
+        let (formula, facts) = (self.formula(batch), self.facts());
+        match facts.claim.limit(batch.is_off_policy()) {
             Some(order) if batch.is_limited() => {
                 let advice = "use an estimator that claims that order, or rl::objective::allow_biased to differentiate it \
                               all the same";
-                DerivativeLimit::new(&self.name(), order, advice).apply(formula)
+                DerivativeLimit::new(&facts.name, order, advice).apply(formula)
             }
             _ => formula,
         }
     }
+}
+
+/// What is known of an estimator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its short name, as in tables and files.
+    pub name: String,
+    /// The orders of derivative at which it is unbiased.
+    pub claim: Claim,
+    /// What it counts the end of a truncated trajectory as, and so which truth it estimates.
+    pub end: End,
+    /// The fewest trajectories it means anything for: 2 if a trajectory is compared with others of its batch. It is the
+    /// batches of this size that are enumerated to prove the claim.
+    pub smallest_batch: usize,
+}
+
+/// What the state s_L counts as that a truncated trajectory ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As 0.
+    Nothing,
+    /// As the critic's V(s_L).
+    Critic,
+    /// As Σ_a π_θ(a|s_L) Q(s_L, a), a function of θ.
+    ActionCritic,
 }
 
 /// The estimator without its limit: its derivatives of every order can be taken, also those that are known to be biased.
@@ -124,21 +135,13 @@ macro_rules! holds_an_estimator {
     ([$($E:tt)*] $Holder:ty, |$holder:ident| $inner:expr, |$batch:ident| $given:expr, |$drawn:ident| $wrapped:expr) => {
         #[deny(clippy::missing_trait_methods)]
         impl<$($E)*> Estimator for $Holder {
-            fn name(&self) -> String {
+            fn facts(&self) -> Facts {
                 let $holder = self;
-                $inner.name()
+                $inner.facts()
             }
-            fn claim(&self) -> Claim {
+            fn formula(&self, $batch: &Batch) -> Var {
                 let $holder = self;
-                $inner.claim()
-            }
-            fn bootstraps(&self) -> bool {
-                let $holder = self;
-                $inner.bootstraps()
-            }
-            fn has_action_critic(&self) -> bool {
-                let $holder = self;
-                $inner.has_action_critic()
+                $inner.formula($given)
             }
             fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
                 let $holder = self;
@@ -147,14 +150,6 @@ macro_rules! holds_an_estimator {
             fn redrawn(&self, seed: u64) -> Option<Box<dyn Estimator>> {
                 let $holder = self;
                 $inner.redrawn(seed).map(|$drawn| $wrapped)
-            }
-            fn smallest_batch(&self) -> usize {
-                let $holder = self;
-                $inner.smallest_batch()
-            }
-            fn formula(&self, $batch: &Batch) -> Var {
-                let $holder = self;
-                $inner.formula($given)
             }
             fn surrogate(&self, $batch: &Batch) -> Var {
                 let $holder = self;
@@ -205,6 +200,14 @@ impl Claim {
     /// Unbiased at every order, on and off policy.
     pub const ALL: Self = Self { on_policy: Orders::All, off_policy: Orders::All, off_policy_residual: None };
 
+    /// Unbiased at no order.
+    pub const NONE: Self = Self::on_policy(Orders::None);
+
+    /// Unbiased at these orders on policy, and at none off policy.
+    pub const fn on_policy(orders: Orders) -> Self {
+        Self { on_policy: orders, off_policy: Orders::None, off_policy_residual: None }
+    }
+
     /// Whether the derivative of this order is claimed to be unbiased.
     pub fn contains(&self, order: usize, off_policy: bool) -> bool {
         if off_policy { self.off_policy } else { self.on_policy }.contains(order)
@@ -215,7 +218,7 @@ impl Claim {
     ///
     /// ```
     /// # use rl::objective::{Estimator, TayPo};
-    /// assert_eq!((0..=3).map(|m| TayPo { order: 2 }.claim().off_policy_power(m)).collect::<Vec<_>>(), [Some(3), Some(2), Some(1), None]);
+    /// assert_eq!((0..=3).map(|m| TayPo { order: 2 }.facts().claim.off_policy_power(m)).collect::<Vec<_>>(), [Some(3), Some(2), Some(1), None]);
     /// ```
     pub fn off_policy_power(&self, order: usize) -> Option<usize> {
         self.off_policy_residual.filter(|&last| order <= last).map(|last| last + 1 - order)

@@ -2,7 +2,7 @@
 
 use ad::Var;
 
-use super::{Claim, Estimator, Orders};
+use super::{Claim, End, Estimator, Facts, Orders};
 use crate::batch::Batch;
 
 /// "AD", the surrogate of the original MAML: Σ_t γ^t A_t log π_θ(a_t|s_t), A_t the advantage (with no critic, the
@@ -15,19 +15,11 @@ use crate::batch::Batch;
 pub struct ScoreFunction;
 
 impl Estimator for ScoreFunction {
-    fn name(&self) -> String {
-        "ad".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        Claim { on_policy: Orders::Only(1), off_policy: Orders::None, off_policy_residual: None }
-    }
-
-    fn bootstraps(&self) -> bool {
-        true
+    fn facts(&self) -> Facts {
+        Facts { name: "ad".into(), claim: Claim::on_policy(Orders::Only(1)), end: End::Critic, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        batch.discounted_sum(batch.advantages() * batch.log_prob())
+        batch.discounted_sum(batch.credit(batch.advantages()) * batch.log_prob())
     }
 }

@@ -2,7 +2,7 @@
 
 use ad::Var;
 
-use super::{Claim, Estimator, Orders};
+use super::{Claim, End, Estimator, Facts, Orders};
 use crate::batch::Batch;
 
 /// TayPO-K: V̂^μ + Σ_t γ^t d_t A_t Σ_{j<K} e_j(d_0, …, d_{t−1}), where d_t = ρ_t − 1 and e_j is the elementary symmetric
@@ -20,22 +20,16 @@ pub struct TayPo {
 }
 
 impl Estimator for TayPo {
-    fn name(&self) -> String {
-        if self.order == 1 { "lvc".to_owned() } else { format!("taypo{}", self.order) }
-    }
-
-    fn claim(&self) -> Claim {
-        Claim { on_policy: Orders::UpTo(self.order), off_policy: Orders::None, off_policy_residual: Some(self.order) }
-    }
-
-    fn bootstraps(&self) -> bool {
-        true
+    fn facts(&self) -> Facts {
+        let name = if self.order == 1 { "lvc".to_owned() } else { format!("taypo{}", self.order) };
+        let claim = Claim { off_policy_residual: Some(self.order), ..Claim::on_policy(Orders::UpTo(self.order)) };
+        Facts { name, claim, end: End::Critic, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
         assert!(self.order >= 1, "TayPO: the order must be at least 1");
-        let deviation = batch.on_steps(batch.ratio() - 1.0);
-        let first = deviation * batch.advantages();
+        let deviation = batch.steps.on_steps(batch.ratio() - 1.0);
+        let first = deviation * batch.credit(batch.advantages());
         if self.order == 1 {
             return batch.plain_value() + batch.discounted_sum(first);
         }

@@ -4,7 +4,7 @@ use ad::Var;
 use ndarray::{Array1, Array3};
 use rand::RngExt;
 
-use super::{Claim, Estimator, TayPo};
+use super::{End, Estimator, Facts, TayPo};
 use crate::batch::Batch;
 use crate::stream::stream;
 
@@ -64,16 +64,13 @@ impl TayPo2Subsampled {
 }
 
 impl Estimator for TayPo2Subsampled {
-    fn name(&self) -> String {
-        "taypo2_subsampled".to_owned()
-    }
-
-    fn claim(&self) -> Claim {
-        TayPo { order: 2 }.claim()
-    }
-
-    fn bootstraps(&self) -> bool {
-        true
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "taypo2_subsampled".into(),
+            claim: TayPo { order: 2 }.facts().claim,
+            end: End::Critic,
+            smallest_batch: 1,
+        }
     }
 
     fn draws(&self, horizon: usize) -> Vec<(f64, Box<dyn Estimator>)> {
@@ -106,7 +103,7 @@ impl Estimator for TayPo2Subsampled {
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let (trajectories, horizon) = (batch.episodes.trajectories(), batch.episodes.horizon());
+        let (trajectories, horizon) = (batch.steps.trajectories(), batch.steps.horizon());
         let mut enters = Array3::<f64>::zeros((trajectories, horizon, self.pairs));
         for n in 0..trajectories {
             for (k, place) in self.places(n, horizon).into_iter().enumerate() {
@@ -116,13 +113,13 @@ impl Estimator for TayPo2Subsampled {
             }
         }
         let weight = |t: usize| if t == 0 { 0.0 } else { t as f64 / self.pairs.min(t) as f64 };
-        let deviation = batch.on_steps(batch.ratio() - 1.0);
+        let deviation = batch.steps.on_steps(batch.ratio() - 1.0);
         // What each place holds after step k: d_k if that enters, else what it held before.
         let enters = deviation.constant(enters);
         let reservoir = (deviation.insert_axis(2) * enters).scan(1.0 - enters, 1).sum_axes(&[2]);
         let weights = deviation.constant(Array1::from_shape_fn(horizon, weight));
         let before = reservoir.slice(1, 0..horizon - 1).pad(1, 1, 0) * weights;
-        batch.plain_value() + batch.discounted_sum(deviation * batch.advantages() * (before + 1.0))
+        batch.plain_value() + batch.discounted_sum(deviation * batch.credit(batch.advantages()) * (before + 1.0))
     }
 }
 

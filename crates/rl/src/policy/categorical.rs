@@ -13,8 +13,10 @@ use crate::stream::draw;
 /// NumPy's rule; the number of actions does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Categorical {
-    /// log-probabilities, `[…, A]`.
-    log_probabilities: Var,
+    /// Log-probabilities: `[…, A]`, or a table of rows to be looked up, `[S, A]`.
+    table: Var,
+    /// Which rows of the table; if none, the table is the batch itself.
+    rows: Option<Index>,
 }
 
 impl Categorical {
@@ -28,31 +30,62 @@ impl Categorical {
             shape.last().is_some_and(|&actions| actions > 0),
             "Categorical: logits of shape {shape:?} have no action"
         );
-        Self { log_probabilities: logits.log_softmax() }
+        Self { table: logits.log_softmax(), rows: None }
+    }
+
+    /// The same, one for each entry of `rows`, `[…]`: the distribution of that row of the logits, `[S, A]`. What is asked of them
+    /// is computed for each row of the table once, and looked up.
+    ///
+    /// Panics without an action, or for logits of other axes.
+    #[track_caller]
+    pub fn of_rows(logits: Var, rows: Index) -> Self {
+        let shape = logits.shape();
+        assert!(shape.len() == 2, "Categorical: a table of logits needs the shape [S, A], got {shape:?}");
+        Self { rows: Some(rows), ..Self::new(logits) }
+    }
+
+    /// `x`, one for each row of the table, as one for each distribution.
+    #[track_caller]
+    fn look_up(&self, x: Var) -> Var {
+        self.rows.map_or(x, |rows| x.gather(&[rows]))
+    }
+
+    /// The axes in front of the actions.
+    fn batch(&self) -> Shape {
+        let shape = self.table.shape();
+        self.rows.map_or_else(|| shape[..shape.len() - 1].into(), |rows| rows.shape())
+    }
+
+    /// The number of actions, A.
+    pub fn actions(&self) -> usize {
+        *self.table.shape().last().expect("`new` has checked it")
     }
 
     /// log π(a|·) of every action, `[…, A]`.
+    #[track_caller]
     pub fn log_probabilities(&self) -> Var {
-        self.log_probabilities
+        self.look_up(self.table)
     }
 
     /// π(a|·) of every action, `[…, A]`.
     #[track_caller]
     pub fn probabilities(&self) -> Var {
-        self.log_probabilities.exp()
+        self.look_up(self.table.exp())
     }
 
     /// log π(a|·) of one action for each row, `[…]`.
     #[track_caller]
     pub fn log_prob(&self, actions: Index) -> Var {
-        let shape = self.log_probabilities.shape();
-        let (&count, rows) = shape.split_last().expect("`new` has checked it");
-        if rows.is_empty() {
-            return self.log_probabilities.gather(&[actions]);
+        let (rows, count) = (self.batch(), self.actions());
+        let batch = batch_shape("log_prob", &rows, "actions", &actions.shape());
+        match self.rows {
+            Some(rows) => self.table.gather(&[rows.broadcast_to(&batch), actions.broadcast_to(&batch)]),
+            None if rows.is_empty() => self.table.gather(&[actions]),
+            None => {
+                let each = [&batch[..], &[count]].concat();
+                self.table.broadcast_to(&each).pick(actions.broadcast_to(&batch))
+            }
         }
-        let batch = batch_shape("log_prob", rows, "actions", &actions.shape());
-        let each = [&batch[..], &[count]].concat();
-        self.log_probabilities.broadcast_to(&each).pick(actions.broadcast_to(&batch))
     }
 
     /// ∇_θ log π(a|·) of one action for each row, `[…, D]`, where the logits are φ(a)ᵀθ with features φ, `[…, A, D]`:
@@ -85,13 +118,12 @@ impl Categorical {
     /// φ − E φ, `[…, A, D]`.
     #[track_caller]
     fn centred(&self, features: Var) -> Var {
-        let (shape, own) = (features.shape(), self.log_probabilities.shape());
-        let (&count, rows) = own.split_last().expect("`new` has checked it");
+        let (shape, rows, count) = (features.shape(), self.batch(), self.actions());
         let [batch @ .., actions, _] = &shape[..] else {
             panic!("Categorical: features need the shape […, {count}, D], got {shape:?}")
         };
         assert!(*actions == count, "Categorical: features need the shape […, {count}, D], got {shape:?}");
-        batch_shape("Categorical", rows, "features", batch);
+        batch_shape("Categorical", &rows, "features", batch);
         let weighted = features * self.column();
         let axis = weighted.shape().len() - 2;
         features - weighted.sum_axes(&[axis]).insert_axis(axis)
@@ -100,13 +132,21 @@ impl Categorical {
     /// π(a|·) beside features, `[…, A, 1]`.
     #[track_caller]
     fn column(&self) -> Var {
-        self.probabilities().insert_axis(self.log_probabilities.shape().len())
+        self.probabilities().insert_axis(self.batch().len() + 1)
+    }
+
+    /// The same, held fixed: no derivative flows into it.
+    #[track_caller]
+    #[must_use]
+    pub fn stop_gradient(&self) -> Self {
+        Self { table: self.table.stop_gradient(), ..*self }
     }
 
     /// −Σ_a π log π, `[…]`.
     #[track_caller]
     pub fn entropy(&self) -> Var {
-        self.mean_of(-self.finite())
+        let table = Self { rows: None, ..*self };
+        self.look_up(table.mean_of(-table.finite()))
     }
 
     /// KL(self ‖ other) = Σ_a π (log π − log π'), `[…]`.
@@ -114,14 +154,12 @@ impl Categorical {
     /// Panics if they have different numbers of actions.
     #[track_caller]
     pub fn kl(&self, other: &Self) -> Var {
-        let (own, others) = (self.log_probabilities.shape(), other.log_probabilities.shape());
-        let ((&count, rows), (&other_count, other_rows)) =
-            own.split_last().zip(others.split_last()).expect("`new` has checked it");
+        let (count, other_count) = (self.actions(), other.actions());
         assert!(count == other_count, "kl: {count} actions, and {other_count} of the other");
-        batch_shape("kl", rows, "the other", other_rows);
+        batch_shape("kl", &self.batch(), "the other", &other.batch());
         // Where π is 0 the term is 0, whatever π' is.
-        let taken = self.log_probabilities.greater(f64::NEG_INFINITY);
-        self.mean_of(self.finite() - taken.select(other.log_probabilities, 0.0))
+        let taken = self.log_probabilities().greater(f64::NEG_INFINITY);
+        self.mean_of(self.finite() - taken.select(other.log_probabilities(), 0.0))
     }
 
     /// One action for each row, `[…]`. Never one of probability 0.
@@ -150,8 +188,8 @@ impl Categorical {
     /// The log-probabilities with 0 for −∞, which a probability of 0 multiplies: 0·(−∞) would be NaN.
     #[track_caller]
     fn finite(&self) -> Var {
-        let taken = self.log_probabilities.greater(f64::NEG_INFINITY);
-        taken.select(self.log_probabilities, 0.0)
+        let log_probabilities = self.log_probabilities();
+        log_probabilities.greater(f64::NEG_INFINITY).select(log_probabilities, 0.0)
     }
 
     /// Σ_a π x, for x `[…, A]`.

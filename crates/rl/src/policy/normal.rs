@@ -45,12 +45,29 @@ impl Normal {
         Self { mean: mean.broadcast_to(&shape), log_std: log_std.broadcast_to(&shape) }
     }
 
+    /// The means, `[…, D]`.
+    pub fn mean(&self) -> Var {
+        self.mean
+    }
+
+    /// The logarithms of standard deviations, `[…, D]`.
+    pub fn log_std(&self) -> Var {
+        self.log_std
+    }
+
     /// log π(a) = Σ_j [ −½ ((a_j − m_j) / σ_j)² − log σ_j − ½ log 2π ], `[…]`, of points `[…, D]`.
     #[track_caller]
     pub fn log_prob(&self, points: Var) -> Var {
         self.expect_to_fit("log_prob", "points", points);
         let square = self.in_deviations(points - self.mean).square();
         sum_components(square * -0.5 - self.log_std - 0.5 * std::f64::consts::TAU.ln())
+    }
+
+    /// The same, held fixed: no derivative flows into it.
+    #[track_caller]
+    #[must_use]
+    pub fn stop_gradient(&self) -> Self {
+        Self { mean: self.mean.stop_gradient(), log_std: self.log_std.stop_gradient() }
     }
 
     /// Σ_j [ log σ_j + ½ log 2πe ], `[…]`.

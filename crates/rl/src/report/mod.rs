@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::objective::{Estimator, allow_biased};
+use crate::rollout::Episodes;
 use crate::stream::stream;
 use crate::truth::{Setting, derivative_or_zero, max_abs};
 
@@ -48,7 +49,7 @@ impl Default for Plan {
 /// [`to_json`](Self::to_json).
 ///
 /// ```
-/// use rl::{mdp::TabularMdp, objective::all, report::{EstimatorReport, Plan}, stream::stream, truth::Setting};
+/// use rl::{env::TabularMdp, objective::all, report::{EstimatorReport, Plan}, stream::stream, truth::Setting};
 ///
 /// let mdp = TabularMdp::random(3, 2, 1.0, &mut stream(0, 0))?;
 /// let setting = Setting::new(&mdp, &ndarray::Array2::zeros((3, 2)), 5, 0.9);
@@ -190,7 +191,7 @@ impl EstimatorReport {
         plan.check(estimators)?;
         ad::ready_threads();
         let highest = plan.orders.iter().copied().max().unwrap_or(0);
-        let truths = estimators.iter().map(|estimator| setting.for_estimator(estimator).truth(highest));
+        let truths = estimators.iter().map(|estimator| setting.for_estimator(&estimator.facts()).truth(highest));
         let truths = truths.collect::<Result<Vec<_>>>()?;
         let mut rows = Vec::new();
         for &samples in &plan.samples {
@@ -207,8 +208,8 @@ impl EstimatorReport {
                 let truth = truth.as_slice().expect("in standard layout");
                 let entries: Vec<f64> = estimates.iter().flat_map(|repeat| repeat[e][o].iter().copied()).collect();
                 let rows = Array2::from_shape_vec((plan.repeats, truth.len()), entries).expect("one row a repeat");
-                let claimed = estimator.claim().contains(order, setting.is_off_policy());
-                Row::new(estimator.name(), claimed, (order, samples), rows, truth)
+                let claimed = estimator.facts().claim.contains(order, setting.is_off_policy());
+                Row::new(estimator.facts().name, claimed, (order, samples), rows, truth)
             });
             rows.extend(measured.collect::<Vec<_>>());
         }
@@ -268,9 +269,13 @@ impl Plan {
             return Err(Error::TooFew { what: "repeats, for an interval".to_owned(), found: self.repeats, least: 2 });
         }
         for estimator in estimators {
-            let least = estimator.smallest_batch();
+            let least = estimator.facts().smallest_batch;
             if let Some(&found) = self.samples.iter().find(|&&samples| samples < least) {
-                return Err(Error::TooFew { what: format!("trajectories, for {}", estimator.name()), found, least });
+                return Err(Error::TooFew {
+                    what: format!("trajectories, for {}", estimator.facts().name),
+                    found,
+                    least,
+                });
             }
         }
         Ok(())
@@ -291,7 +296,7 @@ impl Plan {
         let tape = Tape::new();
         let fixed = setting.record(&tape);
         let episodes = self.sample(setting, samples, 0)?.record(&tape);
-        let surrogate = allow_biased(estimator).surrogate(&fixed.batch(episodes));
+        let surrogate = allow_biased(estimator).surrogate(&fixed.batch(setting, episodes));
         let results: Vec<Var> =
             self.orders.iter().map(|&order| derivative_or_zero(surrogate, fixed.theta, order)).collect();
         Ok(Recorded { estimator, samples, program: tape.compile(episodes.handles(), results) })
@@ -306,7 +311,7 @@ impl Plan {
     ) -> Result<Vec<Vec<ArrayD<f64>>>> {
         let samples = recorded.first().map_or(1, |recorded| recorded.samples);
         let rollout = self.sample(setting, samples, repeat)?;
-        let values: [Value<'_>; 5] = rollout.values();
+        let values: [Value<'_>; Episodes::COLUMNS] = rollout.values();
         let run = |Recorded { estimator, program, .. }: &Recorded<'_, E>| {
             // A program keeps what was drawn when it was recorded.
             let redrawn = estimator.redrawn(self.seed_of(repeat, 1));
@@ -319,8 +324,10 @@ impl Plan {
                 .expect("values of the shapes recorded, of the process itself");
             for (result, order) in results.iter().zip(&self.orders) {
                 if let Some(&value) = result.iter().find(|x| !x.is_finite()) {
-                    let what =
-                        format!("an entry of order {order} by {}, N = {samples}, repeat {repeat},", estimator.name());
+                    let what = format!(
+                        "an entry of order {order} by {}, N = {samples}, repeat {repeat},",
+                        estimator.facts().name
+                    );
                     return Err(Error::NotFinite { what, value });
                 }
             }

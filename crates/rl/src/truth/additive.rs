@@ -8,8 +8,8 @@ use super::Report;
 use super::terms::{derivatives_in_a_row, weighted_sums};
 use super::tuples::{products, tuples};
 use crate::additive::{Additive, Data, Finite, Recorded, Samples};
-use crate::batch::split_leading;
 use crate::error::{Error, Result};
+use crate::rollout::split_leading;
 
 /// Compares the exact expectations of a surrogate's derivatives, of orders 0 to `order`, with those of
 /// G(θ) = E[f(φ̄_N, θ)] itself, where N is `samples`: Σ Π_i p_θ(x_i) f(φ̄(x), θ) over every N-tuple x, differentiated.

@@ -13,6 +13,5 @@ pub use additive::check_additive;
 pub use enumeration::{Setting, check_estimator, check_unbiased};
 pub use sampled_update::SampledUpdate;
 pub(crate) use terms::derivative_or_zero;
-pub(crate) use value::check_discount;
-pub use value::{Horizon, Process, derivatives};
+pub use value::derivatives;
 pub use verdict::{OrderReport, ROUNDING, Report, max_abs};

@@ -1,25 +1,26 @@
 //! Proof by exhaustion for what is adapted with samples: the expectation over every tuple of trajectories that the inner
 //! update (and the outer estimate) can be made of, against the exact derivatives of the N-sample objective.
 
+use std::sync::Arc;
+
 use ad::{Handle, Tape, Var, vmap_many};
 use ndarray::{Array1, Array2, ArrayD};
 
 use super::Report;
 use super::terms::{derivatives_in_a_row, weighted_sums};
 use super::tuples::{products, tuples};
-use crate::additive::{Finite, Trajectories};
-use crate::batch::{Episodes, split_leading};
+use crate::env::{Process, TabularMdp};
 use crate::error::{Error, Result, check_discount, check_rate};
-use crate::mdp::TabularMdp;
 use crate::meta::sampled::{Credit, MetaBatch, Outer};
-use crate::policy::softmax;
+use crate::policy::{self, Numbers, Params, Policy, Table, check_spaces, table_of};
+use crate::rollout::{Episodes, Space, split_leading};
 
 /// A small problem in which every outcome of a sampled inner update can be listed: the objective
 /// F_N(θ) = E[V(θ^ζ)] of [`meta::sampled`](crate::meta::sampled).
 ///
 /// ```
 /// # use ndarray::array;
-/// # use rl::{mdp::TabularMdp, meta::sampled, truth::SampledUpdate};
+/// # use rl::{env::TabularMdp, meta::sampled, truth::SampledUpdate};
 /// # let mdp = TabularMdp::new(ndarray::Array3::from_elem((2, 2, 2), 0.5), array![[0.0, 1.0], [2.0, 3.0]])?;
 /// let problem = SampledUpdate::new(&mdp, &array![[0.3, -0.2], [0.1, 0.4]], 2, 0.9).rate(0.5).trajectories(2);
 /// assert!(problem.check(sampled::score_function, 1)?.is_unbiased(1));
@@ -27,10 +28,12 @@ use crate::policy::softmax;
 /// assert!(!maml.is_unbiased(1), "{maml}");
 /// # Ok::<(), rl::error::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SampledUpdate {
-    trajectories: Trajectories,
-    logits: Array2<f64>,
+    mdp: TabularMdp,
+    horizon: usize,
+    policy: Arc<dyn Policy>,
+    theta: Numbers,
     gamma: f64,
     rate: f64,
     credit: Credit,
@@ -43,9 +46,23 @@ impl SampledUpdate {
     /// One inner step of rate 1 with one trajectory of up to `horizon` steps, credited with returns-to-go, from the softmax
     /// policy with these logits θ, `[S, A]`; judged by the exact value.
     pub fn new(mdp: &TabularMdp, logits: &Array2<f64>, horizon: usize, gamma: f64) -> Self {
+        let (states, actions) = logits.dim();
+        Self::of_policy(mdp, Table { states, actions }, &Table::numbers(logits), horizon, gamma)
+    }
+
+    /// The same of any policy without memory over numbered states and actions, with these parameters θ.
+    pub fn of_policy(
+        mdp: &TabularMdp,
+        policy: impl Policy + 'static,
+        theta: &Numbers,
+        horizon: usize,
+        gamma: f64,
+    ) -> Self {
         Self {
-            trajectories: Trajectories { mdp: mdp.clone(), horizon },
-            logits: logits.clone(),
+            mdp: mdp.clone(),
+            horizon,
+            policy: Arc::new(policy),
+            theta: theta.clone(),
             gamma,
             rate: 1.0,
             credit: Credit::ReturnToGo,
@@ -91,7 +108,7 @@ impl SampledUpdate {
     /// # Errors
     ///
     /// [`Error::TooManyTrajectories`] if there are more than 10^6 tuples; [`Error::Empty`] without trajectories or steps;
-    /// [`Error::Discount`], [`Error::Rate`]; those of [`TabularMdp::enumerate`].
+    /// [`Error::Decay`], [`Error::Rate`]; those of [`TabularMdp::enumerate`].
     pub fn check(&self, estimator: impl FnOnce(&MetaBatch<'_>) -> Var, order: usize) -> Result<Report> {
         self.on_tape(|problem| {
             let theta = problem.theta;
@@ -117,7 +134,7 @@ impl SampledUpdate {
         let report = self.check(
             |batch| {
                 let points = batch.adapt_by_fixed_data();
-                batch.value(points[points.len() - 1]).stop_gradient() * batch.inner_log_prob(&points).magic_box()
+                batch.value(&points[points.len() - 1]).stop_gradient() * batch.inner_log_prob(&points).magic_box()
             },
             1,
         )?;
@@ -134,32 +151,37 @@ impl SampledUpdate {
                 return Err(Error::Empty { what });
             }
         }
-        self.trajectories.mdp.check_policy(&softmax(&self.logits))?;
+        let spaces = [Space::Discrete(self.mdp.states()), Space::Discrete(self.mdp.actions())];
+        check_spaces(&*self.policy, [&spaces[0], &spaces[1]])?;
         check_discount(self.gamma)?;
         check_rate(self.rate)?;
         let tape = Tape::new();
-        let (theta, process) = (tape.input("theta", &self.logits), self.trajectories.mdp.record(&tape));
-        f(&OnTape { setting: self, tape: &tape, theta, process })
+        let (theta, params) = policy::record_as_one(&self.theta, &tape);
+        let policy = table_of(&*self.policy, &params, self.mdp.states()).value();
+        self.mdp.check_policy(&policy.into_dimensionality().expect("a row for each state"))?;
+        f(&OnTape { setting: self, tape: &tape, theta, params, process: self.mdp.record(&tape) })
     }
 }
 
 /// V(θ^ζ) as a function of θ at fixed inner data.
 fn adapted_value(batch: &MetaBatch<'_>) -> Var {
     let points = batch.adapt_by_fixed_data();
-    batch.value(points[points.len() - 1])
+    batch.value(&points[points.len() - 1])
 }
 
 struct OnTape<'a> {
     setting: &'a SampledUpdate,
     tape: &'a Tape,
+    /// All parameters as one Var, by which derivatives are taken.
     theta: Var,
-    process: super::Process,
+    params: Params,
+    process: Process,
 }
 
 /// Every tuple of trajectories, with everything that is sampled in it.
 struct Tuples {
     /// Of each group (an inner step's N trajectories, or the M of the outer estimate) the arrays of `Episodes`.
-    groups: Vec<[Handle; 5]>,
+    groups: Vec<Vec<Handle>>,
     /// What the transitions contribute to each tuple's probability.
     factors: Array1<f64>,
     outer: bool,
@@ -179,7 +201,7 @@ impl OnTape<'_> {
     }
 
     fn tuples(&self, groups: &[usize], outer: bool) -> Result<Tuples> {
-        let (outcomes, factors) = self.setting.trajectories.outcomes()?;
+        let (outcomes, factors) = self.setting.mdp.outcomes(self.setting.horizon)?;
         let size = groups.iter().sum();
         let members = tuples(factors.len(), size)?;
         let factors = products(&factors.to_vec(), &members, size);
@@ -188,8 +210,7 @@ impl OnTape<'_> {
             let chosen: Vec<usize> =
                 members.chunks(size).flat_map(|tuple| &tuple[start..start + group]).copied().collect();
             start += group;
-            let handles = split_leading(&outcomes.select(&chosen).record(self.tape).handles(), group);
-            handles.try_into().expect("as many arrays as before")
+            split_leading(&outcomes.select(&chosen).record(self.tape).handles(), group)
         });
         Ok(Tuples { groups: groups.collect(), factors, outer })
     }
@@ -202,11 +223,12 @@ impl Tuples {
         let handles: Vec<Handle> = self.groups.iter().flatten().copied().collect();
         vmap_many(
             |one| {
-                let groups: Vec<Episodes> = one.chunks(5).map(Episodes::from_handles).collect();
+                let groups: Vec<Episodes> = one.chunks(Episodes::COLUMNS).map(Episodes::from_handles).collect();
                 let (inner, outer) = groups.split_at(setting.steps);
                 let outer = outer.first().map_or(Outer::Exact(problem.process), |&outer| Outer::Sampled(outer));
-                let (theta, gamma, rate, credit) = (problem.theta, setting.gamma, setting.rate, setting.credit);
-                f(MetaBatch { theta, inner, outer, gamma, rate, credit })
+                let (policy, theta): (&dyn Policy, _) = (&*setting.policy, &problem.params);
+                let (gamma, rate, credit) = (setting.gamma.into(), setting.rate, setting.credit);
+                f(MetaBatch { policy, theta, inner, outer, gamma, rate, credit })
             },
             &handles,
         )
@@ -218,8 +240,8 @@ impl Tuples {
         let inner = batch.inner_log_prob(&points);
         match batch.outer {
             Outer::Sampled(outer) if self.outer => {
-                let log_prob = outer.log_prob(points[points.len() - 1]);
-                (inner + outer.step_mask.select(log_prob, 0.0).sum()).exp()
+                let log_prob = batch.policy.log_prob(&points[points.len() - 1], &outer);
+                (inner + outer.steps.on_steps(log_prob).sum()).exp()
             }
             _ => inner.exp(),
         }

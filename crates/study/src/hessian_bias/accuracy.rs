@@ -6,9 +6,10 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use rl::batch::Batch;
+use rl::env::TabularMdp;
 use rl::error::Result;
-use rl::mdp::TabularMdp;
 use rl::objective::{Estimator, all, allow_biased};
+use rl::policy::Table;
 use rl::stream::stream;
 
 use crate::output::progress;
@@ -117,12 +118,12 @@ impl Experiment {
                         let number = 2 * (n * programs.estimators.len() + i) + order - 1;
                         let here = (0..self.mdps).map(|mdp| correlations[mdp * self.epsilons.len() + e][number]);
                         rows.push(Accuracy {
-                            estimator: estimator.name(),
+                            estimator: estimator.facts().name,
                             epsilon,
                             samples: programs.samples,
                             order,
                             correlations: here.collect(),
-                            claimed: estimator.claim().contains(order, epsilon > 0.0),
+                            claimed: estimator.facts().claim.contains(order, epsilon > 0.0),
                         });
                     }
                 }
@@ -165,10 +166,10 @@ impl Experiment {
             let critic = tape.input("critic", Array1::<f64>::zeros(self.states));
             let action_critic = tape.input("action_critic", Array2::<f64>::zeros((self.states, self.actions)));
             let expected = (theta.softmax() * action_critic).sum_axes(&[1]);
-            let batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA)
+            let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA)
                 .off_policy(episodes.look_up(log_behaviour))
-                .with_critic(critic.gather(&[episodes.states]))
-                .with_action_critic(episodes.look_up(action_critic), expected.gather(&[episodes.states]));
+                .with_critic(critic.gather(&[episodes.states()]))
+                .with_action_critic(episodes.look_up(action_critic), expected.gather(&[episodes.states()]));
             // Off policy most claim nothing; how far the others are from the truth is the question here.
             let surrogate = allow_biased(&*estimator).surrogate(&batch);
             let parameters = [theta, log_behaviour, critic, action_critic].map(ad::Handle::from);

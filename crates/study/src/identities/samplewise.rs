@@ -3,11 +3,11 @@
 
 use ad::{Tape, Var};
 use ndarray::{Array1, ArrayD};
-use rl::batch::{Batch, Episodes};
+use rl::batch::Batch;
 use rl::error::Result;
 use rl::objective::{DoublyRobust, Estimator, HessianTerms, LoadedDice, ScoreFunction, TayPo, allow_biased};
-use rl::policy::softmax;
-use rl::rollout::Rollout;
+use rl::policy::{Table, softmax};
+use rl::rollout::{Rollout, Steps};
 use rl::truth::{check_estimator, max_abs};
 
 use crate::exact::{Problem, settings_sized};
@@ -66,7 +66,7 @@ pub fn closed_forms(seed: u64, size: [usize; 2], horizon: usize) -> Result<Vec<I
     let (mut decomposition, mut lvc, mut ad) = (0.0, 0.0, 0.0);
     for setting in settings_sized(seed, false, size, horizon)? {
         let term =
-            |choose: fn(&HessianTerms) -> Var| setting.expectation(|b, theta| choose(&HessianTerms::new(b, theta)));
+            |choose: fn(&HessianTerms) -> Var| setting.expectation(|b, _, theta| choose(&HessianTerms::new(b, theta)));
         let coupling = term(|terms| terms.h12 + terms.h12_transposed)?;
         let square = term(|terms| terms.h1)?;
         let hessian = |estimator: &dyn Estimator| -> Result<_> {
@@ -111,8 +111,8 @@ impl Samples {
         let tape = Tape::new();
         let theta = tape.input("theta", &self.problem.logits);
         let episodes = self.rollouts[usize::from(off_policy)].record(&tape);
-        let critic = tape.constant(self.critic()).gather(&[episodes.states]);
-        let mut batch = Batch::new(episodes, episodes.log_prob(theta), GAMMA).with_critic(critic);
+        let critic = tape.constant(self.critic()).gather(&[episodes.states()]);
+        let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(critic);
         if off_policy {
             batch = batch.off_policy(episodes.look_up(tape.constant(&self.problem.behaviour).log_softmax()));
         }
@@ -140,7 +140,7 @@ impl Samples {
                 let both = |batch: &Batch, theta: Var| {
                     let estimate = if loaded {
                         let ratio = (batch.ratio() - 1.0) * x + 1.0;
-                        let along = Batch::new(batch.episodes, ratio.ln(), GAMMA).off_policy(ratio.full_like(0.0));
+                        let along = Batch::new(batch.steps, ratio.ln(), GAMMA).off_policy(ratio.full_like(0.0));
                         LoadedDice::UNBIASED.formula(&along.with_critic(batch.values()))
                     } else {
                         let taypo = |order| TayPo { order }.formula(batch);
@@ -201,8 +201,8 @@ impl Samples {
             let theta = tape.input("theta", &self.problem.logits);
             let phi = tape.input("phi", mdp.reward() * 0.1);
             let (process, episodes) = (mdp.record(&tape), rollout.record(&tape));
-            let rewarded = Episodes { rewards: episodes.rewards + episodes.look_up(phi), ..episodes };
-            let batch = Batch::new(rewarded, episodes.log_prob(theta), GAMMA);
+            let rewarded = Steps { rewards: episodes.steps.rewards + episodes.look_up(phi), ..episodes.steps };
+            let batch = Batch::new(rewarded, Table::log_prob_of(theta, &episodes), GAMMA);
             let adapted = theta + allow_biased(estimator).surrogate(&batch).grad(theta) * 0.5;
             let values = process.finite_value(adapted.softmax(), GAMMA, self.problem.horizon, None);
             process.start.dot(values).grad(phi).value()

@@ -1,23 +1,25 @@
 //! Learning an intrinsic reward (LIRPG, Zheng et al. 2018) in tables, as in Liu et al. 2022, App. G.1: the policy ascends the
 //! value of the reward R + φ, and φ, `[S, A]`, is judged by the value of R that the policy reached.
 
-use ad::{Handle, Tape, Var};
+use ad::{Tape, Var};
 use ndarray::Array1;
-use rl::batch::{Batch, Episodes};
+use rl::batch::Batch;
+use rl::env::Process;
+use rl::env::TabularMdp;
 use rl::error::Result;
-use rl::mdp::TabularMdp;
-use rl::objective::{Claim, Estimator, Orders};
-use rl::rollout::Rollout;
-use rl::truth::Process;
+use rl::meta::Recorded;
+use rl::objective::{Claim, End, Estimator, Facts};
+use rl::policy::{Params, Table};
+use rl::rollout::{Rollout, Steps};
 
-/// J(φ, θ), and the inputs that are its data.
-type Recorded = (Var, Vec<Handle>);
+/// The name of φ, `[S, A]`.
+pub const REWARD: &str = "reward";
 
 /// The exact value of R + φ. Its data are the process.
-pub fn inner_value(mdp: &TabularMdp, gamma: f64) -> impl FnOnce(&Tape, Var, Var) -> Recorded {
+pub fn inner_value(mdp: &TabularMdp, gamma: f64) -> impl FnOnce(&Tape, &Params, &Params) -> Recorded {
     move |tape, phi, theta| {
         let process = mdp.record(tape);
-        let values = rewarding(process, phi).value(theta.softmax(), gamma);
+        let values = rewarding(process, phi).value(theta[Table::LOGITS].softmax(), gamma);
         (process.start.dot(values), process.handles().into())
     }
 }
@@ -33,25 +35,27 @@ pub fn inner_surrogate<'a>(
     gamma: f64,
     horizon: usize,
     trajectories: usize,
-) -> Result<impl FnOnce(&Tape, Var, Var) -> Recorded + 'a> {
+) -> Result<impl FnOnce(&Tape, &Params, &Params) -> Recorded + 'a> {
     let blank = Rollout::zeros(trajectories, horizon)?;
-    Ok(move |tape: &Tape, phi: Var, theta: Var| {
+    Ok(move |tape: &Tape, phi: &Params, theta: &Params| {
+        let logits = theta[Table::LOGITS];
         let (episodes, process) = (blank.record(tape), mdp.record(tape));
         let noise = tape.input("noise", Array1::<f64>::zeros(mdp.states()));
         let rewarding = rewarding(process, phi);
-        let values = rewarding.value(theta.stop_gradient().softmax(), gamma);
+        let values = rewarding.value(logits.stop_gradient().softmax(), gamma);
         let norm = values.stop_gradient().square().sum().sqrt();
         let critic = values + noise * norm * (1.0 / mdp.states() as f64);
-        let earning = Episodes { rewards: episodes.look_up(rewarding.reward), ..episodes };
-        let values = critic.gather(&[episodes.states]);
-        let batch = Batch::new(earning, earning.log_prob(theta), gamma).with_differentiable_critic(values);
+        let earning = Steps { rewards: episodes.look_up(rewarding.reward), ..episodes.steps };
+        let values = critic.gather(&[episodes.states()]);
+        let log_prob = Table::log_prob_of(logits, &episodes);
+        let batch = Batch::new(earning, log_prob, gamma).with_differentiable_critic(values);
         let data = episodes.handles().into_iter().chain(process.handles()).chain([noise.into()]);
         (estimator.surrogate(&batch), data.collect())
     })
 }
 
-fn rewarding(process: Process, phi: Var) -> Process {
-    Process { reward: process.reward + phi, ..process }
+fn rewarding(process: Process, phi: &Params) -> Process {
+    Process { reward: process.reward + phi[REWARD], ..process }
 }
 
 /// λ of the advantages.
@@ -69,23 +73,16 @@ pub enum Credit {
 }
 
 impl Estimator for Credit {
-    fn name(&self) -> String {
-        match self {
-            Credit::ScoreFunction => "ad".to_owned(),
-            Credit::LowVarianceCurvature => "lvc".to_owned(),
-        }
-    }
-
-    fn claim(&self) -> Claim {
-        Claim { on_policy: Orders::None, off_policy: Orders::None, off_policy_residual: None }
-    }
-
-    fn bootstraps(&self) -> bool {
-        true
+    fn facts(&self) -> Facts {
+        let name = match self {
+            Credit::ScoreFunction => "ad",
+            Credit::LowVarianceCurvature => "lvc",
+        };
+        Facts { name: name.to_owned(), claim: Claim::NONE, end: End::Critic, smallest_batch: 1 }
     }
 
     fn formula(&self, batch: &Batch) -> Var {
-        let advantages = batch.temporal_differences().scan_reverse(batch.gamma() * LAMBDA.into(), 1);
+        let advantages = batch.gae(LAMBDA);
         let policy = match self {
             Credit::ScoreFunction => batch.log_prob(),
             Credit::LowVarianceCurvature => batch.ratio(),

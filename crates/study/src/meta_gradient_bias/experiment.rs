@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use ad::{Program, Tape, Value};
 use ndarray::{Array2, ArrayD};
 use rayon::prelude::*;
+use rl::env::Horizon;
+use rl::env::TabularMdp;
 use rl::error::Result;
-use rl::mdp::TabularMdp;
-use rl::meta::{Objective, Permutation, Role, Roles, Shapes, exact_value, surrogate};
+use rl::meta::{Objective, Permutation, Role, Roles, exact_value, surrogate};
 use rl::objective::{Estimator, all, allow_biased};
-use rl::policy::softmax;
-use rl::truth::Horizon;
+use rl::policy::{Numbers, Table, softmax};
 
 use crate::output::progress;
 use crate::saved::Saved;
 use crate::statistics::{mean_and_std, pearson};
-use crate::tables::{ACTIONS, GAMMA, HORIZON, STATES, key, noise, process, sum_of_std, table};
+use crate::tables::{ACTIONS, GAMMA, HORIZON, POLICY, STATES, key, noise, process, sum_of_std, table};
 
 /// The estimators as the paper calls them, and as this library does.
 pub const ESTIMATORS: [(&str, &str); 4] = [("lvc", "lvc"), ("ad", "ad"), ("loaded", "loaded"), ("dice", "is")];
@@ -125,8 +125,8 @@ impl Study {
 
     fn programs(&self) -> Result<Programs> {
         let mdp = process(self.seed, 0)?;
-        let shapes = Shapes::of_theta(&[STATES, ACTIONS]);
-        let exact = Objective::twice(shapes, exact_value(&mdp, GAMMA, &Horizon::Infinite)?);
+        let (none, start) = (Numbers::new(), Table::numbers(&Array2::zeros((STATES, ACTIONS))));
+        let exact = Objective::twice(&none, &start, exact_value(&POLICY, &mdp, GAMMA, &Horizon::Infinite)?);
         let tape = Tape::new();
         let (process, theta) = (mdp.record(&tape), tape.input("theta", Array2::<f64>::zeros((STATES, ACTIONS))));
         let values = process.value(theta.softmax(), GAMMA);
@@ -143,7 +143,8 @@ impl Study {
             let estimator = estimator(name);
             // That AD's Hessian is wrong, and LVC's, is what the experiment is about.
             let allowed = allow_biased(&*estimator);
-            let objective = Objective::twice(shapes, surrogate(&allowed, &mdp, GAMMA, HORIZON, samples)?);
+            let objective =
+                Objective::twice(&none, &start, surrogate(&allowed, &POLICY, &mdp, GAMMA, HORIZON, samples)?);
             Ok((name, samples, objective))
         });
         Ok(Programs { exact, values, estimated: estimated.collect::<Result<_>>()? })
@@ -182,7 +183,7 @@ impl Study {
     }
 
     fn truth(&self, mdp: &TabularMdp, cell: Cell, programs: &Programs) -> Result<ArrayD<f64>> {
-        let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+        let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
         meta_gradient(Roles::all(Role { objective: &programs.exact, data: &known }), cell)
     }
 
@@ -196,12 +197,13 @@ impl Study {
         cell: Cell,
         programs: &Programs,
     ) -> Result<ArrayD<f64>> {
-        let known = |_: usize, _: &ArrayD<f64>| Ok(mdp.to_values().into());
+        let known = |_: usize, _: &Numbers| Ok(mdp.to_values().into());
         let exact = Roles::all(Role { objective: &programs.exact, data: &known });
         let objective = programs.estimated.iter().find(|entry| (entry.0, entry.1) == (cell.estimator, cell.samples));
         let (.., objective) = objective.expect("one of each wanted");
         let sample = |role: u64| {
-            move |step: usize, theta: &ArrayD<f64>| {
+            move |step: usize, theta: &Numbers| {
+                let theta = &theta[Table::LOGITS];
                 let seed = key(&[self.seed, index as u64, repeat as u64, role, step as u64]);
                 let rollout = mdp.sample(&softmax(&table(theta)), HORIZON, cell.samples, seed)?;
                 let at: Vec<Value<'static>> = mdp.to_values().into_iter().chain([theta.clone().into()]).collect();
@@ -218,11 +220,15 @@ impl Study {
 }
 
 fn meta_gradient(roles: Roles<'_>, cell: Cell) -> Result<ArrayD<f64>> {
-    let (none, start) = (ArrayD::zeros(vec![0]), ArrayD::zeros(vec![STATES, ACTIONS]));
-    Ok(roles.meta_gradient(&none, &start, cell.steps, cell.rate)?.by_start)
+    let start = Table::numbers(&Array2::zeros((STATES, ACTIONS)));
+    Ok(roles
+        .meta_gradient(&Numbers::new(), &start, cell.steps, cell.rate)?
+        .by_start
+        .swap_remove(Table::LOGITS)
+        .expect("a table"))
 }
 
 fn estimator(name: &str) -> Box<dyn Estimator> {
     let (_, listed) = ESTIMATORS.iter().find(|(known, _)| *known == name).expect("a known estimator");
-    all().into_iter().find(|estimator| estimator.name() == *listed).expect("a listed estimator")
+    all().into_iter().find(|estimator| estimator.facts().name == *listed).expect("a listed estimator")
 }

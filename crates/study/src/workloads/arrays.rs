@@ -1,10 +1,9 @@
 //! Where arrays come from, and how far apart two are.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
-use rl::npy::{self, Element};
+use rl::rollout::npy::{self, Stored};
 
 use super::{Error, Result};
 
@@ -31,22 +30,26 @@ impl Folder {
         self.0.join(format!("{name}.npy")).symlink_metadata().is_ok()
     }
 
-    fn read<T: Element>(&self, name: &str) -> Result<ArrayD<T>> {
-        let path = self.0.join(format!("{name}.npy"));
-        if path.symlink_metadata().is_err_and(|problem| problem.kind() == ErrorKind::NotFound) {
-            return Err(Error::Absent(path));
-        }
-        npy::read(&path, "any shape").map_err(|problem| Error::Unusable(problem.to_string()))
+    fn read(&self, name: &str) -> Result<Stored> {
+        let unusable = |problem: rl::error::Error| Error::Unusable(problem.to_string());
+        let mut source = npy::Source::open(&self.0).map_err(unusable)?;
+        source.find(name).map_err(unusable)?.ok_or_else(|| Error::Absent(source.place(name)))
+    }
+
+    /// An error that names the file, for entries of another type.
+    fn unusable(&self, name: &str, fault: impl std::fmt::Display) -> Error {
+        Error::Unusable(format!("{}: {fault}", self.0.join(format!("{name}.npy")).display()))
     }
 }
 
 impl Source for Folder {
     fn real(&self, name: &str) -> Result<ArrayD<f64>> {
-        self.read(name)
+        self.read(name)?.into_f64().map_err(|fault| self.unusable(name, fault))
     }
 
     fn index(&self, name: &str) -> Result<ArrayD<i32>> {
-        self.read(name)
+        let value = self.read(name)?.into_value().map_err(|fault| self.unusable(name, fault))?;
+        value.into_array().ok_or_else(|| self.unusable(name, "its entries are no integers"))
     }
 }
 

@@ -1,12 +1,16 @@
 //! W7, LOLA-DiCE in the iterated prisoner's dilemma: an agent differentiates through its opponent's next step.
 
 use ad::{Index, Var};
-use ndarray::Array1;
+use rl::batch::Batch;
+use rl::meta::adapt;
+use rl::objective::{DiceBaseline, Estimator};
+use rl::optim::Rule;
+use rl::policy::Categorical;
+use rl::rollout::Steps;
 
 use super::{Recorder, Result, Task};
 
 const GAMMA: f64 = 0.96;
-const INNER_RATE: f64 = 0.3;
 
 /// What both agents saw, did and got in a batch of games, `[b, t]`.
 struct Games {
@@ -15,7 +19,7 @@ struct Games {
     rewards: [Var; 2],
 }
 
-/// An agent: its logits of cooperating in each state, and its critic's values.
+/// An agent: its logits of action 0 in each state (action 1 has 0), and its critic's values.
 #[derive(Clone, Copy)]
 struct Agent {
     theta: Var,
@@ -40,27 +44,22 @@ fn games(x: &Recorder<'_>, which: &str) -> Result<Games> {
     })
 }
 
-/// The logarithms of P(a = 0 | s) = sigmoid(theta\[s\]) and of P(a = 1 | s), at what was done.
-fn log_probability(theta: Var, states: Index, actions: Index) -> Var {
-    let log_sigmoid = |x: Var| -(-x).softplus();
-    Var::stack(&[log_sigmoid(theta), log_sigmoid(-theta)], 1).gather(&[states, actions])
-}
-
 /// With q_t = lp1_t + lp2_t,
 /// J_i = mean_b Σ_t γ^t r_{i,t} □(Σ_{k≤t} q_k) + mean_b Σ_t γ^t values_i\[s_{i,t}\] (1 − □(q_t)).
 fn objective(i: usize, thetas: [Var; 2], values: Var, games: &Games) -> Var {
-    let Games { states, actions, rewards } = games;
-    let q = log_probability(thetas[0], states[0], actions[0]) + log_probability(thetas[1], states[1], actions[1]);
-    let discounts = Array1::from_shape_fn(q.shape()[1], |t| GAMMA.powi(t as i32));
-    let mean_return = |x: Var| (x * x.constant(&discounts)).sum_axes(&[1]).mean();
-    let baseline = values.gather(&[states[i]]);
-    mean_return(rewards[i] * q.cumsum(1).magic_box()) + mean_return(baseline * (1.0 - q.magic_box()))
+    let [one, two] = [0, 1].map(|k| {
+        let logits = Var::stack(&[thetas[k], thetas[k].full_like(0.0)], 1);
+        Categorical::of_rows(logits, games.states[k]).log_prob(games.actions[k])
+    });
+    // The last state is not known, and plays no part: an end counts as 0.
+    let critic = values.gather(&[games.states[i]]).pad(1, 0, 1);
+    DiceBaseline.surrogate(&Batch::new(Steps::full(games.rewards[i]), one + two, GAMMA).with_critic(critic))
 }
 
 /// The opponent's gradient, and its step: theta2 + 0.3 ∂J_2/∂theta2.
 fn inner_step(one: Agent, two: Agent, games: &Games) -> (Var, Var) {
-    let gradient = objective(1, [one.theta, two.theta], two.values, games).grad(two.theta);
-    (gradient, two.theta + INNER_RATE * gradient)
+    let j = |theta: Var| objective(1, [one.theta, theta], two.values, games);
+    (j(two.theta).grad(two.theta), adapt(&two.theta, Rule::sgd(0.3), 1, |_, &theta| j(theta))[1])
 }
 
 /// The inner step alone. Its time is the gradient's: what follows is one addition.

@@ -5,17 +5,21 @@ use smallvec::SmallVec;
 use super::{Rewriter, Rule};
 use crate::dtype::DType;
 use crate::op::barrier::Barrier;
+use crate::op::checked::Checked;
 use crate::op::elementwise::{Binary, Elementwise, Unary};
 use crate::op::movement::Movement;
 use crate::op::reduce::By;
 use crate::op::{Leaf, Op, Operand};
 use crate::program::ir::Id;
 use crate::real::Real;
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Value};
 
 pub(super) const RULES: &[Rule] = &[
     ("box(x) = 1", magic_box),
+    ("an array of equal constants is one number everywhere", equal_constants),
     ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
+    ("select(c, x, y) = x for a number c, or y if c is 0", selected),
+    ("(x or usually y) = y, watched, and a number or e^y by itself", usual),
     ("x·1 = x/1 = x + 0 = x − 0 = x,  0 − x = x·(−1) = −x,  −(−x) = x", neutral),
     ("x + (−y) = x − y,  x − (−y) = x + y,  x^1 = x", subtract),
     ("c·x = x·c,  (x·c)·d = x·(c·d),  (−x)·y = −(x·y)", scale),
@@ -25,6 +29,19 @@ fn magic_box(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Barrier(Barrier::MagicBox) = op else { return None };
     let shape = to.shape(x[0]);
     Some(to.fill(x[0], 1.0, &shape))
+}
+
+fn equal_constants(to: &mut Rewriter<'_>, op: &Op, _: &[Id]) -> Option<Id> {
+    fn number<T: Real>(value: &Value<'_>) -> Option<f64> {
+        let numbers = value.array::<T>()?;
+        let first = numbers.first()?.as_f64();
+        numbers.iter().all(|x| x.as_f64().to_bits() == first.to_bits()).then_some(first)
+    }
+    let Op::Leaf(Leaf::Constant(data)) = op else { return None };
+    let value = data.value();
+    let number = number::<f64>(value).or_else(|| number::<f32>(value))?;
+    let fill = Leaf::fill(number, value.dtype(), value.shape());
+    Some(to.ir.node(Op::Leaf(fill), &[], to.location))
 }
 
 fn fold(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
@@ -61,6 +78,27 @@ fn value_of(op: &Op, dtype: DType, numbers: &[f64]) -> Option<f64> {
         Some(result[0].as_f64())
     }
     if dtype == DType::F32 { compute::<f32>(op, numbers) } else { compute::<f64>(op, numbers) }
+}
+
+/// What is not selected is not multiplied by 0 either: a NaN there stays where it is.
+fn selected(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let Op::Elementwise(Elementwise::Select) = op else { return None };
+    Some(if to.as_number(x[0])? != 0.0 { x[1] } else { x[2] })
+}
+
+fn usual(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let &Op::Checked(Checked::Usual { limit }) = op else { return None };
+    let usual = x[1];
+    if to.as_number(usual).is_some_and(|number| number.abs() <= f64::from_bits(limit)) {
+        return Some(usual);
+    }
+    Some(match to.op(usual) {
+        Op::Elementwise(Elementwise::Unary(Unary::Exp)) => {
+            let exponent = to.operands(usual);
+            to.emit(Op::Checked(Checked::Exp { limit }), &exponent)
+        }
+        _ => to.emit(Op::Checked(Checked::Within { limit }), &[usual]),
+    })
 }
 
 fn neutral(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {

@@ -6,7 +6,6 @@ use crate::op::Op;
 use crate::op::linalg::{Factor, MatMul, Solve};
 use crate::op::movement::Movement;
 use crate::program::ir::Id;
-use crate::tensor::Axes;
 
 pub(super) const RULES: &[Rule] = &[
     ("Xᵀ·Y by flags", matmul_of_transposed),
@@ -16,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn matmul_of_transposed(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
-    let Op::MatMul(MatMul { transpose_a, transpose_b }) = op else { return None };
+    let &Op::MatMul(MatMul { transpose_a, transpose_b, summed: false }) = op else { return None };
     let last_two_exchanged = |to: &Rewriter<'_>, id: Id| match to.op(id) {
         Op::Movement(Movement::Transpose(axes)) => {
             let n = axes.len();
@@ -31,7 +30,8 @@ fn matmul_of_transposed(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> 
     if a.is_none() && b.is_none() {
         return None;
     }
-    let flags = MatMul { transpose_a: transpose_a ^ a.is_some(), transpose_b: transpose_b ^ b.is_some() };
+    let flags =
+        MatMul { transpose_a: transpose_a ^ a.is_some(), transpose_b: transpose_b ^ b.is_some(), summed: false };
     Some(to.emit(Op::MatMul(flags), &[a.unwrap_or(x[0]), b.unwrap_or(x[1])]))
 }
 
@@ -47,16 +47,13 @@ fn stacked_product(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     fits.then(|| to.emit(Op::MatMul(flags), &[a, factors[1]]))
 }
 
+/// What is stacked stays so, here too.
 fn sum_over_stack(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
-    let Op::MatMul(flags @ MatMul { transpose_a: true, transpose_b: false }) = op else { return None };
+    let &Op::MatMul(MatMul { transpose_a: true, transpose_b: false, summed: false }) = op else { return None };
     // One of them may have been a matrix from the start, of which a stack was made.
     let tall = [as_tall(to, x[0]), as_tall(to, x[1])];
     let stack = to.shape(tall[0].or(tall[1])?);
     let rows = stack.len() - 1;
-    // Sums of matrices that are as large as what they are products of would be no gain.
-    if stack[rows - 1] < 8 {
-        return None;
-    }
     let mut stacked = |i: usize| {
         let own = tall[i].filter(|&id| to.shape(id).len() == stack.len() && to.shape(id)[..rows] == stack[..rows]);
         let columns = to.shape(x[i])[1];
@@ -66,12 +63,15 @@ fn sum_over_stack(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
         })
     };
     let (a, g) = (stacked(0), stacked(1));
-    let products = to.emit(Op::MatMul(*flags), &[a, g]);
-    Some(to.sum(products, &(0..rows - 1).collect::<Axes>()))
+    Some(to.emit(Op::MatMul(MatMul { transpose_a: true, transpose_b: false, summed: true }), &[a, g]))
 }
 
-/// A stack of matrices, if the node is all their rows in one matrix.
-fn as_tall(to: &Rewriter<'_>, id: Id) -> Option<Id> {
+/// A stack of matrices, if the node is all their rows in one matrix. (A constant factor has left the reshape.)
+fn as_tall(to: &mut Rewriter<'_>, id: Id) -> Option<Id> {
+    if let Some((tall, c)) = to.as_scaled(id) {
+        let stack = as_tall(to, tall)?;
+        return Some(to.scaled(stack, c));
+    }
     let Op::Movement(Movement::Reshape(shape)) = to.op(id) else { return None };
     let inner = to.operands(id)[0];
     let stack = to.shape(inner);

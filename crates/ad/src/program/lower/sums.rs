@@ -7,11 +7,13 @@ use crate::op::indexing::Indexing;
 use crate::op::linalg::MatMul;
 use crate::op::movement::Movement;
 use crate::op::reduce::{By, Reduce};
+use crate::op::scan::Scan;
 use crate::program::ir::{Id, Ids};
 use crate::tensor::{Axes, Shape, size};
 
 pub(super) const RULES: &[Rule] = &[
     ("Σ over axes of length 1 = reshape", sum_of_one),
+    ("a recurrence of one step is what is added at it", scan_of_one),
     ("Σ broadcast x = n·x", sum_of_repeated),
     ("Σ_k broadcast x · broadcast y = a matrix product", sum_of_products),
     ("Σ x·c = c·Σ x for |c| ≥ 1, and so for scatter, scan (−1), shift, reshape and transpose (any c)", constant_out),
@@ -23,6 +25,13 @@ fn sum_of_one(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let shape = to.shape(x[0]);
     let result = op.rules().shape(&[&shape]).ok()?;
     axes.iter().all(|&axis| shape[axis] == 1).then(|| to.emit(Op::Movement(Movement::Reshape(result)), x))
+}
+
+fn scan_of_one(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    let Op::Scan(Scan { axis, shifted, .. }) = op else { return None };
+    // Times an infinite factor, the 0 that it starts from would be a NaN.
+    let starts_from_nothing = *shifted || x.len() == 2 && to.as_number(x[1]).is_some_and(f64::is_finite);
+    (to.shape(x[0])[*axis] == 1 && starts_from_nothing).then(|| x[0])
 }
 
 fn sum_of_repeated(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
@@ -84,7 +93,7 @@ fn sum_of_products(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
         let shape = shape[..next].iter().copied().chain([rows, columns]).collect();
         to.emit(Op::Movement(Movement::Reshape(shape)), &[factor])
     };
-    let flags = MatMul { transpose_a: k_first(&rows), transpose_b: k_last(&columns) };
+    let flags = MatMul { transpose_a: k_first(&rows), transpose_b: k_last(&columns), summed: false };
     let left = matrix(to, a.0, if flags.transpose_a { [shape[k], m] } else { [m, shape[k]] });
     let right = matrix(to, b.0, if flags.transpose_b { [n, shape[k]] } else { [shape[k], n] });
     let product = to.emit(Op::MatMul(flags), &[left, right]);

@@ -4,78 +4,155 @@
 //! is overwritten by 0 when it is made, so that nothing there, not even a NaN, can reach a number. Whatever makes a
 //! rollout goes through [`Rollout::new`] or keeps what it promises. Nothing here knows of policies or estimators.
 
-use std::fs;
-use std::path::Path;
+use std::ops::Range;
 
-use ndarray::{Array, Array1, Array2, Axis, Dimension, concatenate};
-use ndarray_npy::{WritableElement, WriteNpyExt};
+use ad::Value;
+use ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix2, concatenate};
 
 use crate::error::{Error, Result};
-use crate::files::write_whole;
-use crate::npy;
 
-/// N trajectories s_0, a_0, r_0, s_1, …, s_L of at most H steps, 1 ≤ L ≤ H, with states and actions numbered from 0.
+mod files;
+pub mod npy;
+mod space;
+mod steps;
+
+pub use space::Space;
+pub(crate) use steps::split_leading;
+pub use steps::{Episodes, Steps, per_trajectory_gradients};
+
+/// N trajectories s_0, a_0, r_0, s_1, …, s_L of at most H steps, 1 ≤ L ≤ H.
 ///
 /// ```text
-/// states   s_0 s_1 s_2 … s_L  0   0      [N, H + 1]
-/// actions  a_0 a_1 … a_{L-1}  0   0      [N, H]
-/// rewards  r_0 r_1 … r_{L-1}  0   0      [N, H]
+/// observations  s_0 s_1 s_2 … s_L  0   0      [N, H + 1, …]    f64, f32, i32 or u8
+/// actions       a_0 a_1 … a_{L-1}  0   0      [N, H, …]        f64, f32, i32 or u8
+/// rewards       r_0 r_1 … r_{L-1}  0   0      [N, H]
 /// ```
+///
+/// Observations are numbers of states, vectors or frames; actions numbers, or vectors. What has one integer or byte for each
+/// step counts from 0, and is an i32.
 ///
 /// A trajectory is *terminated* if the episode ended in the environment: no reward follows, the value of s_L is 0. If
 /// not, it is *truncated*: it was only watched no longer, and the value of s_L is a critic's. Both may happen at L = H.
+/// A row may also be a *segment* of a longer trajectory ([`segments`](Self::segments)): then it *goes on* behind s_L, in
+/// another row, and to whoever needs the value of s_L it is truncated there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {
-    states: Array2<i32>,
-    actions: Array2<i32>,
+    observations: Value<'static>,
+    actions: Value<'static>,
     rewards: Array2<f64>,
     lengths: Vec<usize>,
     terminated: Vec<bool>,
+    goes_on: Vec<bool>,
 }
 
 impl Rollout {
-    /// Trajectories of full length in which all is 0, to record programs with that others are given to later.
+    /// Trajectories of full length in which all is 0, of numbered states and actions: to record programs with that others are
+    /// given to later.
     ///
     /// # Errors
     ///
     /// [`Error::Empty`] if `trajectories` or `horizon` is 0; [`Error::TooLarge`].
     pub fn zeros(trajectories: usize, horizon: usize) -> Result<Self> {
-        check_count(trajectories, horizon)?;
+        Self::zeros_in(trajectories, horizon, [&Space::NUMBER; 2])
+    }
+
+    /// The same with observations and actions of these spaces.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`zeros`](Self::zeros).
+    pub fn zeros_in(trajectories: usize, horizon: usize, [observation, action]: [&Space; 2]) -> Result<Self> {
+        check_count(trajectories, horizon, observation.size().saturating_add(action.size()))?;
         Self::new(
-            Array2::zeros((trajectories, horizon + 1)),
-            Array2::zeros((trajectories, horizon)),
+            observation.zeros(&[trajectories, horizon + 1]),
+            action.zeros(&[trajectories, horizon]),
             Array2::zeros((trajectories, horizon)),
             vec![horizon; trajectories],
             vec![false; trajectories],
         )
     }
 
-    /// Checks the trajectories and overwrites by 0 what stands behind their ends: states after s_L, actions and rewards
+    /// Checks the trajectories and overwrites by 0 what stands behind their ends: observations after s_L, actions and rewards
     /// from step L on, whatever they were.
     ///
-    /// Shapes: `states` `[N, H + 1]`, `actions` and `rewards` `[N, H]`, `lengths` and `terminated` `[N]`.
+    /// Shapes: `observations` `[N, H + 1, …]`, `actions` `[N, H, …]`, `rewards` `[N, H]`, `lengths` and `terminated` `[N]`.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the shapes disagree (`actions` sets N and H); [`Error::Empty`] if N or H is 0;
-    /// [`Error::Length`] unless 1 ≤ L ≤ H; [`Error::Step`] for a negative state or action, or a reward that is not
-    /// finite, inside an episode.
-    pub fn new(
-        states: Array2<i32>,
-        actions: Array2<i32>,
+    /// [`Error::Shape`] if the shapes disagree (`rewards` sets N and H); [`Error::Empty`] if N or H is 0;
+    /// [`Error::Length`] unless 1 ≤ L ≤ H; [`Error::Step`] for a negative number of a state or an action, or for a reward or
+    /// another number that is not finite, inside an episode.
+    pub fn new<'a>(
+        observations: impl Into<Value<'a>>,
+        actions: impl Into<Value<'a>>,
         rewards: Array2<f64>,
         lengths: Vec<usize>,
         terminated: Vec<bool>,
     ) -> Result<Self> {
-        check_steps(states.shape(), actions.dim(), rewards.shape())?;
-        check_ends(actions.dim(), &lengths, &terminated)?;
+        let (observations, actions) = (observations.into(), actions.into());
+        check_steps(observations.shape(), actions.shape(), rewards.dim())?;
+        check_ends(rewards.dim(), &lengths, &terminated)?;
         Ok(Self {
-            states: canonical(states, &lengths, 1, |&s| not_a_number_of("state", s.into()))?,
-            actions: canonical(actions, &lengths, 0, |&a| not_a_number_of("action", a.into()))?,
-            rewards: canonical(rewards, &lengths, 0, |&r| not_a_reward(r))?,
+            observations: canonical_value("state", "observation", observations, &lengths, 1)?,
+            actions: canonical_value("action", "action", actions, &lengths, 0)?,
+            rewards: canonical_rewards(rewards, &lengths)?,
+            goes_on: vec![false; lengths.len()],
             lengths,
             terminated,
         })
+    }
+
+    /// The same rows, of which some are segments that go on behind their ends, in other rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`], or [`Error::Step`] for a trajectory that was terminated and goes on.
+    pub fn going_on(self, goes_on: Vec<bool>) -> Result<Self> {
+        check_shape("goes_on", &[goes_on.len()], &[self.trajectories()])?;
+        match (0..goes_on.len()).find(|&n| goes_on[n] && self.terminated[n]) {
+            Some(trajectory) => {
+                let (step, what) = (self.lengths[trajectory], "the episode is terminated here, so it cannot go on");
+                Err(Error::Step { trajectory, step, what: what.to_owned() })
+            }
+            None => Ok(Self { goes_on, ..self }),
+        }
+    }
+
+    /// These trajectories cut into rows of at most `steps` steps, one behind another: each begins with the observation that the
+    /// one before ended with. All but a trajectory's last go on.
+    ///
+    /// # Panics
+    ///
+    /// If `steps` is 0.
+    #[track_caller]
+    pub fn segments(&self, steps: usize) -> Self {
+        assert!(steps > 0, "segments: a segment needs at least one step");
+        let pieces: Vec<(usize, Range<usize>)> = (self.lengths.iter().enumerate())
+            .flat_map(|(n, &length)| (0..length).step_by(steps).map(move |begin| (n, begin..length.min(begin + steps))))
+            .collect();
+        let is_last = |(n, steps): &(usize, Range<usize>)| steps.end == self.lengths[*n];
+        let cut = |value: &Value<'_>, extra: usize| {
+            let rows: Vec<Value<'static>> = (pieces.iter())
+                .map(|(n, range)| {
+                    // What the last steps of a row are is overwritten.
+                    let last = range.end - 1 + extra;
+                    let numbers: Vec<usize> = (range.start..range.start + steps + extra).map(|t| t.min(last)).collect();
+                    value.select(0, &[*n]).select(1, &numbers)
+                })
+                .collect();
+            Value::concatenate(&rows, 0).expect("rows of one shape and type")
+        };
+        let rewards: Value<'_> = (&self.rewards).into();
+        let rewards = cut(&rewards, 0).into_array::<f64>().expect("rewards are f64");
+        let segments = Self::new(
+            cut(&self.observations, 1),
+            cut(&self.actions, 0),
+            rewards.into_dimensionality::<Ix2>().expect("two axes, as before"),
+            pieces.iter().map(|(_, range)| range.len()).collect(),
+            pieces.iter().map(|piece| is_last(piece) && self.terminated[piece.0]).collect(),
+        );
+        let goes_on = pieces.iter().map(|piece| !is_last(piece) || self.goes_on[piece.0]).collect();
+        segments.and_then(|segments| segments.going_on(goes_on)).expect("parts of a rollout")
     }
 
     /// The number of trajectories, N.
@@ -85,17 +162,37 @@ impl Rollout {
 
     /// The number of steps there is room for, H.
     pub fn horizon(&self) -> usize {
-        self.actions.ncols()
+        self.rewards.ncols()
     }
 
-    /// The states s_0 … s_L and then 0, `[N, H + 1]`.
-    pub fn states(&self) -> &Array2<i32> {
-        &self.states
+    /// The observations s_0 … s_L and then 0, `[N, H + 1, …]`.
+    pub fn observations(&self) -> &Value<'static> {
+        &self.observations
     }
 
-    /// The actions a_0 … a_{L-1} and then 0, `[N, H]`.
-    pub fn actions(&self) -> &Array2<i32> {
+    /// The actions a_0 … a_{L-1} and then 0, `[N, H, …]`.
+    pub fn actions(&self) -> &Value<'static> {
         &self.actions
+    }
+
+    /// The observations as numbers of states, `[N, H + 1]`.
+    ///
+    /// # Panics
+    ///
+    /// If they are something else.
+    #[track_caller]
+    pub fn states(&self) -> ArrayView2<'_, i32> {
+        numbers("states: the observations", &self.observations)
+    }
+
+    /// The actions as numbers, `[N, H]`.
+    ///
+    /// # Panics
+    ///
+    /// If they are something else.
+    #[track_caller]
+    pub fn action_numbers(&self) -> ArrayView2<'_, i32> {
+        numbers("action_numbers: the actions", &self.actions)
     }
 
     /// The rewards r_0 … r_{L-1} and then 0, `[N, H]`, undiscounted.
@@ -113,23 +210,24 @@ impl Rollout {
         &self.terminated
     }
 
-    /// Which steps were taken, `[N, H]`: 1 where t < L, and 0 elsewhere.
-    pub fn step_mask(&self) -> Array2<f64> {
-        Array2::from_shape_fn(self.actions.dim(), |(n, t)| f64::from(t < self.lengths[n]))
+    /// Whether the row is a segment that goes on in another row, `[N]`.
+    pub fn goes_on(&self) -> &[bool] {
+        &self.goes_on
     }
 
-    /// Where V(s_t) counts, `[N, H + 1]`: 1 where t < L, and at t = L if the trajectory was truncated; 0 elsewhere, so
-    /// after termination too.
-    pub fn value_mask(&self) -> Array2<f64> {
-        Array2::from_shape_fn(self.states.dim(), |(n, t)| {
+    /// Which steps were taken, `[N, H]`: 1 where t < L, and 0 elsewhere.
+    pub fn taken(&self) -> Array2<f64> {
+        Array2::from_shape_fn(self.rewards.dim(), |(n, t)| f64::from(t < self.lengths[n]))
+    }
+
+    /// Where V(s_t) counts, `[N, H + 1]`: 1 where t < L, and at t = L if the trajectory was truncated there or goes on; 0
+    /// elsewhere, so after termination too.
+    pub fn counted(&self) -> Array2<f64> {
+        let (trajectories, horizon) = self.rewards.dim();
+        Array2::from_shape_fn((trajectories, horizon + 1), |(n, t)| {
             let length = self.lengths[n];
             f64::from(t < length || (t == length && !self.terminated[n]))
         })
-    }
-
-    /// States, actions and rewards, to keep.
-    pub(crate) fn into_arrays(self) -> (Array2<i32>, Array2<i32>, Array2<f64>) {
-        (self.states, self.actions, self.rewards)
     }
 
     /// The trajectories of these numbers, in this order; a number may come more than once.
@@ -145,11 +243,12 @@ impl Rollout {
             panic!("select: there is no trajectory {n}, there are {count}");
         }
         Self {
-            states: self.states.select(Axis(0), trajectories),
-            actions: self.actions.select(Axis(0), trajectories),
+            observations: self.observations.select(0, trajectories),
+            actions: self.actions.select(0, trajectories),
             rewards: self.rewards.select(Axis(0), trajectories),
             lengths: trajectories.iter().map(|&n| self.lengths[n]).collect(),
             terminated: trajectories.iter().map(|&n| self.terminated[n]).collect(),
+            goes_on: trajectories.iter().map(|&n| self.goes_on[n]).collect(),
         }
     }
 
@@ -157,23 +256,31 @@ impl Rollout {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] if there are no rollouts, [`Error::Shape`] if their horizons differ.
+    /// [`Error::Empty`] if there are no rollouts, [`Error::Shape`] if their horizons or the shapes of their observations or
+    /// actions differ, [`Error::Types`] if the types do.
     pub fn concatenate(rollouts: &[&Self]) -> Result<Self> {
         let first = rollouts.first().ok_or(Error::Empty { what: "rollouts" })?;
-        for rollout in rollouts {
-            let expected = [rollout.trajectories(), first.horizon()];
-            check_shape("actions", rollout.actions.shape(), &expected)?;
-        }
-        fn stack<A: Clone>(rollouts: &[&Rollout], part: impl Fn(&Rollout) -> &Array2<A>) -> Array2<A> {
-            let parts: Vec<_> = rollouts.iter().map(|rollout| part(rollout).view()).collect();
-            concatenate(Axis(0), &parts).expect("the horizons are equal")
-        }
+        let stack = |what: &'static str, part: fn(&Rollout) -> &Value<'static>| {
+            for rollout in rollouts {
+                let (found, expected) = (part(rollout), part(first));
+                let rows = [&[rollout.trajectories()], &expected.shape()[1..]].concat();
+                check_shape(what, found.shape(), &rows)?;
+                if found.dtype() != expected.dtype() {
+                    return Err(Error::Types { what, found: found.dtype(), expected: expected.dtype() });
+                }
+            }
+            let parts: Vec<Value<'_>> = rollouts.iter().map(|rollout| part(rollout).view()).collect();
+            Ok(Value::concatenate(&parts, 0).expect("one shape and type"))
+        };
+        let (actions, observations) = (stack("actions", Self::actions)?, stack("observations", Self::observations)?);
+        let rewards: Vec<_> = rollouts.iter().map(|rollout| rollout.rewards.view()).collect();
         Ok(Self {
-            states: stack(rollouts, Self::states),
-            actions: stack(rollouts, Self::actions),
-            rewards: stack(rollouts, Self::rewards),
+            observations,
+            actions,
+            rewards: concatenate(Axis(0), &rewards).expect("the horizons are equal"),
             lengths: rollouts.iter().flat_map(|rollout| rollout.lengths.clone()).collect(),
             terminated: rollouts.iter().flat_map(|rollout| rollout.terminated.clone()).collect(),
+            goes_on: rollouts.iter().flat_map(|rollout| rollout.goes_on.clone()).collect(),
         })
     }
 
@@ -182,8 +289,13 @@ impl Rollout {
     /// # Errors
     ///
     /// [`Error::IndexOutOfRange`] names the first state or action that is too large.
+    ///
+    /// # Panics
+    ///
+    /// If states and actions are no numbers.
+    #[track_caller]
     pub fn check_within(&self, states: usize, actions: usize) -> Result<()> {
-        for (what, entries, size) in [("state", &self.states, states), ("action", &self.actions, actions)] {
+        for (what, entries, size) in [("state", self.states(), states), ("action", self.action_numbers(), actions)] {
             // Entries are never negative, so the conversion keeps them.
             if let Some(((trajectory, step), &index)) = entries.indexed_iter().find(|&(_, &i)| i as usize >= size) {
                 return Err(Error::IndexOutOfRange { trajectory, step, what, index, size });
@@ -199,7 +311,7 @@ impl Rollout {
     ///
     /// [`Error::Shape`], or [`Error::Step`] for the first that cannot.
     pub fn check_log_behaviour(&self, log_behaviour: &Array2<f64>) -> Result<()> {
-        check_shape("log_behaviour", log_behaviour.shape(), self.actions.shape())?;
+        check_shape("log_behaviour", log_behaviour.shape(), self.rewards.shape())?;
         let taken = |&((trajectory, step), _): &((usize, usize), &f64)| step < self.lengths[trajectory];
         let wrong = log_behaviour.indexed_iter().filter(taken).find(|(_, x)| !(x.is_finite() && **x <= 0.0));
         let Some(((trajectory, step), x)) = wrong else { return Ok(()) };
@@ -209,108 +321,34 @@ impl Rollout {
         };
         Err(Error::Step { trajectory, step, what: format!("log μ is {x}, {why}") })
     }
+}
 
-    /// Reads a rollout from a folder of NumPy files.
-    ///
-    /// | file | type | shape | if missing |
-    /// |---|---|---|---|
-    /// | `states.npy` | int32 or int64 | `[N, H + 1]` | error |
-    /// | `actions.npy` | int32 or int64 | `[N, H]` | error |
-    /// | `rewards.npy` | float64 or float32 | `[N, H]` | error |
-    /// | `lengths.npy` | int32 or int64 | `[N]` | every length is H |
-    /// | `terminated.npy` | bool | `[N]` | every trajectory was truncated |
-    ///
-    /// Behind an end anything may stand. Inside an episode states and actions are at least 0 and less than 2³¹, and rewards
-    /// are finite.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::File`] with the path and the cause: a [`Fault`](npy::Fault) of the file, or one of the errors of
-    /// [`Rollout::new`].
-    pub fn from_npy(dir: impl AsRef<Path>) -> Result<Self> {
-        let dir = dir.as_ref();
-        let [states_path, actions_path, rewards_path, lengths_path, terminated_path] =
-            ["states", "actions", "rewards", "lengths", "terminated"].map(|name| dir.join(format!("{name}.npy")));
-        let states: Array2<i64> = npy::read(&states_path, "[N, H + 1]")?;
-        let actions: Array2<i64> = npy::read(&actions_path, "[N, H]")?;
-        let rewards: Array2<f64> = npy::read(&rewards_path, "[N, H]")?;
-        let in_folder = |cause| Error::file(dir, cause);
-        check_steps(states.shape(), actions.dim(), rewards.shape()).map_err(in_folder)?;
-
-        let (trajectories, horizon) = actions.dim();
-        let lengths = if exists(&lengths_path)? {
-            let lengths: Array1<i64> = npy::read(&lengths_path, "[N]")?;
-            let natural = |(trajectory, &length): (usize, &i64)| {
-                let wrong = Error::Length { trajectory, length, horizon };
-                let inside = usize::try_from(length).ok().filter(|length| (1..=horizon).contains(length));
-                inside.ok_or_else(|| Error::file(&lengths_path, wrong))
-            };
-            lengths.iter().enumerate().map(natural).collect::<Result<_>>()?
-        } else {
-            vec![horizon; trajectories]
-        };
-        let terminated = if exists(&terminated_path)? {
-            npy::read::<bool, _>(&terminated_path, "[N]").map(|terminated: Array1<bool>| terminated.to_vec())?
-        } else {
-            vec![false; trajectories]
-        };
-        check_ends(actions.dim(), &lengths, &terminated).map_err(in_folder)?;
-
-        // Checked as they were written: in 32 bits a state may be another one.
-        let numbers = |what: &'static str, path: &Path, numbers: Array2<i64>, extra: usize| {
-            let numbers = canonical(numbers, &lengths, extra, |&i| not_a_number_of(what, i));
-            numbers.map(|numbers| numbers.mapv(|i| i as i32)).map_err(|cause| Error::file(path, cause))
-        };
-        Ok(Self {
-            states: numbers("state", &states_path, states, 1)?,
-            actions: numbers("action", &actions_path, actions, 0)?,
-            rewards: canonical(rewards, &lengths, 0, |&r| not_a_reward(r))
-                .map_err(|cause| Error::file(&rewards_path, cause))?,
-            lengths,
-            terminated,
-        })
-    }
-
-    /// Writes the rollout as [`Rollout::from_npy`] reads it: all five files, int32, float64 and bool, or none of
-    /// them. Makes the folder if there is none, and replaces files of these names.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::File`] with the path and the cause.
-    ///
-    /// # Panics
-    ///
-    /// If the horizon does not fit into 32 bits.
-    pub fn to_npy(&self, dir: impl AsRef<Path>) -> Result<()> {
-        let dir = dir.as_ref();
-        fs::create_dir_all(dir).map_err(|cause| Error::file(dir, cause))?;
-        let lengths = self.lengths.iter().map(|&length| i32::try_from(length).expect("a horizon below 2^31"));
-        write_whole([
-            (dir.join("states.npy"), bytes_of(&self.states)),
-            (dir.join("actions.npy"), bytes_of(&self.actions)),
-            (dir.join("rewards.npy"), bytes_of(&self.rewards)),
-            (dir.join("lengths.npy"), bytes_of(&lengths.collect::<Array1<i32>>())),
-            (dir.join("terminated.npy"), bytes_of(&Array1::from(self.terminated.clone()))),
-        ])
-    }
+/// An array `[N, T]` of integers.
+#[track_caller]
+fn numbers<'v>(what: &str, value: &'v Value<'_>) -> ArrayView2<'v, i32> {
+    let (dtype, shape) = (value.dtype(), value.shape());
+    let array = value.array::<i32>().and_then(|array| array.into_dimensionality().ok());
+    array.unwrap_or_else(|| panic!("{what} are no numbers, one for each step, but {dtype} of shape {shape:?}"))
 }
 
 /// What a rollout asks of what there is for each step, of N trajectories and H steps.
-fn check_steps(states: &[usize], (trajectories, horizon): (usize, usize), rewards: &[usize]) -> Result<()> {
-    check_shape("states", states, &[trajectories, horizon + 1])?;
-    check_shape("rewards", rewards, &[trajectories, horizon])?;
-    check_count(trajectories, horizon)
+fn check_steps(observations: &[usize], actions: &[usize], (trajectories, horizon): (usize, usize)) -> Result<()> {
+    let front = |shape: &[usize], steps: usize| [&[trajectories, steps], shape.get(2..).unwrap_or(&[])].concat();
+    check_shape("actions", actions, &front(actions, horizon))?;
+    check_shape("observations", observations, &front(observations, horizon + 1))?;
+    check_count(trajectories, horizon, 2)
 }
 
-/// An error unless there is something to hold, and memory for it.
-pub(crate) fn check_count(trajectories: usize, horizon: usize) -> Result<()> {
+/// An error unless there is something to hold, and memory for it: `size` numbers and a reward for each step.
+pub(crate) fn check_count(trajectories: usize, horizon: usize, size: usize) -> Result<()> {
     match (trajectories, horizon) {
         (_, 0) => Err(Error::Empty { what: "steps (the horizon is 0)" }),
         (0, _) => Err(Error::Empty { what: "trajectories" }),
         _ => {
-            // A state, an action and a reward; asked for in vain, they would end the process.
+            // Asked for in vain, they would end the process.
             let steps = horizon.checked_add(1).and_then(|states| states.checked_mul(trajectories));
-            let room = steps.map(|steps| Vec::<[f64; 2]>::new().try_reserve_exact(steps));
+            let bytes = steps.and_then(|steps| steps.checked_mul(size.checked_mul(4)?.checked_add(8)?));
+            let room = bytes.map(|bytes| Vec::<u8>::new().try_reserve_exact(bytes));
             room.is_some_and(|room| room.is_ok()).then_some(()).ok_or(Error::TooLarge { trajectories, horizon })
         }
     }
@@ -329,20 +367,6 @@ fn check_ends((trajectories, horizon): (usize, usize), lengths: &[usize], termin
     }
 }
 
-/// Why a state or an action cannot have this number, if so.
-fn not_a_number_of(what: &str, i: i64) -> Option<String> {
-    match i32::try_from(i) {
-        Ok(0..) => None,
-        _ if i < 0 => Some(format!("the {what} is {i}, but must not be negative")),
-        _ => Some(format!("the {what} is {i}, but must be less than 2^31")),
-    }
-}
-
-/// Why a number cannot be a reward, if so.
-fn not_a_reward(r: f64) -> Option<String> {
-    (!r.is_finite()).then(|| format!("the reward is {r}, but must be finite"))
-}
-
 /// An error unless the array called `what` has the expected shape.
 pub(crate) fn check_shape(what: &'static str, found: &[usize], expected: &[usize]) -> Result<()> {
     if found == expected {
@@ -351,45 +375,61 @@ pub(crate) fn check_shape(what: &'static str, found: &[usize], expected: &[usize
     Err(Error::Shape { what, found: found.to_vec(), expected: expected.to_vec() })
 }
 
-/// `array` in row-major order, with row n checked up to its length L + `extra` and 0 from there on. `fault` says what
-/// is wrong with an entry, if anything.
+fn canonical_rewards(rewards: Array2<f64>, lengths: &[usize]) -> Result<Array2<f64>> {
+    let not_finite = |&r: &f64| (!r.is_finite()).then(|| format!("the reward is {r}, but must be finite"));
+    let rewards = canonical(rewards.into_dyn(), lengths, 0, not_finite)?;
+    Ok(rewards.into_dimensionality().expect("two axes, as before"))
+}
+
+/// Observations or actions, checked and made canonical. One integer or byte for each step is the number of a `number`, anything
+/// else part of a `thing`.
+fn canonical_value(
+    number: &str,
+    thing: &str,
+    value: Value<'_>,
+    lengths: &[usize],
+    extra: usize,
+) -> Result<Value<'static>> {
+    let infinite = |x: f64| (!x.is_finite()).then(|| format!("a number of the {thing} is {x}, but must be finite"));
+    let is_number = value.shape().len() == 2;
+    Ok(match value {
+        Value::F64(array) => canonical(array.into_owned(), lengths, extra, |&x| infinite(x))?.into(),
+        Value::F32(array) => canonical(array.into_owned(), lengths, extra, |&x| infinite(x.into()))?.into(),
+        Value::I32(array) if is_number => {
+            let negative = |&i: &i32| (i < 0).then(|| format!("the {number} is {i}, but must not be negative"));
+            canonical(array.into_owned(), lengths, extra, negative)?.into()
+        }
+        Value::I32(array) => canonical(array.into_owned(), lengths, extra, |_| None)?.into(),
+        Value::U8(array) if is_number => canonical(array.mapv(i32::from), lengths, extra, |_| None)?.into(),
+        Value::U8(array) => canonical(array.into_owned(), lengths, extra, |_| None)?.into(),
+    })
+}
+
+/// `array`, `[N, T, …]`, in row-major order, with row n checked up to its length L + `extra` and 0 from there on. `fault` says
+/// what is wrong with an entry, if anything.
 fn canonical<A: Copy + Default>(
-    mut array: Array2<A>,
+    array: ArrayD<A>,
     lengths: &[usize],
     extra: usize,
     fault: impl Fn(&A) -> Option<String>,
-) -> Result<Array2<A>> {
-    for (trajectory, mut row) in array.rows_mut().into_iter().enumerate() {
-        let end = lengths[trajectory] + extra;
-        for (step, entry) in row.iter_mut().enumerate() {
-            if step >= end {
-                *entry = A::default();
-            } else if let Some(what) = fault(entry) {
-                return Err(Error::Step { trajectory, step, what });
-            }
+) -> Result<ArrayD<A>> {
+    let mut array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() };
+    let (steps, size) = (array.shape()[1], array.shape()[2..].iter().product::<usize>());
+    let entries = array.as_slice_mut().expect("row-major");
+    // (What has no entries has no rows either.)
+    for (trajectory, row) in entries.chunks_exact_mut((steps * size).max(1)).enumerate() {
+        let (inside, behind) = row.split_at_mut((lengths[trajectory] + extra) * size);
+        if let Some((place, what)) = inside.iter().enumerate().find_map(|(place, x)| Some((place, fault(x)?))) {
+            return Err(Error::Step { trajectory, step: place / size, what });
         }
+        behind.fill(A::default());
     }
-    Ok(array.as_standard_layout().into_owned())
-}
-
-/// An array as the contents of a file.
-fn bytes_of<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    array.write_npy(&mut bytes).expect("memory takes all that is written");
-    bytes
-}
-
-/// Whether anything is there, if only a link to nothing.
-fn exists(path: &Path) -> Result<bool> {
-    match fs::symlink_metadata(path) {
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(cause) => Err(Error::file(path, cause)),
-        Ok(_) => Ok(true),
-    }
+    Ok(array)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
 
     use ndarray::{ShapeBuilder, array};
@@ -437,17 +477,17 @@ mod tests {
         )
         .unwrap();
         assert_eq!(rollout.states(), array![[4, 5, 0], [4, 5, 6]]);
-        assert_eq!(rollout.actions(), array![[1, 0], [1, 1]]);
+        assert_eq!(rollout.action_numbers(), array![[1, 0], [1, 1]]);
         assert_eq!(rollout.rewards(), array![[1.0, 0.0], [1.0, 1.0]]);
     }
 
     #[test]
     fn masks_separate_steps_from_ends_and_truncation_from_termination() {
         let mut rollout = rollout();
-        assert_eq!(rollout.step_mask(), array![[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]);
-        assert_eq!(rollout.value_mask(), array![[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]);
+        assert_eq!(rollout.taken(), array![[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]);
+        assert_eq!(rollout.counted(), array![[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]);
         rollout.terminated[2] = false;
-        assert_eq!(rollout.value_mask().row(2), array![1.0, 1.0, 0.0]);
+        assert_eq!(rollout.counted().row(2), array![1.0, 1.0, 0.0]);
     }
 
     #[test]
@@ -480,8 +520,8 @@ mod tests {
     fn shapes_that_disagree_and_empty_batches_are_errors() {
         let new = |states: [usize; 2], actions: [usize; 2], rewards: [usize; 2], lengths, terminated| {
             Rollout::new(
-                Array2::zeros(states),
-                Array2::zeros(actions),
+                Array2::<i32>::zeros(states),
+                Array2::<i32>::zeros(actions),
                 Array2::zeros(rewards),
                 vec![1; lengths],
                 vec![true; terminated],
@@ -489,8 +529,8 @@ mod tests {
         };
         assert!(new([3, 5], [3, 4], [3, 4], 3, 3).is_ok());
         for (rollout, name) in [
-            (new([3, 4], [3, 4], [3, 4], 3, 3), "states"),
-            (new([3, 5], [3, 4], [4, 3], 3, 3), "rewards"),
+            (new([3, 4], [3, 4], [3, 4], 3, 3), "observations"),
+            (new([3, 5], [3, 4], [4, 3], 3, 3), "actions"),
             (new([3, 5], [3, 4], [3, 4], 2, 3), "lengths"),
             (new([3, 5], [3, 4], [3, 4], 3, 1), "terminated"),
         ] {
@@ -498,7 +538,7 @@ mod tests {
         }
         assert_eq!(
             new([3, 4], [3, 4], [3, 4], 3, 3).unwrap_err().to_string(),
-            "states has shape [3, 4], but must have shape [3, 5]"
+            "observations has shape [3, 4], but must have shape [3, 5]"
         );
         assert!(matches!(new([0, 5], [0, 4], [0, 4], 0, 0), Err(Error::Empty { .. })));
         assert!(matches!(new([3, 1], [3, 0], [3, 0], 3, 3), Err(Error::Empty { .. })));
@@ -507,7 +547,8 @@ mod tests {
     #[test]
     fn arrays_in_column_order_are_stored_in_row_order() {
         let states = Array2::from_shape_vec((2, 3).f(), vec![0, 1, 2, 3, 4, 5]).unwrap();
-        let rollout = Rollout::new(states, Array2::zeros((2, 2)), Array2::zeros((2, 2)), vec![2; 2], vec![false; 2]);
+        let rollout =
+            Rollout::new(states, Array2::<i32>::zeros((2, 2)), Array2::zeros((2, 2)), vec![2; 2], vec![false; 2]);
         assert_eq!(rollout.unwrap().states().as_slice(), Some(&[0, 2, 4, 1, 3, 5][..]));
     }
 
@@ -566,7 +607,7 @@ mod tests {
         write_npy(file("lengths.npy"), &array![1_i64]).unwrap();
         let rollout = Rollout::from_npy(&folder.0).unwrap();
         assert_eq!(rollout.states(), array![[0, 1, 0]]);
-        assert_eq!(rollout.actions(), array![[1, 0]]);
+        assert_eq!(rollout.action_numbers(), array![[1, 0]]);
         assert_eq!(rollout.rewards(), array![[0.5, 0.0]]);
         assert_eq!(rollout.terminated(), [false]);
 

@@ -1,7 +1,8 @@
-//! A Markov decision process as tables, and the two ways to get trajectories from it: sample some, or enumerate all.
+//! A Markov decision process as tables, and the ways to get trajectories from it: sample some by a table of probabilities
+//! (here), by any policy (`walk.rs`), or enumerate all (`enumerate.rs`).
 //!
-//! Both make the same three choices per step (action, next state, whether the episode ends there); a change to one is a
-//! change to the other, and a test compares them. Derivatives are not taken here.
+//! All make the same three choices per step (action, next state, whether the episode ends there); a change to one is a
+//! change to the others, and tests compare them. Its value as a function of the policy, on a tape, is in `process.rs`.
 
 use ndarray::{Array1, Array2, Array3, ArrayView1, Axis, s};
 use rand::{Rng, RngExt};
@@ -12,11 +13,16 @@ use crate::error::{Error, Result};
 use crate::rollout::{Rollout, check_count, check_shape};
 use crate::stream::{draw, stream};
 
+mod enumerate;
+mod process;
+mod walk;
+
+pub use enumerate::Enumeration;
+pub use process::{Horizon, Process};
+pub use walk::Walk;
+
 /// How far the sum of a distribution may be from 1.
 const SUM_TOLERANCE: f64 = 1e-9;
-
-/// How many trajectories [`TabularMdp::enumerate`] lists at most.
-const ENUMERATION_LIMIT: usize = 1_000_000;
 
 /// A Markov decision process with S states and A actions, numbered from 0.
 ///
@@ -26,7 +32,7 @@ const ENUMERATION_LIMIT: usize = 1_000_000;
 ///
 /// ```
 /// use ndarray::array;
-/// use rl::mdp::TabularMdp;
+/// use rl::env::TabularMdp;
 ///
 /// // Action 1 leads from state 0 to the terminal state 1, and action 0 stays.
 /// let mdp = TabularMdp::new(
@@ -44,17 +50,6 @@ pub struct TabularMdp {
     reward: Array2<f64>,
     start: Array1<f64>,
     termination: Array1<f64>,
-}
-
-/// Every trajectory a decision process can produce under a policy, with its probability.
-///
-/// The expectation of f(trajectory) is exactly Σ_n `probabilities[n]` · f(trajectory n).
-#[derive(Clone, Debug)]
-pub struct Enumeration {
-    /// The N trajectories, all different.
-    pub rollout: Rollout,
-    /// Their probabilities, `[N]`; they sum to 1.
-    pub probabilities: Vec<f64>,
 }
 
 impl TabularMdp {
@@ -190,7 +185,7 @@ impl TabularMdp {
     /// [`Error::TooLarge`].
     pub fn sample(&self, policy: &Array2<f64>, horizon: usize, trajectories: usize, seed: u64) -> Result<Rollout> {
         self.check_policy(policy)?;
-        check_count(trajectories, horizon)?;
+        check_count(trajectories, horizon, 2)?;
         ad::ready_threads();
         let mut rows = Rows::new(horizon, trajectories);
         let states = rows.states.par_chunks_mut(horizon + 1);
@@ -219,82 +214,6 @@ impl TabularMdp {
             },
         );
         rows.into_rollout(horizon)
-    }
-
-    /// Lists every trajectory of at most `horizon` steps that has positive probability under `policy` π(a | s), `[S, A]`,
-    /// and its probability. Ended in s_L and truncated in s_L are different trajectories.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`check_policy`](Self::check_policy); [`Error::Empty`] if `horizon` is 0;
-    /// [`Error::TooManyTrajectories`] if there are more than 10^6.
-    pub fn enumerate(&self, policy: &Array2<f64>, horizon: usize) -> Result<Enumeration> {
-        self.check_policy(policy)?;
-        check_count(1, horizon)?;
-        let count = self.count_trajectories(policy, horizon);
-        if count > ENUMERATION_LIMIT as f64 {
-            return Err(Error::TooManyTrajectories { count, limit: ENUMERATION_LIMIT });
-        }
-
-        // The tree of all beginnings of trajectories, level by level; its leaves are the trajectories.
-        struct Node {
-            parent: usize,
-            action: usize,
-            state: usize,
-            steps: usize,
-            terminated: bool,
-            probability: f64,
-        }
-        let mut tree: Vec<Node> = positive(self.start.view())
-            .map(|(state, probability)| Node {
-                parent: usize::MAX,
-                action: 0,
-                state,
-                steps: 0,
-                terminated: false,
-                probability,
-            })
-            .collect();
-        let mut leaves = Vec::new();
-        let mut next = 0;
-        while next < tree.len() {
-            let parent = next;
-            next += 1;
-            let Node { state, steps, terminated, probability, .. } = tree[parent];
-            if terminated || steps == horizon {
-                leaves.push(parent);
-                continue;
-            }
-            for (action, chosen) in positive(policy.row(state)) {
-                for (state, moved) in positive(self.next_states(state, action)) {
-                    let end = self.termination[state];
-                    for (terminated, ended) in [(true, end), (false, 1.0 - end)] {
-                        if ended > 0.0 {
-                            let probability = probability * chosen * moved * ended;
-                            tree.push(Node { parent, action, state, steps: steps + 1, terminated, probability });
-                        }
-                    }
-                }
-            }
-        }
-
-        let mut rows = Rows::new(horizon, leaves.len());
-        let mut probabilities = Vec::with_capacity(leaves.len());
-        for (n, &leaf) in leaves.iter().enumerate() {
-            let mut node = &tree[leaf];
-            rows.lengths[n] = node.steps;
-            rows.terminated[n] = node.terminated;
-            probabilities.push(node.probability);
-            rows.states[n * (horizon + 1) + node.steps] = node.state as i32;
-            while node.steps > 0 {
-                let parent = &tree[node.parent];
-                rows.states[n * (horizon + 1) + parent.steps] = parent.state as i32;
-                rows.actions[n * horizon + parent.steps] = node.action as i32;
-                rows.rewards[n * horizon + parent.steps] = self.reward[[parent.state, node.action]];
-                node = parent;
-            }
-        }
-        Ok(Enumeration { rollout: rows.into_rollout(horizon)?, probabilities })
     }
 
     /// Whether every episode under `policy` π(a | s), `[S, A]`, ends with probability 1: from every state it can reach,
@@ -342,25 +261,6 @@ impl TabularMdp {
     /// P(· | s, a).
     fn next_states(&self, s: usize, a: usize) -> ArrayView1<'_, f64> {
         self.transition.slice(s![s, a, ..])
-    }
-
-    /// The number of trajectories of positive probability, by dynamic programming over the steps that remain.
-    fn count_trajectories(&self, policy: &Array2<f64>, horizon: usize) -> f64 {
-        let mut from = Array1::ones(self.states());
-        for _ in 0..horizon {
-            let arriving = |next: usize| {
-                let end = self.termination[next];
-                f64::from(end > 0.0) + if end < 1.0 { from[next] } else { 0.0 }
-            };
-            let leaving = |s: usize| -> f64 {
-                positive(policy.row(s))
-                    .flat_map(|(a, _)| positive(self.next_states(s, a)))
-                    .map(|(next, _)| arriving(next))
-                    .sum()
-            };
-            from = (0..self.states()).map(leaving).collect();
-        }
-        positive(self.start.view()).map(|(s, _)| from[s]).sum()
     }
 }
 
@@ -452,7 +352,7 @@ mod tests {
 
     /// Trajectory n as something that can be compared and hashed.
     fn key(rollout: &Rollout, n: usize) -> (Vec<i32>, Vec<i32>, usize, bool) {
-        let (states, actions) = (rollout.states().row(n).to_vec(), rollout.actions().row(n).to_vec());
+        let (states, actions) = (rollout.states().row(n).to_vec(), rollout.action_numbers().row(n).to_vec());
         (states, actions, rollout.lengths()[n], rollout.terminated()[n])
     }
 
@@ -477,7 +377,7 @@ mod tests {
             let state = |t: usize| rollout.states()[[n, t]] as usize;
             let mut product = mdp.start()[state(0)];
             for t in 0..rollout.lengths()[n] {
-                let action = rollout.actions()[[n, t]] as usize;
+                let action = rollout.action_numbers()[[n, t]] as usize;
                 let last = t + 1 == rollout.lengths()[n];
                 let end = mdp.termination()[state(t + 1)];
                 product *= policy[[state(t), action]] * mdp.transition()[[state(t), action, state(t + 1)]];

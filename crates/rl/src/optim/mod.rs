@@ -1,4 +1,4 @@
-//! Gradient descent: SGD and Adam, each one formula, on the tape and off it.
+//! Gradient descent: SGD and Adam, each one formula, on the tape and off it; and natural gradients (`natural.rs`).
 //!
 //! On the tape ([`TapeOptimiser`]) an update is recorded like everything else, and can be differentiated: an inner loop. Off it
 //! ([`Optimiser`]) arrays are updated in place, and the state can be saved and resumed to the bit. All descend: to climb an
@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, check_rate, expect};
 use crate::rollout::check_shape;
+
+mod natural;
+
+pub use natural::{add, conjugate_gradient, dot};
 
 /// How a parameter follows from its gradient g. Rates are finite and not negative, β₁ and β₂ lie in [0, 1), ε is positive.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +52,7 @@ impl Rule {
         Rule::Adam { rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match *self {
             Rule::Sgd { rate } => check_rate(rate),
             Rule::Adam { rate, beta1, beta2, epsilon } => {
@@ -69,10 +73,18 @@ impl Rule {
     }
 
     /// The formulas, for numbers and for Vars: the parameter after step number `step` (from 1), given its gradient and its
-    /// moments so far, which are updated.
-    fn apply<X: Number>(&self, step: u64, parameter: X, gradient: X, moments: &mut Option<[X; 2]>) -> X {
+    /// moments so far, which are updated. `own_rate` is the parameter's own, in place of the rule's.
+    fn apply<X: Number>(
+        &self,
+        step: u64,
+        parameter: X,
+        gradient: X,
+        own_rate: Option<X>,
+        moments: &mut Option<[X; 2]>,
+    ) -> X {
+        let times_rate = |direction: X, rate: f64| own_rate.map_or_else(|| direction * rate, |own| direction * own);
         match *self {
-            Rule::Sgd { rate } => parameter - gradient * rate,
+            Rule::Sgd { rate } => parameter - times_rate(gradient, rate),
             Rule::Adam { rate, beta1, beta2, epsilon } => {
                 let square = gradient * gradient;
                 let (mean, square) = match *moments {
@@ -81,7 +93,8 @@ impl Rule {
                 };
                 *moments = Some([mean, square]);
                 let unbiased = |moment: X, beta: f64| moment * (1.0 / (1.0 - beta.powf(step as f64)));
-                parameter - unbiased(mean, beta1) / (unbiased(square, beta2).root() + epsilon) * rate
+                let direction = unbiased(mean, beta1) / (unbiased(square, beta2).root() + epsilon);
+                parameter - times_rate(direction, rate)
             }
         }
     }
@@ -134,6 +147,8 @@ impl Number for Var {
 #[derive(Clone, Debug)]
 pub struct TapeOptimiser {
     rule: Rule,
+    /// A rate for each parameter, in place of the rule's.
+    rates: Option<Vec<Var>>,
     steps: u64,
     moments: Vec<Option<[Var; 2]>>,
 }
@@ -145,7 +160,14 @@ impl TapeOptimiser {
     #[track_caller]
     pub fn new(rule: Rule) -> Self {
         expect("TapeOptimiser", rule.check());
-        Self { rule, steps: 0, moments: Vec::new() }
+        Self { rule, rates: None, steps: 0, moments: Vec::new() }
+    }
+
+    /// With a rate for each parameter in place of the rule's: scalars, or one for each entry, which may be differentiated by and
+    /// learned (Meta-SGD, Li et al. 2017). The structure is that of the parameters.
+    #[must_use]
+    pub fn with_rates(self, rates: impl Tree) -> Self {
+        Self { rates: Some(rates.leaves()), ..self }
     }
 
     /// The parameters after one more step: one Var, several, or a tree of them, and their gradients in the same order.
@@ -164,11 +186,21 @@ impl TapeOptimiser {
             self.moments = vec![None; leaves.len()];
         }
         assert_eq!(leaves.len(), self.moments.len(), "step: there were another number of parameters before");
+        let rates: Vec<Option<Var>> = match &self.rates {
+            None => vec![None; leaves.len()],
+            Some(rates) => {
+                assert_eq!(leaves.len(), rates.len(), "step: as many rates as parameters are needed");
+                rates.iter().copied().map(Some).collect()
+            }
+        };
         self.steps += 1;
-        let all = leaves.into_iter().zip(gradients).zip(&mut self.moments);
-        let stepped =
-            all.map(|((parameter, gradient), moments)| self.rule.apply(self.steps, parameter, gradient, moments));
-        parameters.rebuild(stepped.collect())
+        let mut stepped = Vec::with_capacity(leaves.len());
+        for (((parameter, gradient), rate), moments) in
+            leaves.into_iter().zip(gradients).zip(rates).zip(&mut self.moments)
+        {
+            stepped.push(self.rule.apply(self.steps, parameter, gradient, rate, moments));
+        }
+        parameters.rebuild(stepped)
     }
 }
 
@@ -333,7 +365,7 @@ impl Rule {
         moments: &mut Option<[ArrayD<f64>; 2]>,
     ) {
         if let Rule::Sgd { .. } = self {
-            parameter.zip_mut_with(gradient, |x, &g| *x = self.apply(step, *x, g, &mut None));
+            parameter.zip_mut_with(gradient, |x, &g| *x = self.apply(step, *x, g, None, &mut None));
             return;
         }
         let [mean, square] =
@@ -341,7 +373,7 @@ impl Rule {
         Zip::from(parameter.view_mut().into_dyn()).and(gradient.view().into_dyn()).and(mean).and(square).for_each(
             |x, &g, m, v| {
                 let mut moments = Some([*m, *v]);
-                *x = self.apply(step, *x, g, &mut moments);
+                *x = self.apply(step, *x, g, None, &mut moments);
                 [*m, *v] = moments.unwrap_or([*m, *v]);
             },
         );

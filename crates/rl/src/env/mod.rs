@@ -1,0 +1,147 @@
+//! Environments: what a policy acts in, and how trajectories are sampled there.
+//!
+//! To add one: a file of its own here with its [`Environment`], one line of `pub use`, and one test in `tests/environments.rs`
+//! that compares it with numbers from its definition.
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::rollout::Space;
+
+mod navigation;
+mod sample;
+mod tabular;
+
+pub use navigation::Navigation;
+pub use sample::{Actor, sample};
+pub use tabular::{Enumeration, Horizon, Process, TabularMdp, Walk};
+
+/// Something that can be acted in, one episode at a time, in Gymnasium's terms.
+///
+/// ```
+/// use rand::RngExt;
+/// use rand_chacha::ChaCha8Rng;
+/// use rl::{env::{Action, Environment, Slot, Step}, rollout::Space};
+///
+/// /// A coin is guessed again and again.
+/// struct Coin;
+///
+/// impl Environment for Coin {
+///     fn spaces(&self) -> [Space; 2] {
+///         [Space::Discrete(1), Space::Discrete(2)]
+///     }
+///     fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+///         observation.put_number(0);
+///     }
+///     fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+///         observation.put_number(0);
+///         let right = rng.random::<bool>() == (action.number() == 1);
+///         Step { reward: f64::from(right), terminated: false, truncated: false }
+///     }
+/// }
+/// ```
+pub trait Environment: Send {
+    /// What observations and actions are.
+    fn spaces(&self) -> [Space; 2];
+
+    /// Begins an episode, and says what is seen. All that is random comes from `rng`.
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>);
+
+    /// Makes a step, and says what is seen after it.
+    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Step;
+}
+
+/// What a step leads to, beside an observation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// What it is paid.
+    pub reward: f64,
+    /// Whether the episode ended: nothing follows.
+    pub terminated: bool,
+    /// Whether it is only watched no longer, as after a limit of time.
+    pub truncated: bool,
+}
+
+/// What is done in a step.
+#[derive(Clone, Copy, Debug)]
+pub enum Action<'a> {
+    /// One of so many.
+    Number(usize),
+    /// A vector.
+    Vector(&'a [f64]),
+}
+
+impl<'a> Action<'a> {
+    /// Its number.
+    ///
+    /// Panics for a vector.
+    #[track_caller]
+    pub fn number(self) -> usize {
+        match self {
+            Action::Number(number) => number,
+            Action::Vector(vector) => panic!("the action is a vector of {}, not a number", vector.len()),
+        }
+    }
+
+    /// Its components.
+    ///
+    /// Panics for a number.
+    #[track_caller]
+    pub fn vector(self) -> &'a [f64] {
+        match self {
+            Action::Vector(vector) => vector,
+            Action::Number(number) => panic!("the action is the number {number}, not a vector"),
+        }
+    }
+}
+
+/// Where an observation is put: entries in row-major order, of the observation space's type.
+#[derive(Debug)]
+pub enum Slot<'a> {
+    /// `f64`.
+    F64(&'a mut [f64]),
+    /// `f32`.
+    F32(&'a mut [f32]),
+    /// Integers; of a discrete space one.
+    I32(&'a mut [i32]),
+    /// Bytes.
+    U8(&'a mut [u8]),
+}
+
+impl Slot<'_> {
+    /// Puts the number of a discrete space.
+    ///
+    /// Panics if it is not one.
+    #[track_caller]
+    pub fn put_number(self, number: usize) {
+        match self {
+            Slot::I32([entry]) => *entry = i32::try_from(number).expect("a number below 2^31"),
+            other => panic!("put_number: the observation is no number, but {other:?}"),
+        }
+    }
+
+    /// Puts real numbers, rounded to the type of the space.
+    ///
+    /// Panics for a space of integers or bytes, or of another size.
+    #[track_caller]
+    pub fn put(self, numbers: &[f64]) {
+        match self {
+            Slot::F64(entries) => entries.copy_from_slice(numbers),
+            Slot::F32(entries) => {
+                assert!(entries.len() == numbers.len(), "put: {} numbers, not {}", entries.len(), numbers.len());
+                entries.iter_mut().zip(numbers).for_each(|(entry, &x)| *entry = x as f32);
+            }
+            other => panic!("put: the observation is not real, but {other:?}"),
+        }
+    }
+
+    /// Puts bytes.
+    ///
+    /// Panics for a space of another type or size.
+    #[track_caller]
+    pub fn put_bytes(self, bytes: &[u8]) {
+        match self {
+            Slot::U8(entries) => entries.copy_from_slice(bytes),
+            other => panic!("put_bytes: the observation is no bytes, but {other:?}"),
+        }
+    }
+}

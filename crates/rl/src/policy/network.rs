@@ -1,0 +1,456 @@
+//! Neural networks, as functions of parameters and observations, and policies whose distributions they parameterise.
+//!
+//! A network is a list of layers, written from the observation on: `Network::new(&space).dense(64, Tanh).dense(64, Tanh)`. Its
+//! parameters are leaves by the layer's number: `w1`, `b1`, `w2` …
+
+use ad::{DType, Handle, Var};
+use ndarray::{Array2, ArrayD};
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution, StandardNormal};
+
+use super::{Categorical, Dist, Normal, Numbers, Params, Policy};
+use crate::rollout::Space;
+
+/// What follows a layer's sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// tanh x.
+    Tanh,
+    /// max(x, 0).
+    Relu,
+}
+
+impl Activation {
+    #[track_caller]
+    fn apply(self, x: Var) -> Var {
+        match self {
+            Activation::Identity => x,
+            Activation::Tanh => x.tanh(),
+            Activation::Relu => x.max(0.0),
+        }
+    }
+}
+
+/// How a layer's weights are drawn to begin with; biases are 0. `fan_in` and `fan_out` are how many numbers each output is a sum
+/// of, and how many outputs each input goes into.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Uniform in ±√(6 / (fan_in + fan_out)): Glorot & Bengio 2010, as in MAML, ProMP and SG-MRL.
+    Xavier,
+    /// A random matrix with orthonormal columns (or rows, if there are fewer of them) times a gain: Saxe et al. 2014, as in A2C and
+    /// PPO with √2 for hidden layers, 0.01 for a policy's last, 1 for a value's.
+    Orthogonal(f64),
+    /// Uniform in ±1 / √fan_in, as PyTorch's layers.
+    Uniform,
+    /// 0.
+    Zero,
+}
+
+impl Init {
+    /// A matrix `[fan_in, fan_out]`.
+    fn draw(self, [rows, columns]: [usize; 2], fan: [usize; 2], rng: &mut dyn Rng) -> Array2<f64> {
+        let mut uniform =
+            |bound: f64| Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-bound..bound));
+        match self {
+            Init::Xavier => uniform((6.0 / (fan[0] + fan[1]) as f64).sqrt()),
+            Init::Uniform => uniform(1.0 / (fan[0] as f64).sqrt()),
+            Init::Orthogonal(gain) => orthonormal(rows, columns, rng) * gain,
+            Init::Zero => Array2::zeros((rows, columns)),
+        }
+    }
+}
+
+/// A matrix whose shorter side is orthonormal, uniform among such: Gram–Schmidt, twice, of normal numbers.
+fn orthonormal(rows: usize, columns: usize, rng: &mut dyn Rng) -> Array2<f64> {
+    if rows < columns {
+        return orthonormal(columns, rows, rng).reversed_axes();
+    }
+    let mut matrix: Array2<f64> = Array2::from_shape_simple_fn((rows, columns), || StandardNormal.sample(rng));
+    for column in 0..columns {
+        for _ in 0..2 {
+            for before in 0..column {
+                let (earlier, mut this) = matrix.multi_slice_mut((ndarray::s![.., before], ndarray::s![.., column]));
+                let along: f64 = this.dot(&earlier);
+                this.scaled_add(-along, &earlier);
+            }
+        }
+        let mut this = matrix.column_mut(column);
+        let length = this.dot(&this).sqrt();
+        this /= length;
+    }
+    matrix
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    kind: Kind,
+    activation: Activation,
+    init: Init,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// x·w + b, of vectors; of a number among so many the row w\[x\] + b, as if it were one-hot.
+    Dense { inputs: usize, outputs: usize },
+    /// Filters `[rows, columns, channels, filters]` moved over frames by `stride`.
+    Convolution { filters: [usize; 4], stride: usize },
+    /// A gated recurrent unit: h′ = (1 − z)∘n + z∘h, r, z = σ(x·w + b + h·u), n = tanh(x·w + b + r∘(h·u + c)).
+    Recurrent { inputs: usize, size: usize },
+}
+
+/// A network: a function of parameters and observations, with or without memory.
+///
+/// ```
+/// use rl::{policy::{Activation::{Relu, Tanh}, Network}, rollout::Space};
+///
+/// let policy = Network::new(&Space::vector(3)).dense(64, Tanh).dense(64, Tanh).normal(2);
+/// let atari = Network::new(&Space::frames(84, 84, 4))
+///     .convolution(32, 8, 4, Relu).convolution(64, 4, 2, Relu).convolution(64, 3, 1, Relu).dense(512, Relu).categorical(6);
+/// let recurrent = Network::new(&Space::vector(3)).dense(32, Tanh).recurrent(32).categorical(4);
+/// let critic = Network::new(&Space::vector(3)).named("critic_").dense(64, Tanh).dense(1, rl::policy::Activation::Identity);
+/// # let _ = (policy, atari, recurrent, critic);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Network {
+    observation: Space,
+    prefix: String,
+    layers: Vec<Layer>,
+    /// The shape of what comes out so far, for each observation.
+    output: Vec<usize>,
+    init: Init,
+}
+
+impl Network {
+    /// No layers yet: what comes out is the observation. Bytes count as 1/255 each.
+    pub fn new(observation: &Space) -> Self {
+        let output = match observation {
+            Space::Discrete(number) => vec![*number],
+            Space::Array { shape, .. } => shape.clone(),
+        };
+        Self { observation: observation.clone(), prefix: String::new(), layers: Vec::new(), output, init: Init::Xavier }
+    }
+
+    /// With this in front of the names of all parameters, so that two networks' parameters can be in one tree.
+    #[must_use]
+    pub fn named(self, prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..self }
+    }
+
+    /// With weights drawn so, of the layers that follow; [`Init::Xavier`] before that is said.
+    #[must_use]
+    pub fn init(self, init: Init) -> Self {
+        Self { init, ..self }
+    }
+
+    /// A dense layer. What comes in is taken as one vector.
+    #[must_use]
+    pub fn dense(self, outputs: usize, activation: Activation) -> Self {
+        let inputs = self.output.iter().product();
+        self.layer(Kind::Dense { inputs, outputs }, activation, vec![outputs])
+    }
+
+    /// A convolution of frames `[rows, columns, channels]` by `filters` square filters, `stride` apart and nowhere beyond the
+    /// frame.
+    ///
+    /// Panics unless frames come in, and are at least as large as a filter.
+    #[track_caller]
+    #[must_use]
+    pub fn convolution(self, filters: usize, size: usize, stride: usize, activation: Activation) -> Self {
+        let [rows, columns, channels] = self.output[..] else {
+            panic!("convolution: needs frames of the shape [rows, columns, channels], got {:?}", self.output)
+        };
+        assert!(
+            stride > 0 && size > 0 && size <= rows.min(columns),
+            "convolution: filters of {size} by {size}, {stride} apart, on a frame of {rows} by {columns}"
+        );
+        let output = vec![(rows - size) / stride + 1, (columns - size) / stride + 1, filters];
+        self.layer(Kind::Convolution { filters: [size, size, channels, filters], stride }, activation, output)
+    }
+
+    /// A gated recurrent unit with a memory of `size` numbers, which are what comes out (Cho et al. 2014).
+    #[must_use]
+    pub fn recurrent(self, size: usize) -> Self {
+        let inputs = self.output.iter().product();
+        self.layer(Kind::Recurrent { inputs, size }, Activation::Identity, vec![size])
+    }
+
+    fn layer(mut self, kind: Kind, activation: Activation, output: Vec<usize>) -> Self {
+        self.layers.push(Layer { kind, activation, init: self.init });
+        Self { output, ..self }
+    }
+
+    /// A policy over so many numbered actions, by logits that a last dense layer makes.
+    #[must_use]
+    pub fn categorical(self, actions: usize) -> NetworkPolicy {
+        NetworkPolicy { network: self.dense(actions, Activation::Identity), head: Head::Categorical }
+    }
+
+    /// A policy over vectors of so many components: a normal distribution whose means a last dense layer makes, and whose
+    /// deviations are parameters that do not depend on the observation, `log_std`, 0 to begin with.
+    #[must_use]
+    pub fn normal(self, components: usize) -> NetworkPolicy {
+        let network = self.dense(components, Activation::Identity);
+        NetworkPolicy { network, head: Head::Normal { components, log_std: 0.0, floor: f64::NEG_INFINITY } }
+    }
+
+    /// The shape of what it gives for each observation.
+    pub fn output(&self) -> &[usize] {
+        &self.output
+    }
+
+    /// Its weights, drawn, and biases of 0.
+    pub fn draw(&self, rng: &mut dyn Rng) -> Numbers {
+        let mut numbers = Numbers::new();
+        for (i, Layer { kind, init, .. }) in self.layers.iter().enumerate() {
+            let mut leaf = |letter: &str, array: ArrayD<f64>| numbers.insert(self.name(letter, i), array);
+            let zeros = |size: usize| ArrayD::zeros(vec![size]);
+            match *kind {
+                Kind::Dense { inputs, outputs } => {
+                    leaf("w", init.draw([inputs, outputs], [inputs, outputs], rng).into_dyn());
+                    leaf("b", zeros(outputs));
+                }
+                Kind::Convolution { filters, .. } => {
+                    let [rows, columns, channels, outputs] = filters;
+                    let area = rows * columns;
+                    let weights = init.draw([area * channels, outputs], [area * channels, area * outputs], rng);
+                    leaf("w", weights.into_shape_with_order(filters).expect("as many entries").into_dyn());
+                    leaf("b", zeros(outputs));
+                }
+                Kind::Recurrent { inputs, size } => {
+                    let gates = |rows: usize, rng: &mut dyn Rng| {
+                        let three: Vec<_> = (0..3).map(|_| init.draw([rows, size], [rows, size], rng)).collect();
+                        let views: Vec<_> = three.iter().map(|one| one.view()).collect();
+                        ndarray::concatenate(ndarray::Axis(1), &views).expect("equal heights").into_dyn()
+                    };
+                    leaf("w", gates(inputs, rng));
+                    leaf("u", gates(size, rng));
+                    leaf("b", zeros(3 * size));
+                    leaf("c", zeros(size));
+                }
+            }
+        }
+        numbers
+    }
+
+    /// The shapes of its memory, for each trajectory: one for each recurrent layer.
+    pub fn memory(&self) -> Vec<Vec<usize>> {
+        let size = |layer: &Layer| if let Kind::Recurrent { size, .. } = layer.kind { Some(vec![size]) } else { None };
+        self.layers.iter().filter_map(size).collect()
+    }
+
+    /// What it gives at every step of trajectories from their begin: of observations `[N, H, …]`, `[N, H, …]`. Without recurrent
+    /// layers, any axes may be in front.
+    ///
+    /// Panics for observations of another shape, or parameters that are missing.
+    #[track_caller]
+    pub fn along(&self, theta: &Params, observations: Handle) -> Var {
+        let front = self.front(observations);
+        let mut none = Vec::new();
+        self.apply(theta, observations, &front, None, &mut none)
+    }
+
+    /// What it gives for observations `[N, …]` given its memory before, and its memory after.
+    ///
+    /// Panics as [`along`](Self::along) does, and for another memory.
+    #[track_caller]
+    pub fn once(&self, theta: &Params, memory: &[Var], observation: Handle) -> (Var, Vec<Var>) {
+        let (front, expected) = (self.front(observation), self.memory().len());
+        assert!(memory.len() == expected, "once: {} arrays of memory, but the network has {expected}", memory.len());
+        let mut after = Vec::with_capacity(memory.len());
+        let output = self.apply(theta, observation, &front, Some(memory), &mut after);
+        (output, after)
+    }
+
+    /// The axes in front of an observation's own.
+    #[track_caller]
+    fn front(&self, observations: Handle) -> Vec<usize> {
+        let (shape, own) = (observations.shape(), self.observation.shape());
+        let front = shape.len().checked_sub(own.len());
+        let fits = front.is_some_and(|front| shape[front..] == *own);
+        assert!(fits, "Network: observations of shape {own:?} each are needed, got {:?}", &shape[..]);
+        shape[..shape.len() - own.len()].to_vec()
+    }
+
+    fn name(&self, letter: &str, layer: usize) -> String {
+        format!("{}{letter}{}", self.prefix, layer + 1)
+    }
+
+    #[track_caller]
+    fn parameter(&self, theta: &Params, letter: &str, layer: usize) -> Var {
+        let name = self.name(letter, layer);
+        let names = || theta.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        *theta.get(&name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}` among {}", names()))
+    }
+
+    #[track_caller]
+    fn apply(
+        &self,
+        theta: &Params,
+        observations: Handle,
+        front: &[usize],
+        memory: Option<&[Var]>,
+        after: &mut Vec<Var>,
+    ) -> Var {
+        // All observations in one row: products are of matrices.
+        let rows: usize = front.iter().product();
+        let dtype = theta.values().next().map_or(DType::F64, |parameter| parameter.dtype());
+        let mut x = observations.reshape(&[&[rows], self.observation.shape()].concat());
+        for (i, Layer { kind, activation, .. }) in self.layers.iter().enumerate() {
+            let bias = self.parameter(theta, "b", i);
+            let sum = match *kind {
+                Kind::Dense { .. } => product(x, self.parameter(theta, "w", i)) + bias,
+                Kind::Convolution { stride, .. } => {
+                    as_numbers(x, dtype).conv(self.parameter(theta, "w", i), stride) + bias
+                }
+                Kind::Recurrent { size, .. } => {
+                    let x = product(x, self.parameter(theta, "w", i)) + bias;
+                    let (u, c) = (self.parameter(theta, "u", i), self.parameter(theta, "c", i));
+                    match memory {
+                        Some(memory) => {
+                            let hidden = recur(x, memory[after.len()], u, c, size);
+                            after.push(hidden);
+                            hidden
+                        }
+                        None => {
+                            assert!(
+                                front.len() == 2,
+                                "Network: to go along trajectories, a recurrent layer needs observations [N, H, …], got {:?}",
+                                &observations.shape()[..]
+                            );
+                            let x = x.reshape(&[front[0], front[1], 3 * size]);
+                            let mut hidden = x.at(1, 0).slice(1, 0..size).full_like(0.0);
+                            let mut steps = Vec::with_capacity(front[1]);
+                            for t in 0..front[1] {
+                                hidden = recur(x.at(1, t), hidden, u, c, size);
+                                steps.push(hidden);
+                            }
+                            Var::stack(&steps, 1).reshape(&[rows, size])
+                        }
+                    }
+                }
+            };
+            x = activation.apply(sum).into();
+        }
+        as_numbers(x, dtype).reshape(&[front, &self.output].concat())
+    }
+}
+
+/// Observations, or what a layer made of them, times weights: of a number among so many, the weights' row of that number.
+#[track_caller]
+fn product(x: Handle, weights: Var) -> Var {
+    let (shape, inputs) = (x.shape(), weights.shape()[0]);
+    match x {
+        Handle::Index(numbers) if shape.len() == 1 => weights.gather(&[numbers]),
+        _ => as_numbers(x, weights.dtype()).reshape(&[shape[0], inputs]).matmul(weights),
+    }
+}
+
+/// One step of a gated recurrent unit: `x` is the input times its weights plus the bias, `[N, 3 size]`, for r, z and n.
+#[track_caller]
+fn recur(x: Var, hidden: Var, u: Var, c: Var, size: usize) -> Var {
+    let gates = hidden.matmul(u);
+    let part = |x: Var, i: usize| x.slice(1, i * size..(i + 1) * size);
+    let r = (part(x, 0) + part(gates, 0)).sigmoid();
+    let z = (part(x, 1) + part(gates, 1)).sigmoid();
+    let n = (part(x, 2) + r * (part(gates, 2) + c)).tanh();
+    n + z * (hidden - n)
+}
+
+/// What a layer computes with: bytes as parts of 255, integers as they are.
+#[track_caller]
+fn as_numbers(x: Handle, dtype: DType) -> Var {
+    match x {
+        Handle::Index(integers) => integers.cast(dtype),
+        Handle::Var(bytes) if bytes.dtype() == DType::U8 => bytes.cast(dtype) * (1.0 / 255.0),
+        Handle::Var(x) => x,
+    }
+}
+
+/// A policy whose distributions a [`Network`] parameterises. Its memory is the network's.
+#[derive(Clone, Debug)]
+pub struct NetworkPolicy {
+    network: Network,
+    head: Head,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Head {
+    Categorical,
+    Normal { components: usize, log_std: f64, floor: f64 },
+}
+
+impl NetworkPolicy {
+    /// With deviations that are e^`log_std` to begin with, and never below `floor` (1e-6 in ProMP): where a parameter is below
+    /// its logarithm it has no derivative.
+    ///
+    /// Panics unless it is a [normal](Network::normal) one and 0 ≤ `floor` is finite.
+    #[track_caller]
+    #[must_use]
+    pub fn deviation(self, log_std: f64, floor: f64) -> Self {
+        let Head::Normal { components, .. } = self.head else {
+            panic!("deviation: a categorical policy has no deviations")
+        };
+        assert!(
+            floor >= 0.0 && floor.is_finite(),
+            "deviation: the floor is {floor}, but must be finite and not negative"
+        );
+        Self { head: Head::Normal { components, log_std, floor: floor.ln() }, ..self }
+    }
+
+    /// The network, with its last layer.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn log_std(&self) -> String {
+        format!("{}log_std", self.network.prefix)
+    }
+
+    #[track_caller]
+    fn dist(&self, theta: &Params, output: Var) -> Dist {
+        match self.head {
+            Head::Categorical => Categorical::new(output).into(),
+            Head::Normal { floor, .. } => {
+                let name = self.log_std();
+                let log_std = *theta.get(&name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}`"));
+                let log_std = if floor == f64::NEG_INFINITY { log_std } else { log_std.max(floor) };
+                Normal::new(output, log_std).into()
+            }
+        }
+    }
+}
+
+impl Policy for NetworkPolicy {
+    fn init(&self, rng: &mut dyn Rng) -> Numbers {
+        let mut numbers = self.network.draw(rng);
+        if let Head::Normal { components, log_std, .. } = self.head {
+            numbers.insert(self.log_std(), ArrayD::from_elem(vec![components], log_std));
+        }
+        numbers
+    }
+
+    fn spaces(&self) -> Option<[Space; 2]> {
+        let action = match self.head {
+            Head::Categorical => Space::Discrete(self.network.output[0]),
+            Head::Normal { components, .. } => Space::vector(components),
+        };
+        Some([self.network.observation.clone(), action])
+    }
+
+    #[track_caller]
+    fn along(&self, theta: &Params, observations: Handle) -> Dist {
+        self.dist(theta, self.network.along(theta, observations))
+    }
+
+    fn memory(&self) -> Vec<Vec<usize>> {
+        self.network.memory()
+    }
+
+    #[track_caller]
+    fn once(&self, theta: &Params, memory: &[Var], observation: Handle) -> (Dist, Vec<Var>) {
+        let (output, after) = self.network.once(theta, memory, observation);
+        (self.dist(theta, output), after)
+    }
+}

@@ -1,0 +1,253 @@
+//! Environments against numbers from their definitions, and sampling against what a policy says.
+
+use ad::DType;
+use ndarray::{Array2, Axis, array, s};
+use rand_chacha::ChaCha8Rng;
+use rl::env::{Action, Actor, Environment, Navigation, Slot, Step, TabularMdp, sample};
+use rl::error::Error;
+use rl::policy::Activation::Tanh;
+use rl::policy::{Dist, Network, Normal, Numbers, OfFeatures, Params, Policy, Table, record, softmax};
+use rl::rollout::{Rollout, Space};
+use rl::stream::stream;
+
+/// What is seen at the begin and after each of some actions, and what is paid; until the episode ends.
+fn walk(environment: &mut impl Environment, actions: &[[f64; 2]]) -> (Vec<[f64; 2]>, Vec<f64>, bool) {
+    let rng = &mut stream(0, 0);
+    let (mut seen, mut paid, mut here) = (Vec::new(), Vec::new(), [0.0; 2]);
+    environment.reset(rng, Slot::F64(&mut here));
+    seen.push(here);
+    for action in actions {
+        let Step { reward, terminated, truncated } =
+            environment.step(Action::Vector(action), rng, Slot::F64(&mut here));
+        seen.push(here);
+        paid.push(reward);
+        if terminated || truncated {
+            return (seen, paid, terminated);
+        }
+    }
+    (seen, paid, false)
+}
+
+#[test]
+fn navigation_moves_by_a_tenth_and_is_paid_by_distance() {
+    let mut environment = Navigation::to([0.3, -0.15]);
+    let (seen, paid, terminated) =
+        walk(&mut environment, &[[1.0, 0.5], [7.0, -30.0], [1.0, -1.0], [0.0, -0.45], [1.0, 1.0]]);
+    let expected = [[0.0, 0.0], [0.1, 0.05], [0.2, -0.05], [0.3, -0.15]];
+    assert_eq!(seen.len(), 4, "it ends at the goal");
+    for (seen, expected) in seen.iter().zip(&expected) {
+        assert!((0..2).all(|i| (seen[i] - expected[i]).abs() < 1e-15), "{seen:?}");
+    }
+    for (paid, expected) in paid.iter().zip([0.08_f64.sqrt(), 0.02_f64.sqrt(), 0.0]) {
+        assert!((paid + expected).abs() < 1e-15, "{paid}, not −{expected}");
+    }
+    assert!(terminated);
+    // It ends only where both coordinates are near; and standing still for 100 steps costs a hundred times the distance.
+    let (seen, ..) = walk(&mut Navigation::to([0.105, 0.011]), &[[1.0, 0.0], [0.0, 0.02], [0.0, 0.0]]);
+    assert_eq!(seen.len(), 3);
+    let (_, paid, terminated) = walk(&mut Navigation::to([0.3, 0.4]), &[[0.0; 2]; 100]);
+    assert!((paid.iter().sum::<f64>() + 50.0).abs() < 1e-12 && !terminated);
+    // Goals fill a square: of 2000, the mean distance from the origin is 0.3826 (five standard errors of 0.0032).
+    let rng = &mut stream(1, 0);
+    let distances: Vec<f64> = (0..2000).map(|_| Navigation::random(rng).goal).map(|[x, y]| x.hypot(y)).collect();
+    assert!((distances.iter().sum::<f64>() / 2000.0 - 0.382_598).abs() < 5.0 * 0.0032);
+}
+
+fn mdp() -> TabularMdp {
+    let transition = array![
+        [[0.5, 0.3, 0.2], [0.0, 0.6, 0.4]],
+        [[0.2, 0.8, 0.0], [0.3, 0.3, 0.4]],
+        [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]],
+    ];
+    TabularMdp::new(transition, array![[1.0, 2.0], [-1.0, 0.5], [3.0, -2.0]])
+        .and_then(|mdp| mdp.with_start(array![0.6, 0.4, 0.0]))
+        .and_then(|mdp| mdp.with_termination(array![0.0, 0.1, 0.3]))
+        .unwrap()
+}
+
+#[test]
+fn a_tabular_process_walked_through_gives_what_it_samples() {
+    let logits = array![[0.3, -0.2], [0.1, 0.4], [-1.0, 1.0]];
+    let (mdp, policy) = (mdp(), Table { states: 3, actions: 2 });
+    let sampled = mdp.sample(&softmax(&logits), 9, 100, 5).unwrap();
+    let walked = sample(&mdp.walk(), &policy, &Table::numbers(&logits), 9, 100, 5).unwrap();
+    assert_eq!(walked, sampled);
+}
+
+#[test]
+fn samples_are_the_same_bits_at_any_number_of_threads_and_in_any_batch() {
+    let policy = Network::new(&Space::vector(2)).dense(8, Tanh).recurrent(4).normal(2);
+    let theta = policy.init(&mut stream(2, 0));
+    let environment = Navigation::to([0.2, -0.1]);
+    for dtype in [DType::F64, DType::F32] {
+        let actor = Actor::new(&policy, &theta, &environment, dtype).unwrap();
+        let on = |threads, trajectories| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| actor.sample(&environment, &theta, 12, trajectories, 3).unwrap())
+        };
+        let all = on(1, 100);
+        assert_eq!(all, on(2, 100));
+        assert_eq!(all.select(&Vec::from_iter(0..41)), on(2, 41));
+        assert_eq!(all.select(&[0]), on(1, 1));
+    }
+}
+
+#[test]
+fn what_is_sampled_is_what_the_policy_does_with_what_it_saw() {
+    // A policy with memory on observations that the process makes: its noise, (a − m)/σ, is standard normal; and what it did is
+    // likely by the very distributions that it goes along by.
+    let policy = Network::new(&Space::vector(2)).dense(8, Tanh).recurrent(4).normal(2).deviation(-0.3, 0.0);
+    let theta = policy.init(&mut stream(4, 0));
+    let rollout = sample(&Navigation::to([9.0, 9.0]), &policy, &theta, 10, 2000, 7).unwrap();
+    assert_eq!(rollout.observations().shape(), [2000, 11, 2]);
+    let tape = ad::Tape::new();
+    let (params, episodes) = (record(&theta, &tape), rollout.record(&tape));
+    let Dist::Normal(normal) = policy.along(&params, episodes.acted_on()) else { panic!("a normal one") };
+    let noise = ((episodes.actions.var() - normal.mean()) / normal.log_std().exp()).value();
+    let count = noise.len() as f64;
+    let mean = noise.sum() / count;
+    let square = noise.mapv(|x| x * x).sum() / count;
+    // 40 000 numbers: five standard errors.
+    assert!(mean.abs() < 5.0 / count.sqrt() && (square - 1.0).abs() < 5.0 * (2.0 / count).sqrt(), "{mean}, {square}");
+    // What is seen follows from what was done.
+    let (seen, done) = (rollout.observations().array::<f64>().unwrap(), rollout.actions().array::<f64>().unwrap());
+    for n in [0, 31, 32, 1999] {
+        let mut here = [0.0; 2];
+        for t in 0..10 {
+            assert_eq!(seen.slice(s![n, t, ..]).to_vec(), here);
+            (0..2).for_each(|i| here[i] += 0.1 * done[[n, t, i]].clamp(-1.0, 1.0));
+        }
+    }
+}
+
+/// Counts upwards by its action's number, shows the count as bytes, and ends at 5; watched for at most 4 steps.
+#[derive(Clone)]
+struct Counter {
+    count: u8,
+    steps: usize,
+}
+
+impl Environment for Counter {
+    fn spaces(&self) -> [Space; 2] {
+        [Space::Array { shape: vec![2, 1], dtype: DType::U8 }, Space::Discrete(3)]
+    }
+    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+        (self.count, self.steps) = (0, 0);
+        observation.put_bytes(&[0, 255]);
+    }
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+        self.count += action.number() as u8;
+        self.steps += 1;
+        observation.put_bytes(&[self.count, 255 - self.count]);
+        Step { reward: action.number() as f64, terminated: self.count >= 5, truncated: self.steps == 4 }
+    }
+}
+
+#[test]
+fn bytes_are_seen_as_bytes_and_truncated_is_told_from_terminated() {
+    let policy = Network::new(&Space::Array { shape: vec![2, 1], dtype: DType::U8 }).categorical(3);
+    let theta = policy.init(&mut stream(5, 0));
+    let rollout = sample(&Counter { count: 0, steps: 0 }, &policy, &theta, 10, 200, 1).unwrap();
+    let bytes = rollout.observations().array::<u8>().unwrap();
+    let mut ends = [0, 0];
+    for n in 0..200 {
+        let (length, actions) = (rollout.lengths()[n], rollout.action_numbers());
+        let sums: Vec<i32> = (0..=length).map(|t| actions.slice(s![n, ..t]).sum()).collect();
+        assert!((0..=length).all(|t| i32::from(bytes[[n, t, 0, 0]]) == sums[t]));
+        assert!(bytes.slice(s![n, length + 1.., .., ..]).iter().all(|&byte| byte == 0));
+        assert_eq!(rollout.terminated()[n], sums[length] >= 5);
+        assert!(rollout.terminated()[n] || length == 4);
+        ends[usize::from(rollout.terminated()[n])] += 1;
+    }
+    assert!(ends.iter().all(|&count| count > 10), "{ends:?}");
+}
+
+#[test]
+fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
+    let theta = |policy: &dyn Policy| policy.init(&mut stream(6, 0));
+    let error =
+        |policy: &dyn Policy, theta: &Numbers| sample(&mdp().walk(), policy, theta, 4, 3, 0).unwrap_err().to_string();
+    let policy = Network::new(&Space::vector(2)).categorical(2);
+    let words = "the policy is for observations that are arrays of f64 of shape [2], but they are one of 3 numbers";
+    assert_eq!(error(&policy, &theta(&policy)), words);
+    let policy = Table { states: 3, actions: 4 };
+    let words = "the policy is for actions that are one of 4 numbers, but they are one of 2 numbers";
+    assert_eq!(error(&policy, &theta(&policy)), words);
+    let policy = Network::new(&Space::Discrete(3)).normal(2);
+    assert!(error(&policy, &theta(&policy)).contains("actions that are arrays of f64 of shape [2]"));
+
+    /// Says nothing of what it is for, and has three components.
+    struct Silent;
+    impl Policy for Silent {
+        fn init(&self, _: &mut dyn rand::Rng) -> Numbers {
+            Numbers::from([("mean".to_owned(), ndarray::arr1(&[0.0; 3]).into_dyn())])
+        }
+        fn along(&self, theta: &Params, observations: ad::Handle) -> Dist {
+            let mean = theta["mean"].broadcast_to(&[observations.shape()[0], 3]);
+            Normal::new(mean, mean.full_like(0.0)).into()
+        }
+    }
+    let message = sample(&Navigation::to([0.0; 2]), &Silent, &theta(&Silent), 4, 3, 0).unwrap_err().to_string();
+    let words =
+        "the policy is for actions that are arrays of f64 of shape [3], but they are arrays of f64 of shape [2]";
+    assert_eq!(message, words);
+    // Real numbers of either precision are alike.
+    let single = |shape: &[usize]| Space::Array { shape: shape.to_vec(), dtype: DType::F32 };
+    assert!(Space::vector(2).is_like(&single(&[2])) && !Space::vector(2).is_like(&single(&[3])));
+    assert!(!Space::frames(2, 2, 1).is_like(&single(&[2, 2, 1])) && !Space::Discrete(2).is_like(&Space::Discrete(3)));
+
+    let policy = Table { states: 3, actions: 2 };
+    let nan = Table::numbers(&array![[0.0, 0.0], [0.0, f64::NAN], [0.0, 0.0]]);
+    let message = sample(&mdp().walk(), &policy, &nan, 4, 300, 0).unwrap_err().to_string();
+    assert!(message.contains("the policy gives no distribution over actions, but [NaN, NaN]"), "{message}");
+    let actor = Actor::new(&policy, &theta(&policy), &mdp().walk(), DType::F64).unwrap();
+    let wider = Table::numbers(&Array2::zeros((3, 3)));
+    assert!(matches!(actor.sample(&mdp().walk(), &wider, 4, 3, 0), Err(Error::Shape { what: "a parameter", .. })));
+    assert!(matches!(actor.sample(&mdp().walk(), &Numbers::new(), 4, 3, 0), Err(Error::Shape { .. })));
+    assert!(matches!(actor.sample(&mdp().walk(), &theta(&policy), 0, 3, 0), Err(Error::Empty { .. })));
+
+    /// Pays what is no reward in its third step.
+    #[derive(Clone)]
+    struct Broken(usize);
+    impl Environment for Broken {
+        fn spaces(&self) -> [Space; 2] {
+            [Space::Discrete(1), Space::Discrete(2)]
+        }
+        fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+            self.0 = 0;
+            observation.put_number(0);
+        }
+        fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+            self.0 += 1;
+            observation.put_number(0);
+            Step { reward: if self.0 == 3 { f64::NAN } else { 1.0 }, terminated: false, truncated: false }
+        }
+    }
+    let policy = Table { states: 1, actions: 2 };
+    let message = sample(&Broken(0), &policy, &theta(&policy), 4, 40, 0).unwrap_err().to_string();
+    assert_eq!(message, "trajectory 0, step 2: the reward is NaN, but must be finite");
+}
+
+#[test]
+fn features_of_states_are_seen_in_their_place() {
+    let features = array![[1.0, 0.0], [0.5, -0.5], [0.0, 2.0]];
+    let inner = Network::new(&Space::vector(2)).dense(3, Tanh).categorical(2);
+    let policy = OfFeatures { policy: inner.clone(), features: features.clone().into() };
+    let theta = policy.init(&mut stream(8, 0));
+    let rollout = sample(&mdp().walk(), &policy, &theta, 6, 50, 9).unwrap();
+    let vectors = rollout.states().map(|&s| s as usize);
+    let seen = features.select(Axis(0), vectors.as_slice().unwrap()).into_shape_with_order((50, 7, 2)).unwrap();
+    let shown = Rollout::new(
+        seen,
+        rollout.actions().clone(),
+        rollout.rewards().clone(),
+        rollout.lengths().to_vec(),
+        rollout.terminated().to_vec(),
+    )
+    .unwrap();
+    let tape = ad::Tape::new();
+    let params = record(&theta, &tape);
+    let of_states = policy.log_prob(&params, &rollout.record(&tape));
+    let (taken, of_vectors) = (rollout.record(&tape).steps, inner.log_prob(&params, &shown.record(&tape)));
+    assert_eq!(taken.on_steps(of_states).value(), taken.on_steps(of_vectors).value());
+}
