@@ -1,6 +1,6 @@
 //! The random tables of the experiments of Liu et al. 2022 (App. G.1, Table 2), and how they say that estimates vary.
 
-use ndarray::{Array1, Array2, ArrayD};
+use ndarray::{Array1, ArrayD};
 use rand_distr::{Distribution, StandardNormal};
 use rl::env::TabularMdp;
 use rl::error::Result;
@@ -44,11 +44,6 @@ pub fn key(numbers: &[u64]) -> u64 {
 pub fn noise(seed: u64) -> Array1<f64> {
     let rng = &mut stream(seed, u64::MAX);
     Array1::from_shape_simple_fn(STATES, || StandardNormal.sample(rng))
-}
-
-/// θ as a table.
-pub fn table(theta: &ArrayD<f64>) -> Array2<f64> {
-    theta.clone().into_dimensionality().expect("a table of logits")
 }
 
 /// Σ over coordinates of the standard deviation over `estimates`: what the paper's code calls the variance. Corrected for

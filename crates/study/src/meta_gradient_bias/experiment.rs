@@ -16,7 +16,7 @@ use rl::policy::{Numbers, Table, softmax};
 use crate::output::progress;
 use crate::saved::Saved;
 use crate::statistics::{mean_and_std, pearson};
-use crate::tables::{ACTIONS, GAMMA, HORIZON, POLICY, STATES, key, noise, process, sum_of_std, table};
+use crate::tables::{ACTIONS, GAMMA, HORIZON, POLICY, STATES, key, noise, process, sum_of_std};
 
 /// The estimators as the paper calls them, and as this library does.
 pub const ESTIMATORS: [(&str, &str); 4] = [("lvc", "lvc"), ("ad", "ad"), ("loaded", "loaded"), ("dice", "is")];
@@ -203,10 +203,9 @@ impl Study {
         let (.., objective) = objective.expect("one of each wanted");
         let sample = |role: u64| {
             move |step: usize, theta: &Numbers| {
-                let theta = &theta[Table::LOGITS];
                 let seed = key(&[self.seed, index as u64, repeat as u64, role, step as u64]);
-                let rollout = mdp.sample(&softmax(&table(theta)), HORIZON, cell.samples, seed)?;
-                let at: Vec<Value<'static>> = mdp.to_values().into_iter().chain([theta.clone().into()]).collect();
+                let rollout = mdp.sample(&softmax(&Table::logits(theta)), HORIZON, cell.samples, seed)?;
+                let at: Vec<Value<'static>> = mdp.to_values().into_iter().chain([theta[Table::LOGITS].clone().into()]).collect();
                 let values = programs.values.run(&at)?.swap_remove(0);
                 let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
                 let critic = values + noise(seed) * (norm / STATES as f64);
