@@ -140,7 +140,8 @@ fn many_axes<T: Real>(rows: usize) -> usize {
     let broadcast = x.insert_axis(3) * y.insert_axis(2).sin().broadcast_to(&[rows, 2, 3, 1, 2, 2]);
     let sums = broadcast.sum_axes(&[1, 4]).max_axes(&[2]).logsumexp(&[2]);
     let rest = Var::concat(&[x.cumsum(3), x.gather(&[index])], 0);
-    let loss = moved.square().sum() + sums.tanh().sum() + (rest * rest).sum();
+    let rest = (rest * rest).sum() + input.gather(&[index; 4]).square().sum();
+    let loss = moved.square().sum() + sums.tanh().sum() + rest;
     let programs = [[moved.reshape(&[rows, 8, 3]), sums], [loss, loss.grad(input)], [loss, loss.hvp(input, input)]];
     programs.map(|outputs| allocations::<T>(&tape.compile([input], outputs), &ad::values![array])).iter().sum()
 }

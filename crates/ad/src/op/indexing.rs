@@ -295,7 +295,7 @@ impl Indexing {
     }
 }
 
-fn arrays<'a>(indices: &[Operand<'a>]) -> SmallVec<[&'a [i32]; 3]> {
+fn arrays<'a>(indices: &[Operand<'a>]) -> SmallVec<[&'a [i32]; 8]> {
     indices.iter().map(Operand::numbers).collect()
 }
 

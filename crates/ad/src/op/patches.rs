@@ -171,7 +171,7 @@ macro_rules! patches {
         impl $handle {
             /// The patches of images `[…, h, w, c]`: at each place of a window of rows and columns, which moves by `stride`
             /// pixels either way and never leaves the image, the numbers in it, one row of pixels behind another. The result
-            /// is `[…, h′, w′, window[0]·window[1]·c]`, where h′ = (h − window[0])/stride + 1, rounded down, and w′ alike.
+            /// is `[…, h′, w′, rows·columns·c]`, where h′ = (h − rows)/stride + 1, rounded down, and w′ alike.
             ///
             /// Elsewhere it is called im2col, or unfold. ([`Var::conv`] is a product with it.)
             #[track_caller]
@@ -189,7 +189,7 @@ patches!(Index);
 
 impl Var {
     /// Images of so many rows and columns of pixels, 0 but for the patches, each added where [`patches`](Self::patches)
-    /// would take it from: its transpose, from `[…, h′, w′, window[0]·window[1]·c]` to `[…, image[0], image[1], c]`.
+    /// would take it from: its transpose, from `[…, h′, w′, rows·columns·c]` to `[…, h, w, c]`.
     #[track_caller]
     #[must_use]
     pub fn add_patches(self, window: [usize; 2], stride: usize, image: [usize; 2]) -> Self {
