@@ -19,7 +19,8 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Trajectories of full length that are truncated at their ends, with these rewards, `[N, H]`.
+    /// Trajectories of full length that are truncated at their ends, with these rewards, `[N, H]`. Their masks are constants, of
+    /// which lowering leaves nothing.
     ///
     /// Panics if the rewards have other axes.
     #[track_caller]

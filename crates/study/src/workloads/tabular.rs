@@ -102,12 +102,12 @@ pub fn doubly_robust(x: &Recorder<'_>) -> Result<Objective> {
 }
 
 /// W3, the Taylor expansion to second order: δ_t = r_t + γ critic\[s_{t+1}\] − critic\[s_t\]; A_t = Σ_{l≥t} γ^{l−t} δ_l;
-/// d_t = ρ_t − 1; J = mean_n Σ_t γ^t d_t A_t (1 + Σ_{k<t} d_k). TayPO-2 has V̂^μ beside it, which no logits are in.
+/// d_t = ρ_t − 1; J = mean_n Σ_t γ^t d_t A_t (1 + Σ_{k<t} d_k), which is TayPO-2 but for the value of what it expands around.
 pub fn taypo2(x: &Recorder<'_>) -> Result<Objective> {
     let (policy, batch) = off_policy(x)?;
-    let taypo2 = TayPo { order: 2 };
-    let value = (taypo2.per_trajectory(&batch) - batch.plain_value()).mean();
-    Ok(Objective { value, surrogate: taypo2.surrogate(&batch), policy })
+    let d = batch.ratio() - 1.0;
+    let value = batch.discounted_sum(d * batch.advantages() * (d.cumsum_exclusive(1) + 1.0)).mean();
+    Ok(Objective { value, surrogate: TayPo { order: 2 }.surrogate(&batch), policy })
 }
 
 /// Episodes of another policy: ρ_t = exp(lp_t − log_mu\[s_t,a_t\]), and the critic's values of their H + 1 states.
