@@ -1,7 +1,9 @@
 //! Numbers that are watched: one that leaves its range fails with [`Failure::LeftRange`], and the program runs as recorded.
 //!
 //! They are products that lowering has moved to where they may leave the range of numbers although what was recorded stays
-//! inside, and what a user has recorded beside more careful numbers ([`Var::or_usual`]). (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
+//! inside, and what a user has recorded beside more careful numbers ([`Var::or_usual`]).
+//!
+//! (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
 
 use super::elementwise::Unary;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
