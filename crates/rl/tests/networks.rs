@@ -144,6 +144,27 @@ fn a_gated_recurrent_unit_is_its_recursion_and_acting_is_going_along() {
     }
 }
 
+#[test]
+fn a_segment_begins_with_what_was_remembered_at_the_end_of_the_one_before() {
+    let policy = Network::new(&Space::vector(2)).recurrent(3).dense(3, Tanh).recurrent(2).normal(1);
+    let theta = random(&policy, 20);
+    let x = numbers(&[3, 7, 2], 21);
+    let tape = Tape::new();
+    let params = record(&theta, &tape);
+    let mean = |dist: Dist| if let Dist::Normal(normal) = dist { normal.mean() } else { panic!("a normal one") };
+    let whole = mean(policy.along(&params, tape.input("x", &x).into()));
+    let zeros: Vec<Var> =
+        policy.memory().iter().map(|size| tape.constant(ArrayD::<f64>::zeros(vec![3, size[0]]))).collect();
+    let part = |range: std::ops::Range<usize>| tape.input("x", x.slice(s![.., range, ..]).to_owned()).into();
+    let (first, memory) = policy.along_from(&params, &zeros, part(0..4));
+    let (second, _) = policy.along_from(&params, &memory, part(4..7));
+    let both = Var::concat(&[mean(first), mean(second)], 1);
+    assert_close(&both.value(), &whole.value());
+    // And derivatives flow from one to the other.
+    let (both, whole) = (both.sum().grad(params["w1"]).value(), whole.sum().grad(params["w1"]).value());
+    assert_close(&both, &whole);
+}
+
 /// Networks of every kind of layer, and observations for them.
 fn networks() -> Vec<(NetworkPolicy, Value<'static>)> {
     let frames = numbers(&[2, 5, 5, 2], 9);

@@ -122,6 +122,13 @@ pub struct Network {
     init: Init,
 }
 
+/// How far a network goes at a time.
+#[derive(Clone, Copy)]
+enum Steps {
+    One,
+    All,
+}
+
 impl Network {
     /// No layers yet: what comes out is the observation. Bytes count as 1/255 each.
     pub fn new(observation: &Space) -> Self {
@@ -246,9 +253,18 @@ impl Network {
     /// Panics for observations of another shape, or parameters that are missing.
     #[track_caller]
     pub fn along(&self, theta: &Params, observations: Handle) -> Var {
-        let front = self.front(observations);
-        let mut none = Vec::new();
-        self.apply(theta, observations, &front, None, &mut none)
+        self.apply(theta, observations, None, &mut Vec::new())
+    }
+
+    /// The same of rows that begin with this memory, `[N, …]` for each of [`memory`](Self::memory), as segments of longer trajectories
+    /// do; and the memory after their H steps.
+    ///
+    /// Panics as [`along`](Self::along) does, and for another memory.
+    #[track_caller]
+    pub fn along_from(&self, theta: &Params, memory: &[Var], observations: Handle) -> (Var, Vec<Var>) {
+        self.expect_memory("along_from", memory);
+        let mut after = Vec::with_capacity(memory.len());
+        (self.apply(theta, observations, Some((memory, Steps::All)), &mut after), after)
     }
 
     /// What it gives for observations `[N, …]` given its memory before, and its memory after.
@@ -256,11 +272,15 @@ impl Network {
     /// Panics as [`along`](Self::along) does, and for another memory.
     #[track_caller]
     pub fn once(&self, theta: &Params, memory: &[Var], observation: Handle) -> (Var, Vec<Var>) {
-        let (front, expected) = (self.front(observation), self.memory().len());
-        assert!(memory.len() == expected, "once: {} arrays of memory, but the network has {expected}", memory.len());
+        self.expect_memory("once", memory);
         let mut after = Vec::with_capacity(memory.len());
-        let output = self.apply(theta, observation, &front, Some(memory), &mut after);
-        (output, after)
+        (self.apply(theta, observation, Some((memory, Steps::One)), &mut after), after)
+    }
+
+    #[track_caller]
+    fn expect_memory(&self, operation: &str, memory: &[Var]) {
+        let (found, expected) = (memory.len(), self.memory().len());
+        assert!(found == expected, "{operation}: {found} arrays of memory, but the network has {expected}");
     }
 
     /// The axes in front of an observation's own.
@@ -284,15 +304,16 @@ impl Network {
         *theta.get(&name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}` among {}", names()))
     }
 
+    /// With a memory to begin with, if it is not of zeros, and what is after it.
     #[track_caller]
     fn apply(
         &self,
         theta: &Params,
         observations: Handle,
-        front: &[usize],
-        memory: Option<&[Var]>,
+        memory: Option<(&[Var], Steps)>,
         after: &mut Vec<Var>,
     ) -> Var {
+        let front = &self.front(observations)[..];
         // All observations in one row: products are of matrices.
         let rows: usize = front.iter().product();
         let dtype = theta.values().next().map_or(DType::F64, |parameter| parameter.dtype());
@@ -307,27 +328,28 @@ impl Network {
                 Kind::Recurrent { size, .. } => {
                     let x = product(x, self.parameter(theta, "w", i)) + bias;
                     let (u, c) = (self.parameter(theta, "u", i), self.parameter(theta, "c", i));
-                    match memory {
-                        Some(memory) => {
-                            let hidden = recur(x, memory[after.len()], u, c, size);
-                            after.push(hidden);
-                            hidden
+                    if let Some((memory, Steps::One)) = memory {
+                        let hidden = recur(x, memory[after.len()], u, c, size);
+                        after.push(hidden);
+                        hidden
+                    } else {
+                        assert!(
+                            front.len() == 2,
+                            "Network: to go along trajectories, a recurrent layer needs observations [N, H, …], got {:?}",
+                            &observations.shape()[..]
+                        );
+                        let x = x.reshape(&[front[0], front[1], 3 * size]);
+                        let mut hidden = match memory {
+                            Some((memory, _)) => memory[after.len()],
+                            None => x.at(1, 0).slice(1, 0..size).full_like(0.0),
+                        };
+                        let mut steps = Vec::with_capacity(front[1]);
+                        for t in 0..front[1] {
+                            hidden = recur(x.at(1, t), hidden, u, c, size);
+                            steps.push(hidden);
                         }
-                        None => {
-                            assert!(
-                                front.len() == 2,
-                                "Network: to go along trajectories, a recurrent layer needs observations [N, H, …], got {:?}",
-                                &observations.shape()[..]
-                            );
-                            let x = x.reshape(&[front[0], front[1], 3 * size]);
-                            let mut hidden = x.at(1, 0).slice(1, 0..size).full_like(0.0);
-                            let mut steps = Vec::with_capacity(front[1]);
-                            for t in 0..front[1] {
-                                hidden = recur(x.at(1, t), hidden, u, c, size);
-                                steps.push(hidden);
-                            }
-                            Var::stack(&steps, 1).reshape(&[rows, size])
-                        }
+                        after.push(hidden);
+                        Var::stack(&steps, 1).reshape(&[rows, size])
                     }
                 }
             };
@@ -397,6 +419,16 @@ impl NetworkPolicy {
             "deviation: the floor is {floor}, but must be finite and not negative"
         );
         Self { head: Head::Normal { components, log_std, floor: floor.ln() }, ..self }
+    }
+
+    /// The distributions at every step of rows that begin with this memory, as segments of longer trajectories do; and the memory
+    /// after them ([`Network::along_from`]).
+    ///
+    /// Panics for another memory.
+    #[track_caller]
+    pub fn along_from(&self, theta: &Params, memory: &[Var], observations: Handle) -> (Dist, Vec<Var>) {
+        let (output, after) = self.network.along_from(theta, memory, observations);
+        (self.dist(theta, output), after)
     }
 
     /// The network, with its last layer.

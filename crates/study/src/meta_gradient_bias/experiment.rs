@@ -205,7 +205,8 @@ impl Study {
             move |step: usize, theta: &Numbers| {
                 let seed = key(&[self.seed, index as u64, repeat as u64, role, step as u64]);
                 let rollout = mdp.sample(&softmax(&Table::logits(theta)), HORIZON, cell.samples, seed)?;
-                let at: Vec<Value<'static>> = mdp.to_values().into_iter().chain([theta[Table::LOGITS].clone().into()]).collect();
+                let at: Vec<Value<'static>> =
+                    mdp.to_values().into_iter().chain([theta[Table::LOGITS].clone().into()]).collect();
                 let values = programs.values.run(&at)?.swap_remove(0);
                 let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
                 let critic = values + noise(seed) * (norm / STATES as f64);
