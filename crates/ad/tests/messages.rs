@@ -470,6 +470,7 @@ fn directions_and_cotangents_of_the_wrong_shape_or_number_are_refused() {
     let f = |x: IndexMap<String, Var>| (x["a"] * x["b"]).sum();
     refused!(ad::hvp(f, &right, &exchanged), "hvp", "by the same names");
     refused!(ad::jvp(|(x, _)| f(x), (&right, x), (&exchanged, x)), "jvp", "by the same names");
+    refused!(x.sin().sum().hvp((x, &right), (x, &exchanged)), "hvp", "by the same names");
 }
 
 #[test]

@@ -230,6 +230,25 @@ fn named_trees_come_back_with_their_names_in_their_order() {
 }
 
 #[test]
+fn pairs_of_trees_come_back_as_pairs() {
+    let tape = Tape::new();
+    let leaf = |name: &str, number: f64| (name.to_owned(), tape.input(name, number));
+    let tree = IndexMap::from([leaf("z", 1.0), leaf("a", 2.0)]);
+    let (x, y) = (tape.input("x", 3.0), tape.input("y", 5.0));
+    // z a² x + z y
+    let loss = tree["z"] * tree["a"].square() * x + tree["z"] * y;
+    let (by_tree, [by_x, by_y]) = loss.grad((&tree, [x, y]));
+    assert_eq!(by_tree.keys().collect::<Vec<_>>(), ["z", "a"]);
+    let found = [by_tree["z"], by_tree["a"], by_x, by_y].map(Var::item);
+    assert_eq!(found, [4.0 * 3.0 + 5.0, 2.0 * 2.0 * 3.0, 4.0, 1.0]);
+    // The Hessian times (0, 0, 1, 1): the gradient's derivatives by x and y, added.
+    let zeros = IndexMap::from([leaf("z", 0.0), leaf("a", 0.0)]);
+    let one = tape.constant(1.0);
+    let (by_tree, [by_x, by_y]) = loss.hvp((&tree, [x, y]), (&zeros, [one, one]));
+    assert_eq!([by_tree["z"], by_tree["a"], by_x, by_y].map(Var::item), [4.0 + 1.0, 2.0 * 2.0, 0.0, 0.0]);
+}
+
+#[test]
 fn pairs_of_arguments_come_back_as_pairs() {
     let matrix = arr2(&[[1.0, 2.0], [3.0, 4.0]]);
     let (by_matrix, (by_vector, by_number)) =

@@ -111,6 +111,17 @@ fn a_rate_that_is_none_is_refused() {
     let _ = adapt(&theta, Rule::sgd(f64::NAN), 1, |_, &theta| theta);
 }
 
+#[test]
+#[should_panic(
+    expected = "adapt: of rates for parameters, directions `b`, `a` for variables `a`, `b`: each in its place"
+)]
+fn rates_of_other_names_or_in_another_order_are_refused() {
+    let tape = Tape::new();
+    let theta = tree(&tape);
+    let rates: Params = ["b", "a"].map(|name| (name.to_owned(), tape.input("rate", 0.1))).into_iter().collect();
+    let _ = adapt(&theta, Inner::from(Rule::sgd(1.0)).rates(rates), 1, |_, theta| concave(theta));
+}
+
 // Natural gradients.
 
 fn numbers(sizes: &[usize], seed: u64) -> Numbers {

@@ -228,6 +228,92 @@ fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
     assert_eq!(message, "trajectory 0, step 2: the reward is NaN, but must be finite");
 }
 
+/// Shows what is handed to it, in the second step; vectors of two, in either precision, or frames.
+#[derive(Clone)]
+struct Showing(Space, fn(Slot<'_>));
+
+impl Environment for Showing {
+    fn spaces(&self) -> [Space; 2] {
+        [self.0.clone(), Space::Discrete(2)]
+    }
+    fn reset(&mut self, _: &mut ChaCha8Rng, _: Slot<'_>) {}
+    fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+        (self.1)(observation);
+        Step { reward: 0.0, terminated: false, truncated: false }
+    }
+}
+
+#[test]
+fn an_observation_that_is_none_is_the_environments_fault_and_said_to_be() {
+    let single = Space::Array { shape: vec![2], dtype: DType::F32 };
+    for space in [Space::vector(2), single.clone()] {
+        let policy = Network::new(&space).categorical(2);
+        let theta = policy.init(&mut stream(6, 0));
+        let environment = Showing(space, |slot| slot.put(&[0.0, f64::NAN]));
+        let message = sample(&environment, &policy, &theta, 4, 40, 0).unwrap_err().to_string();
+        assert_eq!(message, "trajectory 0, step 1: a number of the observation is NaN, but must be finite");
+    }
+    let wrong: [(Space, fn(Slot<'_>), &str); 3] = [
+        (Space::vector(2), |slot| slot.put(&[0.0]), "put: an observation has 2 entries, but 1 are put"),
+        (single, |slot| slot.put(&[0.0; 3]), "put: an observation has 2 entries, but 3 are put"),
+        (Space::frames(2, 2, 1), |slot| slot.put_bytes(&[0]), "put_bytes: an observation has 4 entries, but 1 are put"),
+    ];
+    for (space, show, words) in wrong {
+        let policy = Network::new(&space).categorical(2);
+        let theta = policy.init(&mut stream(6, 0));
+        assert_eq!(refused(|| sample(&Showing(space, show), &policy, &theta, 4, 1, 0)), words);
+    }
+    // What is not put again stays.
+    let policy = Network::new(&Space::vector(2)).categorical(2);
+    let theta = policy.init(&mut stream(6, 0));
+    let environment = Showing(Space::vector(2), |slot| match slot {
+        Slot::F64(entries) => entries[1] += 1.0,
+        _ => unreachable!("a space of f64"),
+    });
+    let seen = sample(&environment, &policy, &theta, 2, 1, 0).unwrap();
+    assert_eq!(*seen.observations(), array![[[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]].into());
+}
+
+/// The message of a panic.
+fn refused<T>(f: impl FnOnce() -> T) -> String {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    let payload = caught.err().expect("it is refused");
+    payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|&x| x.into())).unwrap()
+}
+
+/// Distributions for other observations than it was shown, or memory of another shape than it said.
+struct Odd {
+    remembers: usize,
+}
+
+impl Policy for Odd {
+    fn init(&self, _: &mut dyn rand::Rng) -> Numbers {
+        Numbers::from([("mean".to_owned(), ndarray::arr1(&[0.0; 2]).into_dyn())])
+    }
+    fn along(&self, theta: &Params, _: ad::Handle) -> Dist {
+        Normal::new(theta["mean"], theta["mean"]).into()
+    }
+    fn memory(&self) -> Vec<Vec<usize>> {
+        vec![vec![3]; self.remembers]
+    }
+    fn once(&self, theta: &Params, memory: &[ad::Var], observation: ad::Handle) -> (Dist, Vec<ad::Var>) {
+        if memory.is_empty() {
+            return (self.along(theta, observation), Vec::new());
+        }
+        let mean = observation.var() * 0.0 + theta["mean"];
+        (Normal::new(mean, mean).into(), vec![memory[0].slice(1, 0..2)])
+    }
+}
+
+#[test]
+fn a_policy_that_gives_something_else_is_refused_with_its_shapes() {
+    let environment = Navigation::to([0.0; 2]);
+    let theta = Odd { remembers: 0 }.init(&mut stream(6, 0));
+    let message = |remembers| refused(|| sample(&environment, &Odd { remembers }, &theta, 4, 3, 0));
+    assert_eq!(message(0), "once: of 32 observations, [32, 2], the policy gives a batch [] of distributions, not [32]");
+    assert_eq!(message(1), "once: what the policy remembers has shapes [[32, 2]], but `memory` says [[32, 3]]");
+}
+
 #[test]
 fn features_of_states_are_seen_in_their_place() {
     let features = array![[1.0, 0.0], [0.5, -0.5], [0.0, 2.0]];

@@ -329,6 +329,14 @@ fn what_does_not_fit_a_network_is_refused_with_its_shapes() {
     fewer.shift_remove("b2");
     let message = refused(|| policy.along(&fewer, tape.input("x", numbers(&[5, 3], 1)).into()).entropy());
     assert!(message.contains("there is no parameter `b2` among w1, b1, w2"), "{message}");
+    let wider = record(&Network::new(&Space::vector(3)).dense(4, Tanh).categorical(5).init(&mut stream(19, 0)), &tape);
+    let message = refused(|| policy.along(&wider, tape.input("x", numbers(&[5, 3], 1)).into()).entropy());
+    assert!(message.contains("the parameter `w2` has shape [4, 5], but must have [4, 2]"), "{message}");
+    let normal = Network::new(&Space::vector(3)).normal(2);
+    let mut deviations = record(&normal.init(&mut stream(19, 0)), &tape);
+    deviations["log_std"] = tape.input("log_std", 0.0);
+    let message = refused(|| normal.along(&deviations, tape.input("x", numbers(&[5, 3], 1)).into()).entropy());
+    assert!(message.contains("the parameter `log_std` has shape [], but must have [2]"), "{message}");
     let recurrent = Network::new(&Space::vector(3)).recurrent(2).categorical(2);
     let params = record(&recurrent.init(&mut stream(19, 1)), &tape);
     let message = refused(|| recurrent.along(&params, tape.input("x", numbers(&[5, 3], 1)).into()).entropy());

@@ -88,6 +88,11 @@ fn parameters_may_be_several() {
     let gradients = [arr1(&[2.0, 4.0]).into_dyn(), arr2(&[[6.0]]).into_dyn()];
     Optimiser::new(Rule::sgd(0.25)).step_all(&mut arrays, &gradients).unwrap();
     assert_eq!(arrays, [arr1(&[0.5, 1.0]).into_dyn(), arr2(&[[1.5]]).into_dyn()]);
+    let name = |(name, array): (&str, &ArrayD<f64>)| (name.to_owned(), array.clone());
+    let mut tree: rl::policy::Numbers = ["a", "b"].into_iter().zip(&arrays).map(name).collect();
+    Optimiser::new(Rule::sgd(0.25)).step_all(tree.values_mut(), &gradients).unwrap();
+    assert_eq!(tree["a"], arr1(&[0.0, 0.0]).into_dyn());
+    assert_eq!(tree["b"], arr2(&[[0.0]]).into_dyn());
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
     let mut other: Vec<ArrayD<f64>> = vec![arr1(&[1.0]).into_dyn()];
     let error = adam.step_all(&mut other, &[arr1(&[1.0]).into_dyn()]).unwrap_err();
     assert!(error.to_string().starts_with("parameter has shape [1]"), "{error}");
-    let error = adam.step_all::<ndarray::IxDyn>(&mut [], &[]).unwrap_err();
+    let error = adam.step_all::<ndarray::IxDyn>([], []).unwrap_err();
     assert!(error.to_string().starts_with("the list of parameters has shape [0]"), "{error}");
 }
 

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use crate::tape::Var;
 
-/// One variable, several, or a tree of them by name (whose order is kept).
+/// One variable, several, a tree of them by name (whose order is kept), or a pair of such.
 pub trait Tree {
     /// The structure a derivative comes back in.
     type Output;
@@ -82,6 +82,21 @@ impl Tree for &IndexMap<String, Var> {
     }
     fn rebuild(&self, leaves: Vec<Var>) -> IndexMap<String, Var> {
         self.keys().cloned().zip(leaves).collect()
+    }
+}
+
+/// Two structures side by side: a policy's parameters and the rates they learn with.
+impl<A: Tree, B: Tree> Tree for (A, B) {
+    type Output = (A::Output, B::Output);
+    fn leaves(&self) -> Vec<Var> {
+        [self.0.leaves(), self.1.leaves()].concat()
+    }
+    fn expect_like(&self, other: &Self) -> Result<(), String> {
+        self.0.expect_like(&other.0).and_then(|()| self.1.expect_like(&other.1))
+    }
+    fn rebuild(&self, mut leaves: Vec<Var>) -> Self::Output {
+        let second = leaves.split_off(self.0.leaves().len());
+        (self.0.rebuild(leaves), self.1.rebuild(second))
     }
 }
 

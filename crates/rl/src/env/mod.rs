@@ -94,7 +94,8 @@ impl<'a> Action<'a> {
     }
 }
 
-/// Where an observation is put: entries in row-major order, of the observation space's type.
+/// Where an observation is put: entries in row-major order, of the observation space's type. They are those of the observation
+/// before (0 at the begin of an episode): what does not change need not be put again.
 #[derive(Debug)]
 pub enum Slot<'a> {
     /// `f64`.
@@ -125,9 +126,12 @@ impl Slot<'_> {
     #[track_caller]
     pub fn put(self, numbers: &[f64]) {
         match self {
-            Slot::F64(entries) => entries.copy_from_slice(numbers),
+            Slot::F64(entries) => {
+                check_size("put", entries.len(), numbers.len());
+                entries.copy_from_slice(numbers);
+            }
             Slot::F32(entries) => {
-                assert!(entries.len() == numbers.len(), "put: {} numbers, not {}", entries.len(), numbers.len());
+                check_size("put", entries.len(), numbers.len());
                 entries.iter_mut().zip(numbers).for_each(|(entry, &x)| *entry = x as f32);
             }
             other => panic!("put: the observation is not real, but {other:?}"),
@@ -140,8 +144,16 @@ impl Slot<'_> {
     #[track_caller]
     pub fn put_bytes(self, bytes: &[u8]) {
         match self {
-            Slot::U8(entries) => entries.copy_from_slice(bytes),
+            Slot::U8(entries) => {
+                check_size("put_bytes", entries.len(), bytes.len());
+                entries.copy_from_slice(bytes);
+            }
             other => panic!("put_bytes: the observation is no bytes, but {other:?}"),
         }
     }
+}
+
+#[track_caller]
+fn check_size(operation: &str, expected: usize, found: usize) {
+    assert!(found == expected, "{operation}: an observation has {expected} entries, but {found} are put");
 }

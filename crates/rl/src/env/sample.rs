@@ -3,7 +3,7 @@
 //! Trajectory i draws from its own random stream, and policies act in blocks of a fixed number of trajectories, so that the
 //! bits depend neither on how many are sampled nor on the number of threads.
 
-use ad::{DType, Program, Tape, Value};
+use ad::{DType, Program, Tape, Value, Var};
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -47,6 +47,8 @@ impl Actor {
     /// # Errors
     ///
     /// [`Error::Space`] if the policy is for another environment.
+    ///
+    /// Panics if what its `once` gives is not a distribution for each observation, and its memory.
     #[track_caller]
     pub fn new(
         policy: &dyn Policy,
@@ -65,8 +67,25 @@ impl Actor {
         let (dist, after) = policy.once(&params, &before, observation);
         let (given, outputs) = match dist {
             Dist::Categorical(dist) => (Space::Discrete(dist.actions()), vec![dist.probabilities()]),
-            Dist::Normal(dist) => (Space::vector(dist.mean().shape()[1]), vec![dist.mean(), dist.log_std().exp()]),
+            Dist::Normal(dist) => {
+                let components = *dist.mean().shape().last().expect("a normal has components");
+                (Space::vector(components), vec![dist.mean(), dist.log_std().exp()])
+            }
         };
+        let batch = outputs[0].shape();
+        assert!(
+            batch[..batch.len() - 1] == [BLOCK],
+            "once: of {BLOCK} observations, {:?}, the policy gives a batch {:?} of distributions, not [{BLOCK}]",
+            &observation.shape()[..],
+            &batch[..batch.len() - 1]
+        );
+        let shapes = |memory: &[Var]| memory.iter().map(|var| var.shape().to_vec()).collect::<Vec<_>>();
+        assert!(
+            shapes(&after) == shapes(&before),
+            "once: what the policy remembers has shapes {:?}, but `memory` says {:?}",
+            shapes(&after),
+            shapes(&before)
+        );
         compare_spaces(&[spaces[0].clone(), given], [&spaces[0], &spaces[1]])?;
         let inputs = policy::handles(&params).into_iter().chain(before.iter().map(|&var| var.into()));
         let program = tape.compile(inputs.chain([observation]), outputs.into_iter().chain(after));
@@ -161,10 +180,13 @@ impl Actor {
             for (row, one) in going.iter_mut().enumerate() {
                 let Some((environment, rng)) = one else { continue };
                 let heads: Vec<ArrayViewD<'_, f64>> = heads.iter().map(|head| head.index_axis(Axis(0), row)).collect();
-                let wrong = || Error::Step {
-                    trajectory: first + row,
-                    step: t,
-                    what: format!("the policy gives no distribution over actions, but {}", heads[0]),
+                let mut wrong = || {
+                    // Of a NaN a policy makes NaN.
+                    let what = match not_finite(&slot(&mut seen, row, seen_size)) {
+                        Some(x) => format!("a number of the observation is {x}, but must be finite"),
+                        None => format!("the policy gives no distribution over actions, but {}", heads[0]),
+                    };
+                    Error::Step { trajectory: first + row, step: t, what }
                 };
                 let action = match heads.len() {
                     1 => {
@@ -231,6 +253,15 @@ fn slot<'v>(array: &'v mut Value<'static>, i: usize, size: usize) -> Slot<'v> {
         Value::F32(array) => Slot::F32(&mut array.as_slice_mut().expect("row-major")[entries]),
         Value::I32(array) => Slot::I32(&mut array.as_slice_mut().expect("row-major")[entries]),
         Value::U8(array) => Slot::U8(&mut array.as_slice_mut().expect("row-major")[entries]),
+    }
+}
+
+/// The first number that is not finite.
+fn not_finite(of: &Slot<'_>) -> Option<f64> {
+    match of {
+        Slot::F64(entries) => entries.iter().copied().find(|x| !x.is_finite()),
+        Slot::F32(entries) => entries.iter().copied().map(f64::from).find(|x| !x.is_finite()),
+        Slot::I32(_) | Slot::U8(_) => None,
     }
 }
 

@@ -45,7 +45,10 @@ impl<P> Inner<P> {
 /// another rule. `objective(i, θ_i)` records J at step i. θ is a Var or any tree of them. Derivatives flow through the gradients,
 /// unless it is [`first_order`](Inner::first_order) (Liu et al. 2022, Eq. 2).
 ///
-/// Panics for a rule that has not what a [`Rule`] needs.
+/// A derivative of θ_K needs one more of J, and an estimator that claims only one (LVC) panics, unless it is first order or
+/// [`allow_biased`](crate::objective::allow_biased) of it.
+///
+/// Panics for a rule that has not what a [`Rule`] needs, or rates of other names than the parameters, or in another order.
 ///
 /// ```
 /// use rl::{meta::adapt, optim::Rule};
@@ -71,6 +74,9 @@ where
     expect("adapt", rule.check());
     let mut optimiser = TapeOptimiser::new(rule);
     if let Some(rates) = &rates {
+        if let Err(what) = theta.expect_like(&rates) {
+            panic!("adapt: of rates for parameters, {what}");
+        }
         optimiser = optimiser.with_rates(rates);
     }
     let mut points = vec![theta.clone()];

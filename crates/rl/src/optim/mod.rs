@@ -300,25 +300,29 @@ impl Optimiser {
     ///
     /// Those of [`step_all`](Self::step_all).
     pub fn step<D: Dimension>(&mut self, parameters: &mut Array<f64, D>, gradient: &Array<f64, D>) -> Result<()> {
-        self.step_all(std::slice::from_mut(parameters), std::slice::from_ref(gradient))
+        self.step_all([parameters], [gradient])
     }
 
-    /// One step of several arrays, in place: the same ones, in the same order, at every step.
+    /// One step of several arrays, in place: the same ones, in the same order, at every step. Of a policy's parameters, by what a
+    /// program gives, it is `step_all(theta.values_mut(), &gradients)`; by a tree like them,
+    /// `step_all(theta.values_mut(), gradient.values())`.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] if numbers or shapes of parameters, gradients and saved moments differ; [`Error::NotFinite`] for a
     /// gradient, or for what a parameter or a moment would be after the step. Then nothing has changed.
-    pub fn step_all<D: Dimension>(
+    pub fn step_all<'a, D: Dimension + 'a>(
         &mut self,
-        parameters: &mut [Array<f64, D>],
-        gradients: &[Array<f64, D>],
+        parameters: impl IntoIterator<Item = &'a mut Array<f64, D>>,
+        gradients: impl IntoIterator<Item = &'a Array<f64, D>>,
     ) -> Result<()> {
+        let mut parameters: Vec<_> = parameters.into_iter().collect();
+        let gradients: Vec<_> = gradients.into_iter().collect();
         check_shape("the list of gradients", &[gradients.len()], &[parameters.len()])?;
         if self.steps > 0 {
             check_shape("the list of parameters", &[parameters.len()], &[self.moments.len()])?;
         }
-        for (i, (parameter, gradient)) in parameters.iter().zip(gradients).enumerate() {
+        for (i, (parameter, &gradient)) in parameters.iter().zip(&gradients).enumerate() {
             check_shape("gradient", gradient.shape(), parameter.shape())?;
             for moment in self.moments.get(i).and_then(Option::as_ref).into_iter().flatten() {
                 check_shape("parameter", parameter.shape(), moment.shape())?;
@@ -327,8 +331,8 @@ impl Optimiser {
         }
         let step = self.steps.saturating_add(1);
         let mut after = Vec::with_capacity(parameters.len());
-        for (i, (parameter, gradient)) in parameters.iter().zip(gradients).enumerate() {
-            let (mut parameter, mut moments) = (parameter.clone(), self.moments.get(i).cloned().flatten());
+        for (i, (parameter, &gradient)) in parameters.iter().zip(&gradients).enumerate() {
+            let (mut parameter, mut moments) = (Array::clone(parameter), self.moments.get(i).cloned().flatten());
             self.rule.update(step, &mut parameter, gradient, &mut moments);
             check_finite(format_args!("parameter {i} after the step"), &parameter)?;
             if let Some([mean, square]) = &moments {
@@ -341,7 +345,7 @@ impl Optimiser {
         self.steps = step;
         self.moments.clear();
         for (parameter, (after, moments)) in parameters.iter_mut().zip(after) {
-            *parameter = after;
+            **parameter = after;
             self.moments.push(moments);
         }
         Ok(())

@@ -250,7 +250,7 @@ impl Network {
     /// What it gives at every step of trajectories from their begin: of observations `[N, H, …]`, `[N, H, …]`. Without recurrent
     /// layers, any axes may be in front.
     ///
-    /// Panics for observations of another shape, or parameters that are missing.
+    /// Panics for observations of another shape, or parameters that are missing or of another shape.
     #[track_caller]
     pub fn along(&self, theta: &Params, observations: Handle) -> Var {
         self.apply(theta, observations, None, &mut Vec::new())
@@ -298,10 +298,8 @@ impl Network {
     }
 
     #[track_caller]
-    fn parameter(&self, theta: &Params, letter: &str, layer: usize) -> Var {
-        let name = self.name(letter, layer);
-        let names = || theta.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        *theta.get(&name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}` among {}", names()))
+    fn parameter(&self, theta: &Params, letter: &str, layer: usize, shape: &[usize]) -> Var {
+        parameter(theta, &self.name(letter, layer), shape)
     }
 
     /// With a memory to begin with, if it is not of zeros, and what is after it.
@@ -319,15 +317,20 @@ impl Network {
         let dtype = theta.values().next().map_or(DType::F64, |parameter| parameter.dtype());
         let mut x = observations.reshape(&[&[rows], self.observation.shape()].concat());
         for (i, Layer { kind, activation, .. }) in self.layers.iter().enumerate() {
-            let bias = self.parameter(theta, "b", i);
             let sum = match *kind {
-                Kind::Dense { .. } => product(x, self.parameter(theta, "w", i)) + bias,
-                Kind::Convolution { stride, .. } => {
-                    as_numbers(x, dtype).conv(self.parameter(theta, "w", i), stride) + bias
+                Kind::Dense { inputs, outputs } => {
+                    product(x, self.parameter(theta, "w", i, &[inputs, outputs]))
+                        + self.parameter(theta, "b", i, &[outputs])
                 }
-                Kind::Recurrent { size, .. } => {
-                    let x = product(x, self.parameter(theta, "w", i)) + bias;
-                    let (u, c) = (self.parameter(theta, "u", i), self.parameter(theta, "c", i));
+                Kind::Convolution { filters, stride } => {
+                    as_numbers(x, dtype).conv(self.parameter(theta, "w", i, &filters), stride)
+                        + self.parameter(theta, "b", i, &[filters[3]])
+                }
+                Kind::Recurrent { inputs, size } => {
+                    let x = product(x, self.parameter(theta, "w", i, &[inputs, 3 * size]))
+                        + self.parameter(theta, "b", i, &[3 * size]);
+                    let u = self.parameter(theta, "u", i, &[size, 3 * size]);
+                    let c = self.parameter(theta, "c", i, &[size]);
                     if let Some((memory, Steps::One)) = memory {
                         let hidden = recur(x, memory[after.len()], u, c, size);
                         after.push(hidden);
@@ -357,6 +360,17 @@ impl Network {
         }
         as_numbers(x, dtype).reshape(&[front, &self.output].concat())
     }
+}
+
+/// The parameter of this name, which must be of this shape.
+#[track_caller]
+fn parameter(theta: &Params, name: &str, shape: &[usize]) -> Var {
+    let names = || theta.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let parameter =
+        *theta.get(name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}` among {}", names()));
+    let found = parameter.shape();
+    assert!(*found == *shape, "Network: the parameter `{name}` has shape {:?}, but must have {shape:?}", &found[..]);
+    parameter
 }
 
 /// Observations, or what a layer made of them, times weights: of a number among so many, the weights' row of that number.
@@ -444,9 +458,8 @@ impl NetworkPolicy {
     fn dist(&self, theta: &Params, output: Var) -> Dist {
         match self.head {
             Head::Categorical => Categorical::new(output).into(),
-            Head::Normal { floor, .. } => {
-                let name = self.log_std();
-                let log_std = *theta.get(&name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}`"));
+            Head::Normal { components, floor, .. } => {
+                let log_std = parameter(theta, &self.log_std(), &[components]);
                 let log_std = if floor == f64::NEG_INFINITY { log_std } else { log_std.max(floor) };
                 Normal::new(output, log_std).into()
             }
