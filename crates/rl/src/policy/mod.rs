@@ -28,15 +28,14 @@ pub use dist::Dist;
 pub use features::OfFeatures;
 pub use network::{Activation, Init, Network, NetworkPolicy};
 pub use normal::Normal;
-pub(crate) use params::record_as_one;
 pub use params::{Numbers, Params, evaluate, function, handles, record, record_as, values, values_as, zeros_like};
+pub(crate) use params::{Structure, record_as_one};
 pub use table::Table;
 
 /// A distribution over actions as a function of parameters and observations.
 ///
 /// ```
-/// use ad::{Handle, Var};
-/// use indexmap::indexmap;
+/// use ad::Handle;
 /// use rl::policy::{Dist, Normal, Numbers, Params, Policy};
 ///
 /// /// A linear policy: actions k·s of standard deviation 1, for states `[…, 1]`.
@@ -44,7 +43,7 @@ pub use table::Table;
 ///
 /// impl Policy for Linear {
 ///     fn init(&self, _: &mut dyn rand::Rng) -> Numbers {
-///         indexmap! { "k".to_owned() => ndarray::arr1(&[0.0]).into_dyn() }
+///         Numbers::from([("k".to_owned(), ndarray::arr1(&[0.0]).into_dyn())])
 ///     }
 ///     fn along(&self, theta: &Params, observations: Handle) -> Dist {
 ///         let mean = observations.var() * theta["k"];
