@@ -47,6 +47,29 @@ impl Batch {
     /// A batch sampled on policy, without a critic. `log_prob` is log π_θ(a_t|s_t), `[N, H]`; `gamma` the discount, a number or a
     /// scalar of the tape.
     ///
+    /// On policy a ratio is the number 1 at any θ, and only its derivatives know of θ: differences of a surrogate between two θ
+    /// are not its derivatives. To compare with differences on fixed data, say what sampled them:
+    /// [`off_policy`](Self::off_policy) by the log-probabilities of other inputs, of the same numbers as θ.
+    ///
+    /// ```
+    /// # use rl::{batch::Batch, env::{Navigation, sample}, objective::{Estimator, ImportanceSampling}};
+    /// # use rl::{policy::{self, Network, Policy}, rollout::Space, stream::stream};
+    /// # let policy = Network::new(&Space::vector(2)).normal(2);
+    /// # let numbers = policy.init(&mut stream(0, 0));
+    /// # let rollout = sample(&Navigation::to([0.3, -0.2]), &policy, &numbers, 5, 10, 0)?;
+    /// # let tape = ad::Tape::new();
+    /// let (theta, mu) = (policy::record(&numbers, &tape), policy::record(&numbers, &tape));
+    /// let episodes = rollout.record(&tape);
+    /// let batch = Batch::new(episodes, policy.log_prob(&theta, &episodes), 0.9)
+    ///     .off_policy(policy.log_prob(&mu, &episodes));
+    /// let surrogate = ImportanceSampling.surrogate(&batch);
+    /// let at = tape.compile([theta["b1"]], [surrogate, surrogate.grad(theta["b1"]).at(0, 0)]);
+    /// let value = |b: f64| Ok::<_, ad::Error>(at.run(&ad::values![ndarray::arr1(&[b, 0.0])])?[0].sum());
+    /// let derivative = at.run(&ad::values![numbers["b1"]])?[1].sum();
+    /// assert!(((value(1e-5)? - value(-1e-5)?) / 2e-5 - derivative).abs() < 1e-6);
+    /// # Ok::<(), rl::error::Error>(())
+    /// ```
+    ///
     /// Panics if a shape does not fit, or unless 0 ≤ γ ≤ 1.
     #[track_caller]
     pub fn new(steps: impl Into<Steps>, log_prob: Var, gamma: impl Into<Decay>) -> Self {
@@ -70,7 +93,9 @@ impl Batch {
     /// truncated trajectory is bootstrapped from; whatever it says after termination counts as 0.
     ///
     /// No derivative flows through it, also where it shares parameters with the policy: to an estimator a critic is numbers,
-    /// and claims are about that. [`with_differentiable_critic`](Self::with_differentiable_critic) is the other way.
+    /// and claims are about that. [`with_differentiable_critic`](Self::with_differentiable_critic) is the other way. Of a
+    /// [`Network`](crate::policy::Network) with one output, along all observations, it is
+    /// `critic.along(&w, episodes.observations).at(2, 0)`.
     #[track_caller]
     #[must_use]
     pub fn with_critic(self, values: Var) -> Self {
@@ -283,6 +308,31 @@ impl Batch {
 
     /// A_t^{GAE(λ)} = Σ_{l≥t} (γλ)^{l−t} δ_l, `[N, H]` (Schulman et al. 2016): λ = 1 is the Monte-Carlo advantage, λ = 0 the
     /// temporal difference.
+    ///
+    /// λ may be a scalar of the tape, as γ may, and an inner step be differentiated by both (Xu et al. 2018):
+    ///
+    /// ```
+    /// # use rl::{batch::Batch, env::{Navigation, sample}, meta::adapt, objective::{Estimator, ScoreFunction}, optim::Rule};
+    /// # use rl::{policy::{self, Activation::{Identity, Tanh}, Network, Policy}, rollout::Space, stream::stream};
+    /// # let policy = Network::new(&Space::vector(2)).normal(2);
+    /// # let critic = Network::new(&Space::vector(2)).dense(8, Tanh).dense(1, Identity);
+    /// # let theta = policy.init(&mut stream(0, 0));
+    /// # let environment = Navigation::to([0.3, -0.2]);
+    /// # let [first, second] = [0, 1].map(|seed| sample(&environment, &policy, &theta, 5, 10, seed).unwrap());
+    /// # let tape = ad::Tape::new();
+    /// # let (theta, w) = (policy::record(&theta, &tape), policy::record(&critic.draw(&mut stream(0, 1)), &tape));
+    /// # let (first, second) = (first.record(&tape), second.record(&tape));
+    /// # let values = critic.along(&w, first.observations).at(2, 0);
+    /// let (gamma, lambda) = (tape.input("gamma", 0.9), tape.input("lambda", 0.8));
+    /// let points = adapt(&theta, Rule::sgd(0.1), 1, |_, theta| {
+    ///     let batch = Batch::new(first, policy.log_prob(theta, &first), gamma).with_critic(values);
+    ///     batch.discounted_sum(batch.gae(lambda) * batch.log_prob()).mean()
+    /// });
+    /// let outer = ScoreFunction.surrogate(&Batch::new(second, policy.log_prob(&points[1], &second), 0.99));
+    /// let [by_gamma, by_lambda] = outer.grad([gamma, lambda]);
+    /// assert!(by_gamma.item() != 0.0 && by_lambda.item() != 0.0);
+    /// # Ok::<(), rl::error::Error>(())
+    /// ```
     ///
     /// Panics unless 0 ≤ λ ≤ 1.
     #[track_caller]

@@ -9,7 +9,7 @@ use rl::env::{Navigation, sample};
 use rl::error::Error;
 use rl::meta::{Inner, adapt};
 use rl::objective::{Estimator, ImportanceSampling};
-use rl::optim::{Rule, TapeOptimiser, conjugate_gradient, dot};
+use rl::optim::{Rule, TapeOptimiser, add, conjugate_gradient, dot};
 use rl::policy::Activation::Tanh;
 use rl::policy::{self, Dist, Network, Numbers, Params, Policy, Table};
 use rl::rollout::Space;
@@ -154,6 +154,35 @@ fn conjugate_gradients_solve_a_system_in_as_many_steps_as_it_has_unknowns() {
 }
 
 #[test]
+fn trees_are_added_and_multiplied_leaf_by_leaf_of_the_same_name() {
+    let (mut a, b) = (numbers(&[2, 2], 6), numbers(&[2, 2], 7));
+    let renamed: Numbers = b.clone().into_iter().rev().collect();
+    let before = a.clone();
+    add(&mut a, 2.0, &b);
+    assert_eq!(a["x1"], &before["x1"] + &(&b["x1"] * 2.0));
+    let expected = (&a["x0"] * &b["x0"]).sum() + (&a["x1"] * &b["x1"]).sum();
+    assert!((dot(&a, &b) - expected).abs() < 1e-15);
+    let refused = |f: &mut dyn FnMut()| {
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        caught.unwrap_err().downcast_ref::<String>().cloned().expect("words")
+    };
+    let words = "a parameter is called `x1`, but in its place `x0` was recorded";
+    assert_eq!(refused(&mut || assert!(dot(&a, &renamed).is_nan())), format!("dot: {words}"));
+    assert_eq!(refused(&mut || add(&mut a, 1.0, &renamed)), format!("add: {words}"));
+    let shorter = numbers(&[2], 7);
+    let words = "dot: the second tree has shape [1], but must have shape [2]";
+    assert_eq!(refused(&mut || assert!(dot(&a, &shorter).is_nan())), words);
+
+    let tape = Tape::new();
+    let theta = policy::record(&a, &tape);
+    let same = policy::function(&tape, &theta, &theta);
+    assert_eq!(same(&b).unwrap(), b);
+    assert!(matches!(same(&renamed), Err(Error::Name { .. })));
+    let reversed = |v: &Numbers| Ok(v.clone().into_iter().rev().collect());
+    assert!(matches!(conjugate_gradient(reversed, &b, 5, 0.0), Err(Error::Name { .. })));
+}
+
+#[test]
 fn what_is_no_system_for_conjugate_gradients_is_an_error() {
     let b = numbers(&[2], 5);
     let times = |factor: f64| move |v: &Numbers| Ok(v.iter().map(|(name, v)| (name.clone(), v * factor)).collect());
@@ -197,7 +226,7 @@ fn a_natural_gradient_of_a_network_is_what_its_fisher_matrix_says() {
     // Damped, because directions that change nothing have no curvature.
     let damped = |v: &Numbers| -> rl::error::Result<Numbers> {
         let mut product = fisher(v)?;
-        rl::optim::add(&mut product, 1e-3, v);
+        add(&mut product, 1e-3, v);
         Ok(product)
     };
     let natural = conjugate_gradient(damped, &gradient, 100, 1e-10).unwrap();

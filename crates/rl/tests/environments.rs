@@ -202,8 +202,10 @@ fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
     assert!(message.contains("the policy gives no distribution over actions, but [NaN, NaN]"), "{message}");
     let actor = Actor::new(&policy, &theta(&policy), &mdp().walk(), DType::F64).unwrap();
     let wider = Table::numbers(&Array2::zeros((3, 3)));
-    assert!(matches!(actor.sample(&mdp().walk(), &wider, 4, 3, 0), Err(Error::Shape { what: "a parameter", .. })));
+    assert!(matches!(actor.sample(&mdp().walk(), &wider, 4, 3, 0), Err(Error::Shape { what: "parameters", .. })));
     assert!(matches!(actor.sample(&mdp().walk(), &Numbers::new(), 4, 3, 0), Err(Error::Shape { .. })));
+    let renamed = theta(&policy).into_values().map(|array| ("table".to_owned(), array)).collect();
+    assert!(matches!(actor.sample(&mdp().walk(), &renamed, 4, 3, 0), Err(Error::Name { .. })));
     assert!(matches!(actor.sample(&mdp().walk(), &theta(&policy), 0, 3, 0), Err(Error::Empty { .. })));
 
     /// Pays what is no reward in its third step.
@@ -230,7 +232,9 @@ fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
 
 /// Shows what is handed to it, in the second step; vectors of two, in either precision, or frames.
 #[derive(Clone)]
-struct Showing(Space, fn(Slot<'_>));
+struct Showing(Space, Show);
+
+type Show = fn(Slot<'_>);
 
 impl Environment for Showing {
     fn spaces(&self) -> [Space; 2] {
@@ -253,7 +257,7 @@ fn an_observation_that_is_none_is_the_environments_fault_and_said_to_be() {
         let message = sample(&environment, &policy, &theta, 4, 40, 0).unwrap_err().to_string();
         assert_eq!(message, "trajectory 0, step 1: a number of the observation is NaN, but must be finite");
     }
-    let wrong: [(Space, fn(Slot<'_>), &str); 3] = [
+    let wrong: [(Space, Show, &str); 3] = [
         (Space::vector(2), |slot| slot.put(&[0.0]), "put: an observation has 2 entries, but 1 are put"),
         (single, |slot| slot.put(&[0.0; 3]), "put: an observation has 2 entries, but 3 are put"),
         (Space::frames(2, 2, 1), |slot| slot.put_bytes(&[0]), "put_bytes: an observation has 4 entries, but 1 are put"),

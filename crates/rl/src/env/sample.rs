@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::{Action, Environment, Slot};
 use crate::error::{Error, Result};
-use crate::policy::{self, Dist, Numbers, Policy, check_spaces, compare_spaces};
+use crate::policy::{self, Dist, Numbers, Policy, Structure, check_spaces, compare_spaces};
 use crate::rollout::{Rollout, Space, check_count};
 use crate::stream::{draw, stream};
 
@@ -38,7 +38,7 @@ pub struct Actor {
     memory: Vec<Vec<usize>>,
     /// (θ, memory, observations) ↦ (probabilities, or means and deviations; memory).
     program: Program,
-    parameters: Vec<Vec<usize>>,
+    parameters: Structure,
 }
 
 impl Actor {
@@ -89,8 +89,7 @@ impl Actor {
         compare_spaces(&[spaces[0].clone(), given], [&spaces[0], &spaces[1]])?;
         let inputs = policy::handles(&params).into_iter().chain(before.iter().map(|&var| var.into()));
         let program = tape.compile(inputs.chain([observation]), outputs.into_iter().chain(after));
-        let parameters = theta.values().map(|array| array.shape().to_vec()).collect();
-        Ok(Self { spaces, dtype, memory, program, parameters })
+        Ok(Self { spaces, dtype, memory, program, parameters: Structure::of(theta) })
     }
 
     /// Samples trajectories of at most `horizon` steps, each in an environment of its own that is a clone of this one.
@@ -100,7 +99,7 @@ impl Actor {
     ///
     /// # Errors
     ///
-    /// [`Error::Space`] for an environment of another kind; [`Error::Shape`] for parameters of other shapes; [`Error::Empty`] if
+    /// [`Error::Space`] for an environment of another kind; [`Error::Shape`] and [`Error::Name`] for other parameters; [`Error::Empty`] if
     /// `horizon` or `trajectories` is 0; [`Error::TooLarge`]; [`Error::Step`] where the policy's distribution, or what the environment says, is not finite.
     pub fn sample<E: Environment + Clone + Sync>(
         &self,
@@ -114,10 +113,7 @@ impl Actor {
         compare_spaces(&self.spaces, [&there[0], &there[1]])?;
         let [observation, action] = &self.spaces;
         check_count(trajectories, horizon, observation.size().saturating_add(action.size()))?;
-        for (array, expected) in theta.values().zip(&self.parameters) {
-            crate::rollout::check_shape("a parameter", array.shape(), expected)?;
-        }
-        crate::rollout::check_shape("the list of parameters", &[theta.len()], &[self.parameters.len()])?;
+        self.parameters.check("parameters", theta)?;
         ad::ready_threads();
         let parameters = policy::values_as(theta, self.dtype);
         let blocks = trajectories.div_ceil(BLOCK);

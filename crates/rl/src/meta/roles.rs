@@ -12,13 +12,13 @@ use crate::env::{Horizon, TabularMdp};
 use crate::error::{Error, Result, check_rate};
 use crate::objective::Estimator;
 use crate::optim::add;
-use crate::policy::{self, Numbers, Params, Policy, softmax, table_of};
-use crate::rollout::{Rollout, check_shape};
+use crate::policy::{self, Numbers, Params, Policy, Structure, softmax, table_of};
+use crate::rollout::Rollout;
 
 /// An objective J(φ, θ; data), compiled once, to be run at any (φ, θ) and data.
 pub struct Objective {
     /// Names and shapes of φ and θ.
-    parameters: [Vec<(String, Vec<usize>)>; 2],
+    parameters: [Structure; 2],
     /// (φ, θ, data) ↦ ∇_φ J, ∇_θ J.
     gradient: Program,
     /// (φ, θ, v, data) ↦ ∇_φ ⟨∇_θ J, v⟩, ∇_θ ⟨∇_θ J, v⟩; only where the Hessian is asked for.
@@ -65,25 +65,13 @@ impl Objective {
             let results = by_meta.values().chain(by_theta.values()).copied();
             tape.compile(inputs(&[&meta, &theta, &direction]), results)
         });
-        let shapes = |numbers: &Numbers| -> Vec<(String, Vec<usize>)> {
-            numbers.iter().map(|(name, array)| (name.clone(), array.shape().to_vec())).collect()
-        };
-        Self { parameters: like.map(shapes), gradient, curvature }
+        Self { parameters: like.map(Structure::of), gradient, curvature }
     }
 
     /// An error unless φ and θ have the names and shapes that were recorded.
     fn check(&self, meta: &Numbers, theta: &Numbers) -> Result<()> {
-        let trees = ["meta-parameters", "parameters"].into_iter().zip(&self.parameters).zip([meta, theta]);
-        for ((what, expected), found) in trees {
-            check_shape(what, &[found.len()], &[expected.len()])?;
-            for ((name, shape), (found_name, array)) in expected.iter().zip(found) {
-                if name != found_name {
-                    return Err(Error::Name { found: found_name.clone(), expected: name.clone() });
-                }
-                check_shape(what, array.shape(), shape)?;
-            }
-        }
-        Ok(())
+        self.parameters[0].check("meta-parameters", meta)?;
+        self.parameters[1].check("parameters", theta)
     }
 }
 

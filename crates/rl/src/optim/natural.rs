@@ -1,8 +1,7 @@
 //! Natural gradients: linear systems of which only products are known.
 
-use crate::error::{Error, Result};
-use crate::policy::{Numbers, zeros_like};
-use crate::rollout::check_shape;
+use crate::error::{Error, Result, expect};
+use crate::policy::{Numbers, Structure, zeros_like};
 
 /// x with A x = b, for a symmetric positive definite A of which `product` gives A v for any v: the method of conjugate gradients
 /// (Hestenes & Stiefel 1952), from 0, for at most `iterations` products, or until |b − A x| ≤ `tolerance` |b|. Vectors are trees
@@ -13,14 +12,13 @@ use crate::rollout::check_shape;
 ///
 /// # Errors
 ///
-/// Those of `product`; [`Error::Shape`] if what it gives is no tree like b; [`Error::NotFinite`] for a product or a b that is not
+/// Those of `product`; [`Error::Shape`] or [`Error::Name`] if what it gives is no tree like b; [`Error::NotFinite`] for a product or a b that is not
 /// finite; [`Error::NotPositive`] where vᵀ A v < 0.
 ///
 /// ```
-/// use indexmap::indexmap;
-/// use rl::optim::conjugate_gradient;
-/// let b = indexmap! { "x".to_owned() => ndarray::arr1(&[1.0, 2.0]).into_dyn() };
-/// let product = |v: &rl::policy::Numbers| Ok(v.iter().map(|(name, v)| (name.clone(), v * 4.0)).collect());
+/// use rl::{optim::conjugate_gradient, policy::Numbers};
+/// let b = Numbers::from([("x".to_owned(), ndarray::arr1(&[1.0, 2.0]).into_dyn())]);
+/// let product = |v: &Numbers| Ok(v.iter().map(|(name, v)| (name.clone(), v * 4.0)).collect());
 /// let x = conjugate_gradient(product, &b, 10, 1e-10)?;
 /// assert_eq!(x["x"], ndarray::arr1(&[0.25, 0.5]).into_dyn());
 /// # Ok::<(), rl::error::Error>(())
@@ -31,6 +29,7 @@ pub fn conjugate_gradient(
     iterations: usize,
     tolerance: f64,
 ) -> Result<Numbers> {
+    let structure = Structure::of(b);
     let mut x = zeros_like(b);
     let mut residual = b.clone();
     let mut direction = b.clone();
@@ -41,10 +40,7 @@ pub fn conjugate_gradient(
             break;
         }
         let along = product(&direction)?;
-        check_shape("the list of a product's leaves", &[along.len()], &[b.len()])?;
-        for (found, expected) in along.values().zip(b.values()) {
-            check_shape("a leaf of a product", found.shape(), expected.shape())?;
-        }
+        structure.check("a product", &along)?;
         let curvature = finite(&format!("the curvature in iteration {iteration}"), dot(&direction, &along))?;
         if curvature < 0.0 {
             return Err(Error::NotPositive(curvature));
@@ -66,12 +62,20 @@ pub fn conjugate_gradient(
 }
 
 /// Σ of the products of entries.
+///
+/// Panics unless both have the same names and shapes.
+#[track_caller]
 pub fn dot(a: &Numbers, b: &Numbers) -> f64 {
+    expect("dot", Structure::of(a).check("the second tree", b));
     a.values().flatten().zip(b.values().flatten()).map(|(a, b)| a * b).sum()
 }
 
-/// `tree` += `factor` · `change`, in place. (Both have the same shapes.)
+/// `tree` += `factor` · `change`, in place.
+///
+/// Panics unless both have the same names and shapes.
+#[track_caller]
 pub fn add(tree: &mut Numbers, factor: f64, change: &Numbers) {
+    expect("add", Structure::of(tree).check("the change", change));
     tree.values_mut().zip(change.values()).for_each(|(array, change)| array.scaled_add(factor, change));
 }
 

@@ -28,8 +28,8 @@ pub use dist::Dist;
 pub use features::OfFeatures;
 pub use network::{Activation, Init, Network, NetworkPolicy};
 pub use normal::Normal;
-pub(crate) use params::record_as_one;
 pub use params::{Numbers, Params, evaluate, function, handles, record, record_as, values, values_as, zeros_like};
+pub(crate) use params::{Structure, record_as_one};
 pub use table::Table;
 
 /// A distribution over actions as a function of parameters and observations.

@@ -4,7 +4,8 @@ use ad::{DType, Handle, Tape, Value, Var};
 use indexmap::IndexMap;
 use ndarray::{Array1, ArrayD};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::rollout::check_shape;
 
 /// Parameters on a tape, by name. A table is a tree of one leaf.
 pub type Params = IndexMap<String, Var>;
@@ -44,6 +45,28 @@ pub fn values_as(numbers: &Numbers, dtype: DType) -> Vec<Value<'_>> {
     numbers.values().map(|array| Value::from(array).rounded(dtype)).collect()
 }
 
+/// The names and shapes of a tree's leaves, in their order.
+#[derive(Debug)]
+pub(crate) struct Structure(Vec<(String, Vec<usize>)>);
+
+impl Structure {
+    pub(crate) fn of(numbers: &Numbers) -> Self {
+        Self(numbers.iter().map(|(name, array)| (name.clone(), array.shape().to_vec())).collect())
+    }
+
+    /// An error unless the tree called `what` has it.
+    pub(crate) fn check(&self, what: &'static str, found: &Numbers) -> Result<()> {
+        check_shape(what, &[found.len()], &[self.0.len()])?;
+        for ((name, shape), (found_name, array)) in self.0.iter().zip(found) {
+            if name != found_name {
+                return Err(Error::Name { found: found_name.clone(), expected: name.clone() });
+            }
+            check_shape(what, array.shape(), shape)?;
+        }
+        Ok(())
+    }
+}
+
 /// As many zeros, of the same names and shapes.
 pub fn zeros_like(numbers: &Numbers) -> Numbers {
     numbers.iter().map(|(name, array)| (name.clone(), ArrayD::zeros(array.raw_dim()))).collect()
@@ -56,7 +79,7 @@ pub fn evaluate(tree: &Params) -> Numbers {
 }
 
 /// A compiled function of trees: of values for `inputs` (Vars that were [recorded](record) in double precision), what `outputs`
-/// are then. Other inputs of the tape have the values they were recorded with.
+/// are then. Other inputs of the tape have the values they were recorded with. A tree of other names or shapes is an error.
 ///
 /// ```
 /// use rl::policy::{self, Policy, Table};
@@ -71,8 +94,10 @@ pub fn evaluate(tree: &Params) -> Numbers {
 #[track_caller]
 pub fn function(tape: &Tape, inputs: &Params, outputs: &Params) -> impl Fn(&Numbers) -> Result<Numbers> + use<> {
     let program = tape.compile(handles(inputs), outputs.values().copied());
+    let structure = Structure(inputs.iter().map(|(name, var)| (name.clone(), var.shape().to_vec())).collect());
     let names: Vec<String> = outputs.keys().cloned().collect();
     move |numbers| {
+        structure.check("the inputs", numbers)?;
         let results = program.run(&values(numbers))?;
         Ok(names.iter().cloned().zip(results).collect())
     }

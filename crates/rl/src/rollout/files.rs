@@ -30,7 +30,8 @@ impl Rollout {
     /// Any entries are bools, integers and floating-point numbers of any size: observations and actions are what they are in the
     /// file (float16 as `f32`, integers as `i32`, which they must be within; bytes and bools as `u8`), and one number for each
     /// step is that of a state, or of an action. Behind an end anything may stand. Inside an episode numbers of states and
-    /// actions are at least 0, and real numbers finite.
+    /// actions are at least 0, and real numbers finite. Arrays of other names are not looked at, so that an environment's
+    /// `dones` or `terminations` must be saved as `terminated`, and without those that were truncated.
     ///
     /// # Errors
     ///
