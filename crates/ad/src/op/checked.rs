@@ -1,7 +1,8 @@
 //! Numbers that are watched: one that leaves its range fails with [`Failure::LeftRange`], and the program runs as recorded.
 //!
 //! They are products that lowering has moved to where they may leave the range of numbers although what was recorded stays
-//! inside, and what a user has recorded beside more careful numbers ([`Var::or_usual`]). (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
+//! inside, and what a user has recorded beside more careful numbers ([`Var::or_usual`]). (x·a)·b is 10²⁰⁰ for x = 10³⁰⁰ and
+//! a = b = 10⁻⁵⁰, and x·(a·b), too; for x = 10⁻²⁰⁰ and a = b = 10²⁰⁰ only the first is.
 
 use super::elementwise::Unary;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
@@ -158,6 +159,8 @@ impl Var {
         self.check_float("or_usual");
         let (shape, other) = (self.shape(), usual.shape());
         assert!(shape == other, "or_usual: what stands in for an array of shape {shape:?} has shape {other:?}");
+        // In a type that has not the limit, an infinity is beyond it still.
+        let limit = if limit.is_finite() { limit.min(self.dtype().largest()) } else { limit };
         let operands = [self.stop_gradient().node, usual.stop_gradient().node];
         apply(self.tape, Op::Checked(Checked::Usual { limit: limit.to_bits() }), &operands)
     }
