@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::{Action, Environment, Slot};
 use crate::error::{Error, Result};
-use crate::policy::{self, Dist, Numbers, Policy, check_spaces, compare_spaces};
+use crate::policy::{self, Dist, Numbers, Policy, Signature, check_spaces, compare_spaces};
 use crate::rollout::{Rollout, Space, check_count};
 use crate::stream::{draw, stream};
 
@@ -38,7 +38,7 @@ pub struct Actor {
     memory: Vec<Vec<usize>>,
     /// (θ, memory, observations) ↦ (probabilities, or means and deviations; memory).
     program: Program,
-    parameters: Vec<Vec<usize>>,
+    parameters: Signature,
 }
 
 impl Actor {
@@ -70,7 +70,7 @@ impl Actor {
         compare_spaces(&[spaces[0].clone(), given], [&spaces[0], &spaces[1]])?;
         let inputs = policy::handles(&params).into_iter().chain(before.iter().map(|&var| var.into()));
         let program = tape.compile(inputs.chain([observation]), outputs.into_iter().chain(after));
-        let parameters = theta.values().map(|array| array.shape().to_vec()).collect();
+        let parameters = Signature::of(theta);
         Ok(Self { spaces, dtype, memory, program, parameters })
     }
 
@@ -81,8 +81,9 @@ impl Actor {
     ///
     /// # Errors
     ///
-    /// [`Error::Space`] for an environment of another kind; [`Error::Shape`] for parameters of other shapes; [`Error::Empty`] if
-    /// `horizon` or `trajectories` is 0; [`Error::TooLarge`]; [`Error::Step`] where the policy's distribution, or what the environment says, is not finite.
+    /// [`Error::Space`] for an environment of another kind; [`Error::Shape`] and [`Error::Name`] for parameters of other shapes
+    /// or names, or in another order; [`Error::Empty`] if `horizon` or `trajectories` is 0; [`Error::TooLarge`]; [`Error::Step`]
+    /// where the policy's distribution, or what the environment says, is not finite.
     pub fn sample<E: Environment + Clone + Sync>(
         &self,
         environment: &E,
@@ -95,10 +96,7 @@ impl Actor {
         compare_spaces(&self.spaces, [&there[0], &there[1]])?;
         let [observation, action] = &self.spaces;
         check_count(trajectories, horizon, observation.size().saturating_add(action.size()))?;
-        for (array, expected) in theta.values().zip(&self.parameters) {
-            crate::rollout::check_shape("a parameter", array.shape(), expected)?;
-        }
-        crate::rollout::check_shape("the list of parameters", &[theta.len()], &[self.parameters.len()])?;
+        self.parameters.check("a parameter", theta)?;
         ad::ready_threads();
         let parameters = policy::values_as(theta, self.dtype);
         let blocks = trajectories.div_ceil(BLOCK);
@@ -161,10 +159,18 @@ impl Actor {
             for (row, one) in going.iter_mut().enumerate() {
                 let Some((environment, rng)) = one else { continue };
                 let heads: Vec<ArrayViewD<'_, f64>> = heads.iter().map(|head| head.index_axis(Axis(0), row)).collect();
-                let wrong = || Error::Step {
-                    trajectory: first + row,
-                    step: t,
-                    what: format!("the policy gives no distribution over actions, but {}", heads[0]),
+                let wrong = || {
+                    // What sees no numbers can give none.
+                    let what = match (not_finite(&seen, row, seen_size), &heads[..]) {
+                        (Some(x), _) => format!("a number of the observation is {x}, but must be finite"),
+                        (None, [mean, std]) => {
+                            format!(
+                                "the policy gives no distribution over actions, but means {mean} and deviations {std}"
+                            )
+                        }
+                        (None, heads) => format!("the policy gives no distribution over actions, but {}", heads[0]),
+                    };
+                    Error::Step { trajectory: first + row, step: t, what }
                 };
                 let action = match heads.len() {
                     1 => {
@@ -176,7 +182,8 @@ impl Actor {
                         for ((x, mean), std) in point.iter_mut().zip(&heads[0]).zip(&heads[1]) {
                             let noise: f64 = StandardNormal.sample(rng);
                             *x = mean + std * noise;
-                            if self.dtype == DType::F32 {
+                            // What is done is what is written down.
+                            if [self.dtype, action_space.dtype()].contains(&DType::F32) {
                                 *x = f64::from(*x as f32);
                             }
                         }
@@ -231,6 +238,16 @@ fn slot<'v>(array: &'v mut Value<'static>, i: usize, size: usize) -> Slot<'v> {
         Value::F32(array) => Slot::F32(&mut array.as_slice_mut().expect("row-major")[entries]),
         Value::I32(array) => Slot::I32(&mut array.as_slice_mut().expect("row-major")[entries]),
         Value::U8(array) => Slot::U8(&mut array.as_slice_mut().expect("row-major")[entries]),
+    }
+}
+
+/// The first of the numbers in place `i` that is not finite, if one is.
+fn not_finite(array: &Value<'static>, i: usize, size: usize) -> Option<f64> {
+    let (begin, is) = (i * size, |x: &f64| !x.is_finite());
+    match array {
+        Value::F64(array) => array.iter().copied().skip(begin).take(size).find(is),
+        Value::F32(array) => array.iter().copied().map(f64::from).skip(begin).take(size).find(is),
+        Value::I32(_) | Value::U8(_) => None,
     }
 }
 

@@ -12,13 +12,13 @@ use crate::env::{Horizon, TabularMdp};
 use crate::error::{Error, Result, check_rate};
 use crate::objective::Estimator;
 use crate::optim::add;
-use crate::policy::{self, Numbers, Params, Policy, softmax, table_of};
-use crate::rollout::{Rollout, check_shape};
+use crate::policy::{self, Numbers, Params, Policy, Signature, expect_no_memory, softmax, table_of};
+use crate::rollout::Rollout;
 
 /// An objective J(φ, θ; data), compiled once, to be run at any (φ, θ) and data.
 pub struct Objective {
-    /// Names and shapes of φ and θ.
-    parameters: [Vec<(String, Vec<usize>)>; 2],
+    /// Of φ and θ.
+    parameters: [Signature; 2],
     /// (φ, θ, data) ↦ ∇_φ J, ∇_θ J.
     gradient: Program,
     /// (φ, θ, v, data) ↦ ∇_φ ⟨∇_θ J, v⟩, ∇_θ ⟨∇_θ J, v⟩; only where the Hessian is asked for.
@@ -65,25 +65,14 @@ impl Objective {
             let results = by_meta.values().chain(by_theta.values()).copied();
             tape.compile(inputs(&[&meta, &theta, &direction]), results)
         });
-        let shapes = |numbers: &Numbers| -> Vec<(String, Vec<usize>)> {
-            numbers.iter().map(|(name, array)| (name.clone(), array.shape().to_vec())).collect()
-        };
-        Self { parameters: like.map(shapes), gradient, curvature }
+        Self { parameters: like.map(Signature::of), gradient, curvature }
     }
 
     /// An error unless φ and θ have the names and shapes that were recorded.
     fn check(&self, meta: &Numbers, theta: &Numbers) -> Result<()> {
-        let trees = ["meta-parameters", "parameters"].into_iter().zip(&self.parameters).zip([meta, theta]);
-        for ((what, expected), found) in trees {
-            check_shape(what, &[found.len()], &[expected.len()])?;
-            for ((name, shape), (found_name, array)) in expected.iter().zip(found) {
-                if name != found_name {
-                    return Err(Error::Name { found: found_name.clone(), expected: name.clone() });
-                }
-                check_shape(what, array.shape(), shape)?;
-            }
-        }
-        Ok(())
+        let [of_meta, of_theta] = &self.parameters;
+        of_meta.check("meta-parameters", meta)?;
+        of_theta.check("parameters", theta)
     }
 }
 
@@ -201,10 +190,9 @@ impl<'a> Roles<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Rate`]; those of the data; [`Error::Shape`] and [`Error::Name`] unless φ and θ_0 are as
-    /// recorded; [`Error::NotFinite`] if
-    /// an inner step leads to what is not finite (from what is), or the result is not; [`Error::Program`] for data that do
-    /// not fit.
+    /// [`Error::Rate`]; those of the data; [`Error::Shape`] and [`Error::Name`] unless φ and θ_0 are as recorded;
+    /// [`Error::NotFinite`] if an inner step leads to what is not finite (from what is), or the result is not;
+    /// [`Error::Program`] for data that do not fit.
     ///
     /// # Panics
     ///
@@ -259,18 +247,24 @@ fn check_finite<'a>(what: &str, step: usize, numbers: impl IntoIterator<Item = &
 /// # Errors
 ///
 /// Those of [`derivatives`](crate::truth::derivatives).
+///
+/// # Panics
+///
+/// For a policy with memory.
+#[track_caller]
 pub fn exact_value<'a>(
     policy: impl Policy + 'a,
     mdp: &'a TabularMdp,
     gamma: f64,
     horizon: &'a Horizon,
 ) -> Result<impl FnOnce(&Tape, &Params, &Params) -> Recorded + 'a> {
+    expect_no_memory("exact_value", &policy);
     // By logits and softmaxes every action is taken: what ends surely under one policy ends surely under all.
     let blind = softmax(&ndarray::Array2::zeros((mdp.states(), mdp.actions())));
     mdp.check_value_exists(&blind, gamma, horizon)?;
     Ok(move |tape: &Tape, _: &Params, theta: &Params| {
         let process = mdp.record(tape);
-        let values = process.values(table_of(&policy, theta, mdp.states()), gamma, horizon);
+        let values = process.values(table_of(&policy, theta, mdp.states(), process.start), gamma, horizon);
         (process.start.dot(values), process.handles().into())
     })
 }

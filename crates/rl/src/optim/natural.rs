@@ -1,8 +1,7 @@
 //! Natural gradients: linear systems of which only products are known.
 
 use crate::error::{Error, Result};
-use crate::policy::{Numbers, zeros_like};
-use crate::rollout::check_shape;
+use crate::policy::{Numbers, Signature, zeros_like};
 
 /// x with A x = b, for a symmetric positive definite A of which `product` gives A v for any v: the method of conjugate gradients
 /// (Hestenes & Stiefel 1952), from 0, for at most `iterations` products, or until |b − A x| ≤ `tolerance` |b|. Vectors are trees
@@ -13,7 +12,7 @@ use crate::rollout::check_shape;
 ///
 /// # Errors
 ///
-/// Those of `product`; [`Error::Shape`] if what it gives is no tree like b; [`Error::NotFinite`] for a product or a b that is not
+/// Those of `product`; [`Error::Shape`] or [`Error::Name`] if what it gives is no tree like b; [`Error::NotFinite`] for a product or a b that is not
 /// finite; [`Error::NotPositive`] where vᵀ A v < 0.
 ///
 /// ```
@@ -31,7 +30,7 @@ pub fn conjugate_gradient(
     iterations: usize,
     tolerance: f64,
 ) -> Result<Numbers> {
-    let mut x = zeros_like(b);
+    let (signature, mut x) = (Signature::of(b), zeros_like(b));
     let mut residual = b.clone();
     let mut direction = b.clone();
     let mut square = finite("the right-hand side", dot(&residual, &residual))?;
@@ -41,10 +40,7 @@ pub fn conjugate_gradient(
             break;
         }
         let along = product(&direction)?;
-        check_shape("the list of a product's leaves", &[along.len()], &[b.len()])?;
-        for (found, expected) in along.values().zip(b.values()) {
-            check_shape("a leaf of a product", found.shape(), expected.shape())?;
-        }
+        signature.check("a leaf of a product", &along)?;
         let curvature = finite(&format!("the curvature in iteration {iteration}"), dot(&direction, &along))?;
         if curvature < 0.0 {
             return Err(Error::NotPositive(curvature));
@@ -65,14 +61,30 @@ pub fn conjugate_gradient(
     Ok(x)
 }
 
-/// Σ of the products of entries.
+/// Σ of the products of entries, of leaves of the same name.
+///
+/// Panics unless both have the same names and shapes.
+#[track_caller]
 pub fn dot(a: &Numbers, b: &Numbers) -> f64 {
-    a.values().flatten().zip(b.values().flatten()).map(|(a, b)| a * b).sum()
+    expect_alike("dot", a, b);
+    a.iter().flat_map(|(name, a)| a.iter().zip(&b[name])).map(|(a, b)| a * b).sum()
 }
 
-/// `tree` += `factor` · `change`, in place. (Both have the same shapes.)
+/// `tree` += `factor` · `change`, in place, each leaf by that of the same name.
+///
+/// Panics unless both have the same names and shapes.
+#[track_caller]
 pub fn add(tree: &mut Numbers, factor: f64, change: &Numbers) {
-    tree.values_mut().zip(change.values()).for_each(|(array, change)| array.scaled_add(factor, change));
+    expect_alike("add", tree, change);
+    tree.iter_mut().for_each(|(name, array)| array.scaled_add(factor, &change[name]));
+}
+
+#[track_caller]
+fn expect_alike(operation: &str, a: &Numbers, b: &Numbers) {
+    let shapes =
+        |tree: &Numbers| tree.iter().map(|(name, array)| format!("{name} {:?}", array.shape())).collect::<Vec<_>>();
+    let alike = a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a.shape() == b.shape()));
+    assert!(alike, "{operation}: the trees differ: {} and {}", shapes(a).join(", "), shapes(b).join(", "));
 }
 
 fn finite(what: &str, value: f64) -> Result<f64> {

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayD};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Categorical, Dist, Normal, Numbers, Params, Policy};
+use super::{Categorical, Dist, Normal, Numbers, Params, Policy, parameter};
 use crate::rollout::Space;
 
 /// What follows a layer's sum.
@@ -123,7 +123,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// No layers yet: what comes out is the observation. Bytes count as 1/255 each.
+    /// No layers yet: what comes out is the observation. Bytes count as 1/255 each. (A number among so many needs a layer.)
     pub fn new(observation: &Space) -> Self {
         let output = match observation {
             Space::Discrete(number) => vec![*number],
@@ -267,6 +267,12 @@ impl Network {
     #[track_caller]
     fn front(&self, observations: Handle) -> Vec<usize> {
         let (shape, own) = (observations.shape(), self.observation.shape());
+        if let (Space::Discrete(number), Handle::Var(other)) = (&self.observation, observations) {
+            panic!(
+                "Network: observations are numbers below {number}, integers, but these are {} of shape {shape:?}",
+                other.dtype()
+            );
+        }
         let front = shape.len().checked_sub(own.len());
         let fits = front.is_some_and(|front| shape[front..] == *own);
         assert!(fits, "Network: observations of shape {own:?} each are needed, got {:?}", &shape[..]);
@@ -279,9 +285,7 @@ impl Network {
 
     #[track_caller]
     fn parameter(&self, theta: &Params, letter: &str, layer: usize) -> Var {
-        let name = self.name(letter, layer);
-        let names = || theta.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        *theta.get(&name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}` among {}", names()))
+        parameter(theta, &self.name(letter, layer))
     }
 
     #[track_caller]
@@ -333,6 +337,8 @@ impl Network {
             };
             x = activation.apply(sum).into();
         }
+        let numbers = matches!(self.observation, Space::Discrete(_)) && self.layers.is_empty();
+        assert!(!numbers, "Network: no layer yet, which makes of a number what one computes with");
         as_numbers(x, dtype).reshape(&[front, &self.output].concat())
     }
 }
@@ -413,8 +419,7 @@ impl NetworkPolicy {
         match self.head {
             Head::Categorical => Categorical::new(output).into(),
             Head::Normal { floor, .. } => {
-                let name = self.log_std();
-                let log_std = *theta.get(&name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}`"));
+                let log_std = parameter(theta, &self.log_std());
                 let log_std = if floor == f64::NEG_INFINITY { log_std } else { log_std.max(floor) };
                 Normal::new(output, log_std).into()
             }

@@ -4,7 +4,8 @@ use ad::{DType, Handle, Tape, Value, Var};
 use indexmap::IndexMap;
 use ndarray::{Array1, ArrayD};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::rollout::check_shape;
 
 /// Parameters on a tape, by name. A table is a tree of one leaf.
 pub type Params = IndexMap<String, Var>;
@@ -19,8 +20,11 @@ pub fn record(numbers: &Numbers, tape: &Tape) -> Params {
 }
 
 /// [`record`] in a floating-point type: then all that is made of them is of this type.
+///
+/// Panics for a type that is not a floating-point one.
 #[track_caller]
 pub fn record_as(numbers: &Numbers, tape: &Tape, dtype: DType) -> Params {
+    assert!(dtype.is_float(), "record_as: parameters are floating-point numbers, not {dtype}");
     // (A closure would not pass on where this is called from.)
     let mut params = Params::with_capacity(numbers.len());
     for (name, array) in numbers {
@@ -40,7 +44,11 @@ pub fn values(numbers: &Numbers) -> Vec<Value<'_>> {
 }
 
 /// [`values`] for a program of parameters that were [recorded](record_as) in this floating-point type.
+///
+/// Panics for a type that is not a floating-point one.
+#[track_caller]
 pub fn values_as(numbers: &Numbers, dtype: DType) -> Vec<Value<'_>> {
+    assert!(dtype.is_float(), "values_as: parameters are floating-point numbers, not {dtype}");
     numbers.values().map(|array| Value::from(array).rounded(dtype)).collect()
 }
 
@@ -55,8 +63,47 @@ pub fn evaluate(tree: &Params) -> Numbers {
     tree.keys().cloned().zip(ad::evaluate(&vars)).collect()
 }
 
+/// The parameter of this name.
+///
+/// Panics if there is none.
+#[track_caller]
+pub(super) fn parameter(theta: &Params, name: &str) -> Var {
+    let Some(&parameter) = theta.get(name) else {
+        let others: Vec<&str> = theta.keys().map(String::as_str).collect();
+        panic!(
+            "there is no parameter `{name}` among {}",
+            if others.is_empty() { "none".into() } else { others.join(", ") }
+        )
+    };
+    parameter
+}
+
+/// Names and shapes of parameters in order, as a program was recorded for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Signature(Vec<(String, Vec<usize>)>);
+
+impl Signature {
+    pub(crate) fn of(numbers: &Numbers) -> Self {
+        Self(numbers.iter().map(|(name, array)| (name.clone(), array.shape().to_vec())).collect())
+    }
+
+    /// An error, about `what`, unless others have the same names and shapes in the same order: one in another's place would be
+    /// taken for it without a word.
+    pub(crate) fn check(&self, what: &'static str, numbers: &Numbers) -> Result<()> {
+        check_shape(what, &[numbers.len()], &[self.0.len()])?;
+        for ((name, shape), (found, array)) in self.0.iter().zip(numbers) {
+            if name != found {
+                return Err(Error::Name { found: found.clone(), expected: name.clone() });
+            }
+            check_shape(what, array.shape(), shape)?;
+        }
+        Ok(())
+    }
+}
+
 /// A compiled function of trees: of values for `inputs` (Vars that were [recorded](record) in double precision), what `outputs`
-/// are then. Other inputs of the tape have the values they were recorded with.
+/// are then. Other inputs of the tape have the values they were recorded with. It returns [`Error::Name`] or [`Error::Shape`]
+/// for values of other names or shapes, or in another order.
 ///
 /// ```
 /// use rl::policy::{self, Policy, Table};
@@ -72,7 +119,9 @@ pub fn evaluate(tree: &Params) -> Numbers {
 pub fn function(tape: &Tape, inputs: &Params, outputs: &Params) -> impl Fn(&Numbers) -> Result<Numbers> + use<> {
     let program = tape.compile(handles(inputs), outputs.values().copied());
     let names: Vec<String> = outputs.keys().cloned().collect();
+    let signature = Signature(inputs.iter().map(|(name, var)| (name.clone(), var.shape().to_vec())).collect());
     move |numbers| {
+        signature.check("a value", numbers)?;
         let results = program.run(&values(numbers))?;
         Ok(names.iter().cloned().zip(results).collect())
     }
