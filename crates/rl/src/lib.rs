@@ -27,7 +27,7 @@
 //!
 //! - [`rollout`]: trajectories of any kind, as data and on a tape, and the files they come from; [`stream`]: random numbers.
 //! - [`policy`]: policies over trees of parameters, and the distributions they give.
-//! - [`env`]: environments, sampling there, and tabular processes, which can be enumerated.
+//! - [`env`](mod@env): environments, sampling there, and tabular processes, which can be enumerated.
 //! - [`batch`]: what estimators are functions of, and the quantities that each is made of.
 //! - [`objective`]: the estimators, one file a family, each with the orders it claims.
 //! - [`optim`]: SGD and Adam, on the tape and off it; natural gradients.

@@ -371,7 +371,7 @@ const TUPLES_AT_A_TIME: usize = 4096;
 /// # Errors
 ///
 /// [`Error::TooManyTrajectories`] if there are more than 10^6 tuples; those of [`TabularMdp::enumerate`] and
-/// [`derivatives`].
+/// [`derivatives`](super::derivatives).
 ///
 /// ```
 /// # use ndarray::array;
