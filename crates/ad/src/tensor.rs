@@ -68,6 +68,8 @@ pub trait Element: Copy + Default + PartialEq + Debug + Display + Send + Sync + 
     #[doc(hidden)]
     fn array<'v, 'a>(value: &'v Value<'a>) -> Option<&'v CowArray<'a, Self, IxDyn>>;
     #[doc(hidden)]
+    fn into_array(value: Value<'_>) -> Option<CowArray<'_, Self, IxDyn>>;
+    #[doc(hidden)]
     fn slice(slice: Slice<'_>) -> Option<&[Self]>;
     #[doc(hidden)]
     fn slice_mut(slice: SliceMut<'_>) -> Option<&mut [Self]>;
@@ -87,6 +89,9 @@ macro_rules! element {
                 Value::$variant(array)
             }
             fn array<'v, 'a>(value: &'v Value<'a>) -> Option<&'v CowArray<'a, Self, IxDyn>> {
+                if let Value::$variant(array) = value { Some(array) } else { None }
+            }
+            fn into_array(value: Value<'_>) -> Option<CowArray<'_, Self, IxDyn>> {
                 if let Value::$variant(array) = value { Some(array) } else { None }
             }
             fn slice(slice: Slice<'_>) -> Option<&[Self]> {
@@ -161,7 +166,7 @@ impl<'a> Value<'a> {
 
     /// The array, if its entries are of this type.
     pub fn into_array<E: Element>(self) -> Option<ArrayD<E>> {
-        E::array(&self).map(|array| array.to_owned())
+        E::into_array(self).map(CowArray::into_owned)
     }
 
     /// The same array, borrowed.

@@ -186,6 +186,11 @@ fn what_usually_does_is_left_where_it_does_not() {
     let x = tape.input("x", arr1(&[0.0_f32, 80.0]));
     let found = (x - 80.0).exp().or_usual(x.exp(), 1e30).value_as::<f32>();
     assert_eq!(found[1], 1.0);
+    // Beyond a limit that the type has not there are infinities, which are seen.
+    for (limit, expected) in [(1e300, 1e38_f32), (f64::INFINITY, f32::INFINITY)] {
+        let found = (x * 2.0).exp().min(1e38).or_usual((x * 2.0).exp(), limit).value_as::<f32>();
+        assert_eq!(found.as_slice(), Some(&[1.0, expected][..]), "{limit}");
+    }
 }
 
 #[test]

@@ -351,9 +351,15 @@ impl Batch {
         if !self.form.normalised {
             return x;
         }
-        let number = self.steps.taken.sum();
-        let centred = self.steps.on_steps(x - self.steps.on_steps(x).sum() / number);
-        centred / ((centred.square().sum() / number).sqrt() + 1e-8)
+        let (number, on_steps) = (self.steps.taken.sum(), |x| self.steps.on_steps(x));
+        // From a step that every batch has, so that equal numbers are 0 before a mean of them is rounded. (What all are shifted by
+        // changes nothing, and has no derivative.)
+        let x = on_steps(x - x.at(1, 0).at(0, 0).stop_gradient());
+        let centred = on_steps(x - x.sum() / number);
+        let variance = centred.square().sum() / number;
+        // The root's derivative at 0 is infinite, and would be multiplied by 0.
+        let varies = variance.greater(0.0);
+        centred / (varies.select(varies.select(variance, 1.0).sqrt(), 0.0) + 1e-8)
     }
 
     /// A_t^{(n)} = Σ_{l<n} γ^l r_{t+l} + γ^n V(s_{t+n}) − V(s_t), `[N, H]`: the advantage that looks n steps ahead, or up to the

@@ -70,7 +70,8 @@ fn to_first_order_where_a_step_leads_moves_as_it_does() {
 fn each_parameter_may_have_its_own_rate_and_learn_it() {
     let tape = Tape::new();
     let theta = tree(&tape);
-    let rates: Params = indexmap! { "a".to_owned() => tape.input("rate", arr1(&[0.1, 0.3])), "b".to_owned() => tape.input("rate", 0.2) };
+    let rates = [("a", tape.input("rate", arr1(&[0.1, 0.3]))), ("b", tape.input("rate", 0.2))];
+    let rates: Params = rates.map(|(name, rate)| (name.to_owned(), rate)).into();
     let points = adapt(&theta, Inner::from(Rule::sgd(1.0)).rates(rates.clone()), 1, |_, theta| concave(theta));
     assert_eq!(points[1]["a"].value(), arr1(&[0.3 + 0.1 * (-0.6 - 0.5), -0.2 + 0.3 * 0.4]).into_dyn());
     // The derivative of where it leads by a rate is the gradient there.
@@ -143,9 +144,10 @@ fn conjugate_gradients_solve_a_system_in_as_many_steps_as_it_has_unknowns() {
     let product = |v: &Numbers| {
         products += 1;
         let along = matrix.dot(&flat(v));
-        Ok(
-            indexmap! { "x0".to_owned() => along.slice(ndarray::s![..2]).to_owned().into_dyn(), "x1".to_owned() => along.slice(ndarray::s![2..]).to_owned().into_dyn() },
-        )
+        Ok(indexmap! {
+            "x0".to_owned() => along.slice(ndarray::s![..2]).to_owned().into_dyn(),
+            "x1".to_owned() => along.slice(ndarray::s![2..]).to_owned().into_dyn(),
+        })
     };
     let x = conjugate_gradient(product, &b, 50, 1e-12).unwrap();
     assert!(products <= 7, "{products}");

@@ -1,7 +1,7 @@
 //! Proofs of any policy over finitely many states: a small network, one that sees features, one with memory; every estimator, to
 //! its claims. And rows that are segments of longer trajectories.
 
-use ad::Tape;
+use ad::{DType, Handle, Tape, Var};
 use ndarray::{Array1, Array2, ArrayD, array};
 use rand::RngExt;
 use rl::batch::Batch;
@@ -9,11 +9,13 @@ use rl::error::Error;
 use rl::meta::sampled;
 use rl::objective::{End, Estimator, ImportanceSampling, ScoreFunction, TayPo, all, allow_biased};
 use rl::policy::Activation::Tanh;
-use rl::policy::{Network, NetworkPolicy, Numbers, OfFeatures, Policy, Table, record, softmax};
+use rl::policy::{
+    Categorical, Dist, Network, NetworkPolicy, Numbers, OfFeatures, Params, Policy, Table, record, softmax,
+};
 use rl::report::{EstimatorReport, Plan};
 use rl::rollout::{Rollout, Space};
 use rl::stream::stream;
-use rl::truth::{SampledUpdate, Setting, check_estimator, derivatives, max_abs};
+use rl::truth::{SampledUpdate, Setting, check_estimator, check_unbiased, derivatives, max_abs};
 use study::exact::Problem;
 
 fn random(policy: &dyn Policy, seed: u64) -> Numbers {
@@ -240,4 +242,69 @@ fn with_an_exact_critic_the_segments_gradients_add_up_to_the_gradient() {
     for steps in [1, 3, 8] {
         assert!(max_abs(&(gradient(steps) - &truth)) < 1e-13 && max_abs(&truth) > 1e-2, "{steps}");
     }
+}
+
+/// In state s action 0 is e^x times as likely as action 1, x what is seen in s; nothing can be learned.
+struct Fixed;
+
+impl Policy for Fixed {
+    fn init(&self, _: &mut dyn rand::Rng) -> Numbers {
+        Numbers::new()
+    }
+    fn along(&self, _: &Params, observations: Handle) -> Dist {
+        let seen = match observations {
+            Handle::Index(states) => states.cast(DType::F64),
+            Handle::Var(features) => features,
+        };
+        let logit = seen.insert_axis(seen.shape().len());
+        Categorical::new(Var::concat(&[logit, logit.full_like(0.0)], seen.shape().len())).into()
+    }
+}
+
+#[test]
+fn a_policy_without_parameters_has_a_value_and_no_derivatives() {
+    let problem = Problem::new(5, true, 3).unwrap();
+    let none = Numbers::new();
+    let table = Setting::new(&problem.mdp, &array![[0.0, 0.0], [1.0, 0.0]], 3, 0.9);
+    let expected = check_estimator(&ImportanceSampling, &table, 0).unwrap().orders.swap_remove(0).truth;
+    let sees = OfFeatures { policy: Fixed, features: array![0.0, 1.0].into() };
+    let settings =
+        [Setting::of_policy(&problem.mdp, Fixed, &none, 3, 0.9), Setting::of_policy(&problem.mdp, sees, &none, 3, 0.9)];
+    for setting in settings {
+        let setting = setting.with_action_critic(&array![[1.2, 2.0], [-1.1, -0.3]]).ending(End::Nothing);
+        let report = check_estimator(&ImportanceSampling, &setting, 1).unwrap();
+        assert!(report.is_unbiased(0), "{report}");
+        assert!((report.orders[0].truth.sum() - expected.sum()).abs() < 1e-14);
+        assert_eq!(report.orders[1].truth.shape(), [0]);
+        assert_eq!(setting.sample(3, 0).unwrap().trajectories(), 3);
+    }
+}
+
+#[test]
+fn without_an_action_critic_the_end_is_the_critics() {
+    let problem = Problem::new(6, true, 2).unwrap();
+    let setting = |end: End| {
+        let setting = Setting::new(&problem.mdp, &problem.logits, 2, 0.9).with_critic(&array![1.7, -0.6]).ending(end);
+        check_unbiased(|batch: &Batch| batch.plain_value().mean(), &setting, 0, 1).unwrap().orders.swap_remove(0).truth
+    };
+    assert_eq!(setting(End::ActionCritic), setting(End::Critic));
+    assert_ne!(setting(End::ActionCritic), setting(End::Nothing));
+}
+
+#[test]
+fn segments_of_frames_are_cut_once_and_values_are_moved() {
+    let frames = ndarray::Array4::from_shape_fn((2, 6, 1, 2), |(n, t, _, x)| (n * 100 + t * 10 + x) as u8);
+    let actions = ndarray::Array3::from_shape_fn((2, 5, 2), |(n, t, k)| (n * 100 + t * 10 + k) as i32 - 50);
+    let rewards = Array2::from_shape_fn((2, 5), |(n, t)| (n * 10 + t) as f64);
+    let rollout = Rollout::new(frames, actions, rewards, vec![5, 1], vec![true, false]).unwrap();
+    let rows = rollout.segments(3);
+    assert_eq!((rows.lengths(), rows.terminated()), (&[3, 2, 1][..], &[false, true, false][..]));
+    assert_eq!(rows.goes_on(), [true, false, false]);
+    let seen: Vec<u8> = rows.observations().array::<u8>().unwrap().iter().copied().step_by(2).collect();
+    assert_eq!(seen, [0, 10, 20, 30, 30, 40, 50, 0, 100, 110, 0, 0]);
+    let done: Vec<i32> = rows.actions().array::<i32>().unwrap().iter().copied().skip(1).step_by(2).collect();
+    assert_eq!(done, [-49, -39, -29, -19, -9, 0, 51, 0, 0]);
+    assert_eq!(rows.rewards(), array![[0.0, 1.0, 2.0], [3.0, 4.0, 0.0], [10.0, 0.0, 0.0]]);
+    let place = rows.observations().array::<u8>().unwrap().as_ptr();
+    assert_eq!(rows.into_values()[0].array::<u8>().unwrap().as_ptr(), place);
 }

@@ -1,12 +1,14 @@
 //! The forms that deep algorithms write surrogates in, by enumeration: what changes in each, and that it is the derivative of no
 //! value where it claims none.
 
-use ndarray::array;
+use ad::DType;
+use ndarray::{Array2, array};
 use rl::batch::{Batch, Form};
 use rl::objective::{
     Claim, Deep, DoublyRobust, Estimator, ImportanceSampling, LoadedDice, Orders, ScoreFunction, TayPo, allow_biased,
     deep,
 };
+use rl::rollout::Rollout;
 use rl::truth::{Report, Setting, check_estimator, check_unbiased, max_abs};
 use study::exact::Problem;
 
@@ -132,4 +134,40 @@ fn a_decay_beyond_1_is_refused() {
     let rewards = tape.input("rewards", array![[1.0, 2.0]]);
     let batch = Batch::new(rl::rollout::Steps::full(rewards), rewards, 0.9);
     let _ = batch.in_form(Form { lambda: 1.5, ..Form::VALUE });
+}
+
+#[test]
+fn equal_credits_are_normalised_to_0_whatever_their_mean_is_rounded_to() {
+    // Whether the sum of n equal numbers, divided by n, is that number depends on n.
+    for (trajectories, reward) in [(3, 0.1), (3, 1e9 + 0.3), (13, 100.1), (41, 1e9 + 0.3)] {
+        for dtype in [DType::F64, DType::F32] {
+            let rollout = Rollout::new(
+                Array2::<i32>::zeros((trajectories, 3)),
+                Array2::<i32>::zeros((trajectories, 2)),
+                Array2::from_elem((trajectories, 2), reward),
+                vec![2; trajectories],
+                vec![false; trajectories],
+            );
+            let tape = ad::Tape::new();
+            let episodes = rollout.unwrap().record_as(&tape, dtype);
+            let log_prob = episodes.steps.rewards.full_like(-0.7);
+            let form = Form { normalised: true, ..Form::VALUE };
+            let batch = Batch::new(episodes, log_prob, 0.9).in_form(form);
+            let credit = batch.credit(batch.rewards());
+            assert!(
+                credit.cast(DType::F64).value().iter().all(|&x| x == 0.0),
+                "{trajectories} times {reward}, {dtype}"
+            );
+            // x/(|x| + 10⁻⁸) of x = r − (the mean of r): 10⁸ (1 − 1/n) by its own r, −10⁸/n by others.
+            let gradient = credit.at(0, 1).at(0, 1).grad(episodes.steps.rewards).cast(DType::F64).value();
+            let n = 2.0 * trajectories as f64;
+            for ((i, t), expected) in [((1, 1), 1e8 * (1.0 - 1.0 / n)), ((0, 0), -1e8 / n), ((2, 1), -1e8 / n)] {
+                let found = gradient[[i, t]];
+                assert!(
+                    (found / expected - 1.0).abs() < 1e-5,
+                    "{trajectories} times {reward}, {dtype}: {found}, {expected}"
+                );
+            }
+        }
+    }
 }

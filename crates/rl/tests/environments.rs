@@ -341,3 +341,64 @@ fn features_of_states_are_seen_in_their_place() {
     let (taken, of_vectors) = (rollout.record(&tape).steps, inner.log_prob(&params, &shown.record(&tape)));
     assert_eq!(taken.on_steps(of_states).value(), taken.on_steps(of_vectors).value());
 }
+
+#[test]
+fn parameters_in_another_order_are_refused() {
+    let policy = Network::new(&Space::vector(2)).dense(2, Tanh).normal(2);
+    let theta = policy.init(&mut stream(0, 0));
+    let environment = Navigation::to([0.3, 0.3]);
+    let actor = Actor::new(&policy, &theta, &environment, DType::F64).unwrap();
+    // All weights are 2 by 2: by their shapes nobody would see it.
+    let other: Numbers = ["w2", "b2", "w1", "b1", "log_std"].map(|name| (name.to_owned(), theta[name].clone())).into();
+    let error = actor.sample(&environment, &other, 3, 2, 0).unwrap_err().to_string();
+    assert_eq!(error, "a parameter is called `w2`, but in its place `w1` was recorded");
+    let tape = ad::Tape::new();
+    let params = record(&theta, &tape);
+    let double = rl::policy::function(&tape, &params, &params);
+    assert_eq!(double(&theta).unwrap(), theta);
+    assert!(matches!(double(&other), Err(Error::Name { .. })));
+}
+
+/// Pays what is done; what is seen after two steps is as given. Actions are in single precision.
+#[derive(Clone)]
+struct Pays {
+    sees: f64,
+    steps: usize,
+}
+
+impl Environment for Pays {
+    fn spaces(&self) -> [Space; 2] {
+        [Space::vector(1), Space::Array { shape: vec![1], dtype: DType::F32 }]
+    }
+    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+        observation.put(&[0.0]);
+    }
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+        self.steps += 1;
+        observation.put(&[if self.steps == 2 { self.sees } else { 0.0 }]);
+        Step { reward: action.vector()[0], terminated: false, truncated: false }
+    }
+}
+
+#[test]
+fn what_is_done_is_what_is_written_down() {
+    let policy = Network::new(&Space::vector(1)).normal(1);
+    let theta = policy.init(&mut stream(0, 0));
+    let rollout = sample(&Pays { sees: 0.0, steps: 0 }, &policy, &theta, 5, 2, 0).unwrap();
+    let actions = rollout.actions().array::<f32>().unwrap().mapv(f64::from);
+    assert!(actions.iter().eq(rollout.rewards()), "{actions} {}", rollout.rewards());
+}
+
+#[test]
+fn it_is_said_whether_policy_or_environment_gives_no_numbers() {
+    let policy = Network::new(&Space::vector(1)).normal(1);
+    let mut theta = policy.init(&mut stream(0, 0));
+    let sampled =
+        |theta: &Numbers, sees| sample(&Pays { sees, steps: 0 }, &policy, theta, 5, 2, 0).unwrap_err().to_string();
+    let said = "trajectory 0, step 2: a number of the observation is NaN, but must be finite";
+    assert_eq!(sampled(&theta, f64::NAN), said);
+    theta["log_std"].fill(800.0);
+    let said =
+        "trajectory 0, step 0: the policy gives no distribution over actions, but means [0] and deviations [inf]";
+    assert_eq!(sampled(&theta, 0.0), said);
+}

@@ -12,10 +12,11 @@ use rl::error::Error;
 use rl::meta::sampled::{Credit, MetaBatch, Outer};
 use rl::meta::{self, Objective, Role, Roles, sampled};
 use rl::objective::{LoadedDice, ScoreFunction, TruncatedDoublyRobust};
-use rl::optim::{Optimiser, Rule, TapeOptimiser};
-use rl::policy::{Normal, Numbers, Params, Table};
+use rl::optim::{self, Optimiser, Rule, TapeOptimiser};
+use rl::policy::{self, Network, Normal, Numbers, Params, Policy, Table};
 use rl::report::{EstimatorReport, Plan};
-use rl::rollout::{Episodes, Rollout};
+use rl::rollout::{Episodes, Rollout, Space};
+use rl::stream::stream;
 use rl::truth::{SampledUpdate, Setting, check_estimator, check_unbiased, derivatives};
 
 thread_local! {
@@ -230,4 +231,72 @@ fn rates_and_discounts_of_what_returns_a_result_are_errors() {
     let at_once = Horizon::Finite { steps: 0, terminal: Some(array![3.0, -1.0]) };
     let truth = derivatives(&mdp(), &zeros, 0.9, &at_once, 2).unwrap();
     assert_eq!((truth[0].sum(), truth[1].sum(), truth[2].shape()), (3.0, 0.0, &[2, 2, 2, 2][..]));
+}
+
+#[test]
+fn rates_of_another_shape_or_order_than_parameters_are_refused() {
+    let tape = Tape::new();
+    let vars = |names: [&str; 2]| Params::from(names.map(|name| (name.to_owned(), tape.input(name, array![1.0, 2.0]))));
+    let (theta, other) = (vars(["a", "b"]), vars(["b", "a"]));
+    let objective = |_, theta: &Params| theta["a"].square().sum() + theta["b"].sum();
+    let by = |rates: &Params| meta::Inner::from(Rule::sgd(0.1)).rates(rates.clone());
+    assert_eq!(meta::adapt(&theta, by(&vars(["a", "b"])), 1, objective).len(), 2);
+    refused!(meta::adapt(&theta, by(&other), 1, objective), "adapt: the rates are not in the structure", "`b`, `a`");
+    refused!(meta::evaluates_to(&theta, &other), "evaluates_to: the derivatives are not in the structure", "`b`, `a`");
+    let (x, wide) = (theta["a"], tape.input("wide", array![[0.1, 0.2], [0.3, 0.4]]));
+    let mut wider = TapeOptimiser::new(Rule::sgd(0.1)).with_rates(wide);
+    refused!(wider.step(x, x), "step: a parameter of shape [2] has a rate of shape [2, 2]");
+}
+
+#[test]
+fn sums_of_trees_go_by_names_and_refuse_others() {
+    let tree = |leaves: [(&str, [f64; 2]); 2]| -> Numbers {
+        leaves.map(|(name, x)| (name.to_owned(), ndarray::arr1(&x).into_dyn())).into()
+    };
+    let (mut a, b) = (tree([("x", [1.0, 2.0]), ("y", [3.0, 4.0])]), tree([("y", [10.0, 0.0]), ("x", [0.0, 1.0])]));
+    assert_eq!(optim::dot(&a, &b), 32.0);
+    optim::add(&mut a, 2.0, &b);
+    assert_eq!(a, tree([("x", [1.0, 4.0]), ("y", [23.0, 4.0])]));
+    let other = tree([("x", [1.0, 2.0]), ("z", [3.0, 4.0])]);
+    refused!(optim::dot(&a, &other), "dot: the trees differ: x [2], y [2] and x [2], z [2]");
+    refused!(optim::add(&mut a, 1.0, &Numbers::new()), "add: the trees differ");
+}
+
+#[test]
+fn what_a_policy_lacks_or_cannot_see_is_named() {
+    with_batch(|tape, episodes, _, _| {
+        let table = Table { states: 2, actions: 2 };
+        refused!(table.log_prob(&Params::new(), &episodes), "there is no parameter `logits` among none");
+        let space = Space::Discrete(2);
+        let network = Network::new(&space).dense(1, policy::Activation::Tanh);
+        let theta = policy::record(&network.draw(&mut stream(0, 0)), tape);
+        let of = |names: &[&str]| -> Params { names.iter().map(|&name| (name.to_owned(), theta[name])).collect() };
+        refused!(network.along(&of(&["b1"]), episodes.observations), "there is no parameter `w1` among b1");
+        let real = tape.input("x", Array2::<f64>::zeros((2, 3)));
+        refused!(network.along(&theta, real.into()), "observations are numbers below 2, integers, but these are f64");
+        refused!(Network::new(&space).along(&theta, episodes.observations), "Network: no layer yet");
+        refused!(
+            Network::new(&space).convolution(1, 1, 1, policy::Activation::Relu),
+            "needs frames of the shape",
+            "[2]"
+        );
+        for dtype in [DType::U8, DType::I32] {
+            let numbers = network.draw(&mut stream(0, 0));
+            refused!(
+                policy::record_as(&numbers, tape, dtype),
+                "record_as: parameters are floating-point",
+                dtype.name()
+            );
+            refused!(policy::values_as(&numbers, dtype), "values_as: parameters are floating-point", dtype.name());
+        }
+    });
+}
+
+#[test]
+fn what_needs_a_table_of_probabilities_refuses_memory() {
+    let remembers = Network::new(&Space::Discrete(2)).recurrent(1).categorical(2);
+    let theta = remembers.init(&mut stream(0, 0));
+    let (mdp, horizon) = (mdp(), Horizon::Finite { steps: 2, terminal: None });
+    refused!(SampledUpdate::of_policy(&mdp, remembers.clone(), &theta, 2, 0.9), "needs a policy without memory");
+    refused!(meta::exact_value(&remembers, &mdp, 0.9, &horizon).is_ok(), "exact_value: needs a policy without memory");
 }

@@ -115,7 +115,7 @@ impl MetaLearner {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] without tasks, and those of [`Actor::sample`].
+    /// [`Error::Empty`] without tasks; [`Error::NotFinite`] for the mean; and those of [`Actor::sample`].
     pub fn gradient<E: Environment + Clone + Sync>(&self, tasks: &[E], theta: &Numbers, seed: u64) -> Result<Numbers> {
         if tasks.is_empty() {
             return Err(Error::Empty { what: "tasks" });
@@ -129,6 +129,11 @@ impl MetaLearner {
             add(&mut sum, 1.0, estimate);
         }
         sum.values_mut().for_each(|sum| *sum /= tasks.len() as f64);
+        for (name, gradient) in &sum {
+            if let Some(&value) = gradient.iter().find(|x| !x.is_finite()) {
+                return Err(Error::NotFinite { what: format!("an entry of the gradient by `{name}`"), value });
+            }
+        }
         Ok(sum)
     }
 

@@ -168,3 +168,12 @@ fn tasks_and_parameters_of_another_kind_are_refused() {
     let error = learner.gradient(&[mdp.walk()], &Table::numbers(&Array2::zeros((3, 2))), 0).unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
 }
+
+#[test]
+fn a_gradient_that_is_none_is_an_error_and_no_parameter() {
+    let (mdp, logits) = process(0, false);
+    // 0·∞, the derivative of √ at 0 of a number that is always 0.
+    let learner = learner(|batch| (batch.theta["logits"].sum() * 0.0).sqrt(), sampling(1, 1, 1)).unwrap();
+    let error = learner.ascend(|_| vec![mdp.walk()], &Table::numbers(&logits), 0.1, 1, 0).unwrap_err().to_string();
+    assert_eq!(error, "an entry of the gradient by `logits` = NaN must be finite");
+}

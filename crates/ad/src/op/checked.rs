@@ -160,6 +160,8 @@ impl Var {
         self.check_float("or_usual");
         let (shape, other) = (self.shape(), usual.shape());
         assert!(shape == other, "or_usual: what stands in for an array of shape {shape:?} has shape {other:?}");
+        // In a type that has not the limit, an infinity is beyond it still.
+        let limit = if limit.is_finite() { limit.min(self.dtype().largest()) } else { limit };
         let operands = [self.stop_gradient().node, usual.stop_gradient().node];
         apply(self.tape, Op::Checked(Checked::Usual { limit: limit.to_bits() }), &operands)
     }

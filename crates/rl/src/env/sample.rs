@@ -180,6 +180,10 @@ impl Actor {
                     // Of a NaN a policy makes NaN.
                     let what = match not_finite(&slot(&mut seen, row, seen_size)) {
                         Some(x) => format!("a number of the observation is {x}, but must be finite"),
+                        None if heads.len() == 2 => format!(
+                            "the policy gives no distribution over actions, but means {} and deviations {}",
+                            heads[0], heads[1]
+                        ),
                         None => format!("the policy gives no distribution over actions, but {}", heads[0]),
                     };
                     Error::Step { trajectory: first + row, step: t, what }
@@ -194,7 +198,8 @@ impl Actor {
                         for ((x, mean), std) in point.iter_mut().zip(&heads[0]).zip(&heads[1]) {
                             let noise: f64 = StandardNormal.sample(rng);
                             *x = mean + std * noise;
-                            if self.dtype == DType::F32 {
+                            // What is done is what is written down.
+                            if [self.dtype, action_space.dtype()].contains(&DType::F32) {
                                 *x = f64::from(*x as f32);
                             }
                         }

@@ -74,9 +74,7 @@ where
     expect("adapt", rule.check());
     let mut optimiser = TapeOptimiser::new(rule);
     if let Some(rates) = &rates {
-        if let Err(what) = theta.expect_like(&rates) {
-            panic!("adapt: of rates for parameters, {what}");
-        }
+        expect_like("adapt", "the rates", &theta, &rates);
         optimiser = optimiser.with_rates(rates);
     }
     let mut points = vec![theta.clone()];
@@ -91,6 +89,14 @@ where
     points
 }
 
+/// Panics unless two trees have the same structure: of names, in the same order.
+#[track_caller]
+fn expect_like<T: Tree>(operation: &str, what: &str, tree: &T, other: &T) {
+    if let Err(problem) = tree.expect_like(other) {
+        panic!("{operation}: {what} are not in the structure of what they are for: {problem}");
+    }
+}
+
 /// A function of each variable of a tree.
 fn each<P>(tree: &P, f: impl FnMut(Var) -> Var) -> P
 where
@@ -103,11 +109,14 @@ where
 ///
 /// It separates the two errors of an estimated inner step, the one of where it leads and the one of its derivative, by
 /// taking them from different estimates (Liu et al. 2022, App. G.1.2).
+///
+/// Panics for trees of different names, or in different order.
 #[track_caller]
 pub fn evaluates_to<P>(value: &P, derivatives: &P) -> P
 where
     for<'a> &'a P: Tree<Output = P>,
 {
+    expect_like("evaluates_to", "the derivatives", &value, &derivatives);
     let mut both = Vec::new();
     for (value, derivatives) in value.leaves().into_iter().zip(derivatives.leaves()) {
         // θ_h − stop(θ_h) first: it is exactly 0, so that the numbers are those of θ_c to the last bit.

@@ -12,7 +12,7 @@ use crate::env::{Horizon, TabularMdp};
 use crate::error::{Error, Result, check_rate};
 use crate::objective::Estimator;
 use crate::optim::add;
-use crate::policy::{self, Numbers, Params, Policy, Structure, softmax, table_of};
+use crate::policy::{self, Numbers, Params, Policy, Structure, expect_no_memory, softmax, table_of};
 use crate::rollout::Rollout;
 
 /// An objective J(φ, θ; data), compiled once, to be run at any (φ, θ) and data.
@@ -189,10 +189,9 @@ impl<'a> Roles<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Rate`]; those of the data; [`Error::Shape`] and [`Error::Name`] unless φ and θ_0 are as
-    /// recorded; [`Error::NotFinite`] if
-    /// an inner step leads to what is not finite (from what is), or the result is not; [`Error::Program`] for data that do
-    /// not fit.
+    /// [`Error::Rate`]; those of the data; [`Error::Shape`] and [`Error::Name`] unless φ and θ_0 are as recorded;
+    /// [`Error::NotFinite`] if an inner step leads to what is not finite (from what is), or the result is not;
+    /// [`Error::Program`] for data that do not fit.
     ///
     /// # Panics
     ///
@@ -247,18 +246,24 @@ fn check_finite<'a>(what: &str, step: usize, numbers: impl IntoIterator<Item = &
 /// # Errors
 ///
 /// Those of [`derivatives`](crate::truth::derivatives).
+///
+/// # Panics
+///
+/// For a policy with memory.
+#[track_caller]
 pub fn exact_value<'a>(
     policy: impl Policy + 'a,
     mdp: &'a TabularMdp,
     gamma: f64,
     horizon: &'a Horizon,
 ) -> Result<impl FnOnce(&Tape, &Params, &Params) -> Recorded + 'a> {
+    expect_no_memory("exact_value", &policy);
     // By logits and softmaxes every action is taken: what ends surely under one policy ends surely under all.
     let blind = softmax(&ndarray::Array2::zeros((mdp.states(), mdp.actions())));
     mdp.check_value_exists(&blind, gamma, horizon)?;
     Ok(move |tape: &Tape, _: &Params, theta: &Params| {
         let process = mdp.record(tape);
-        let values = process.values(table_of(&policy, theta, mdp.states()), gamma, horizon);
+        let values = process.values(table_of(&policy, theta, mdp.states(), process.start), gamma, horizon);
         (process.start.dot(values), process.handles().into())
     })
 }

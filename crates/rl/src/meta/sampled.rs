@@ -142,7 +142,7 @@ impl MetaBatch<'_> {
         match self.outer {
             Outer::Exact(process) => {
                 let horizon = self.inner.first().map_or(0, |episodes| episodes.horizon());
-                let policy = table_of(self.policy, adapted, process.start.size());
+                let policy = table_of(self.policy, adapted, process.start.size(), process.start);
                 process.start.dot(process.finite_value(policy, self.gamma, horizon, None))
             }
             Outer::Sampled(episodes) => ImportanceSampling.surrogate(&self.batch_of(episodes, adapted)),

@@ -190,6 +190,13 @@ impl TapeOptimiser {
             None => vec![None; leaves.len()],
             Some(rates) => {
                 assert_eq!(leaves.len(), rates.len(), "step: as many rates as parameters are needed");
+                for (parameter, rate) in leaves.iter().zip(rates) {
+                    let (expected, found) = (parameter.shape(), rate.shape());
+                    assert!(
+                        found.is_empty() || found == expected,
+                        "step: a parameter of shape {expected:?} has a rate of shape {found:?}, which is neither a scalar nor alike"
+                    );
+                }
                 rates.iter().copied().map(Some).collect()
             }
         };

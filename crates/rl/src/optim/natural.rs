@@ -1,6 +1,6 @@
 //! Natural gradients: linear systems of which only products are known.
 
-use crate::error::{Error, Result, expect};
+use crate::error::{Error, Result};
 use crate::policy::{Numbers, Structure, zeros_like};
 
 /// x with A x = b, for a symmetric positive definite A of which `product` gives A v for any v: the method of conjugate gradients
@@ -61,22 +61,30 @@ pub fn conjugate_gradient(
     Ok(x)
 }
 
-/// Σ of the products of entries.
+/// Σ of the products of entries, of leaves of the same name.
 ///
 /// Panics unless both have the same names and shapes.
 #[track_caller]
 pub fn dot(a: &Numbers, b: &Numbers) -> f64 {
-    expect("dot", Structure::of(a).check("the second tree", b));
-    a.values().flatten().zip(b.values().flatten()).map(|(a, b)| a * b).sum()
+    expect_alike("dot", a, b);
+    a.iter().flat_map(|(name, a)| a.iter().zip(&b[name])).map(|(a, b)| a * b).sum()
 }
 
-/// `tree` += `factor` · `change`, in place.
+/// `tree` += `factor` · `change`, in place, each leaf by that of the same name.
 ///
 /// Panics unless both have the same names and shapes.
 #[track_caller]
 pub fn add(tree: &mut Numbers, factor: f64, change: &Numbers) {
-    expect("add", Structure::of(tree).check("the change", change));
-    tree.values_mut().zip(change.values()).for_each(|(array, change)| array.scaled_add(factor, change));
+    expect_alike("add", tree, change);
+    tree.iter_mut().for_each(|(name, array)| array.scaled_add(factor, &change[name]));
+}
+
+#[track_caller]
+fn expect_alike(operation: &str, a: &Numbers, b: &Numbers) {
+    let shapes =
+        |tree: &Numbers| tree.iter().map(|(name, array)| format!("{name} {:?}", array.shape())).collect::<Vec<_>>();
+    let alike = a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a.shape() == b.shape()));
+    assert!(alike, "{operation}: the trees differ: {} and {}", shapes(a).join(", "), shapes(b).join(", "));
 }
 
 fn finite(what: &str, value: f64) -> Result<f64> {

@@ -1,6 +1,6 @@
 //! Policies that see features of numbered states.
 
-use ad::{Handle, Value, Var};
+use ad::{DType, Handle, Value, Var};
 use rand::Rng;
 
 use super::{Dist, Numbers, Params, Policy};
@@ -19,8 +19,10 @@ pub struct OfFeatures<P> {
 impl<P: Policy> OfFeatures<P> {
     #[track_caller]
     fn features(&self, theta: &Params, states: Handle) -> Handle {
-        let beside = theta.values().next().expect("a policy has parameters");
-        beside.constant(self.features.view()).gather(&[states.index()]).into()
+        let states = states.index();
+        // (Who has no parameters computes in double precision.)
+        let beside = theta.values().next().copied().unwrap_or_else(|| states.cast(DType::F64));
+        beside.constant(self.features.view()).gather(&[states]).into()
     }
 }
 

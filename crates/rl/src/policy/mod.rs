@@ -3,7 +3,7 @@
 //! A [`Policy`] is one small type, in a file of its own; what it gives is a [`Dist`], which knows log-probability, entropy,
 //! divergence and sampling. Its parameters are a tree: [`Params`] on a tape, [`Numbers`] off it.
 //!
-//! To add a policy: its file here, one line of `pub use`, and one test in `tests/policies.rs` that its `once` and its
+//! To add a policy: its file here, one line of `pub use`, and one test in `tests/networks.rs` that its `once` and its
 //! `along` agree and that its derivatives are right.
 
 use std::ops::Deref;
@@ -28,6 +28,7 @@ pub use dist::Dist;
 pub use features::OfFeatures;
 pub use network::{Activation, Init, Network, NetworkPolicy};
 pub use normal::Normal;
+use params::parameter;
 pub use params::{Numbers, Params, evaluate, function, handles, record, record_as, values, values_as, zeros_like};
 pub(crate) use params::{Structure, record_as_one};
 pub use table::Table;
@@ -125,12 +126,18 @@ pub(crate) fn compare_spaces(own: &[Space; 2], expected: [&Space; 2]) -> Result<
     Ok(())
 }
 
-/// π_θ(a|s) of a policy without memory in each of `states` numbered states, `[S, A]`.
+/// Panics for a policy with memory: what it does in a state depends on more than the state.
+#[track_caller]
+pub(crate) fn expect_no_memory(operation: &str, policy: &dyn Policy) {
+    assert!(policy.memory().is_empty(), "{operation}: needs a policy without memory");
+}
+
+/// π_θ(a|s) of a policy without memory in each of `states` numbered states, `[S, A]`, on the tape of a Var.
 ///
 /// Panics if its actions are not numbered.
 #[track_caller]
-pub(crate) fn table_of(policy: &dyn Policy, theta: &Params, states: usize) -> Var {
-    let beside = *theta.values().next().expect("a policy has parameters");
+pub(crate) fn table_of(policy: &dyn Policy, theta: &Params, states: usize, beside: Var) -> Var {
+    expect_no_memory("a table of probabilities", policy);
     let all = Index::constant(beside, Array1::from_iter(0..states as i32));
     match policy.along(theta, all.into()) {
         Dist::Categorical(categorical) => categorical.probabilities(),

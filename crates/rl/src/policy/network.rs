@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayD};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Categorical, Dist, Normal, Numbers, Params, Policy};
+use super::{Categorical, Dist, Normal, Numbers, Params, Policy, parameter as named};
 use crate::rollout::Space;
 
 /// What follows a layer's sum.
@@ -130,7 +130,7 @@ enum Steps {
 }
 
 impl Network {
-    /// No layers yet: what comes out is the observation. Bytes count as 1/255 each.
+    /// No layers yet: what comes out is the observation. Bytes count as 1/255 each. (A number among so many needs a layer.)
     pub fn new(observation: &Space) -> Self {
         let output = match observation {
             Space::Discrete(number) => vec![*number],
@@ -287,6 +287,12 @@ impl Network {
     #[track_caller]
     fn front(&self, observations: Handle) -> Vec<usize> {
         let (shape, own) = (observations.shape(), self.observation.shape());
+        if let (Space::Discrete(number), Handle::Var(other)) = (&self.observation, observations) {
+            panic!(
+                "Network: observations are numbers below {number}, integers, but these are {} of shape {shape:?}",
+                other.dtype()
+            );
+        }
         let front = shape.len().checked_sub(own.len());
         let fits = front.is_some_and(|front| shape[front..] == *own);
         assert!(fits, "Network: observations of shape {own:?} each are needed, got {:?}", &shape[..]);
@@ -358,6 +364,8 @@ impl Network {
             };
             x = activation.apply(sum).into();
         }
+        let numbers = matches!(self.observation, Space::Discrete(_)) && self.layers.is_empty();
+        assert!(!numbers, "Network: no layer yet, which makes of a number what one computes with");
         as_numbers(x, dtype).reshape(&[front, &self.output].concat())
     }
 }
@@ -365,9 +373,7 @@ impl Network {
 /// The parameter of this name, which must be of this shape.
 #[track_caller]
 fn parameter(theta: &Params, name: &str, shape: &[usize]) -> Var {
-    let names = || theta.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let parameter =
-        *theta.get(name).unwrap_or_else(|| panic!("Network: there is no parameter `{name}` among {}", names()));
+    let parameter = named(theta, name);
     let found = parameter.shape();
     assert!(*found == *shape, "Network: the parameter `{name}` has shape {:?}, but must have {shape:?}", &found[..]);
     parameter

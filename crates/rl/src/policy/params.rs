@@ -20,8 +20,11 @@ pub fn record(numbers: &Numbers, tape: &Tape) -> Params {
 }
 
 /// [`record`] in a floating-point type: then all that is made of them is of this type.
+///
+/// Panics for a type that is not a floating-point one.
 #[track_caller]
 pub fn record_as(numbers: &Numbers, tape: &Tape, dtype: DType) -> Params {
+    assert!(dtype.is_float(), "record_as: parameters are floating-point numbers, not {dtype}");
     // (A closure would not pass on where this is called from.)
     let mut params = Params::with_capacity(numbers.len());
     for (name, array) in numbers {
@@ -41,7 +44,11 @@ pub fn values(numbers: &Numbers) -> Vec<Value<'_>> {
 }
 
 /// [`values`] for a program of parameters that were [recorded](record_as) in this floating-point type.
+///
+/// Panics for a type that is not a floating-point one.
+#[track_caller]
 pub fn values_as(numbers: &Numbers, dtype: DType) -> Vec<Value<'_>> {
+    assert!(dtype.is_float(), "values_as: parameters are floating-point numbers, not {dtype}");
     numbers.values().map(|array| Value::from(array).rounded(dtype)).collect()
 }
 
@@ -76,6 +83,21 @@ pub fn zeros_like(numbers: &Numbers) -> Numbers {
 pub fn evaluate(tree: &Params) -> Numbers {
     let vars: Vec<Var> = tree.values().map(|var| var.cast(DType::F64)).collect();
     tree.keys().cloned().zip(ad::evaluate(&vars)).collect()
+}
+
+/// The parameter of this name.
+///
+/// Panics if there is none.
+#[track_caller]
+pub(super) fn parameter(theta: &Params, name: &str) -> Var {
+    let Some(&parameter) = theta.get(name) else {
+        let others: Vec<&str> = theta.keys().map(String::as_str).collect();
+        panic!(
+            "there is no parameter `{name}` among {}",
+            if others.is_empty() { "none".into() } else { others.join(", ") }
+        )
+    };
+    parameter
 }
 
 /// A compiled function of trees: of values for `inputs` (Vars that were [recorded](record) in double precision), what `outputs`

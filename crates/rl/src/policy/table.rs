@@ -5,7 +5,7 @@ use indexmap::indexmap;
 use ndarray::{Array2, ArrayD};
 use rand::Rng;
 
-use super::{Categorical, Dist, Numbers, Params, Policy};
+use super::{Categorical, Dist, Numbers, Params, Policy, parameter};
 use crate::rollout::{Episodes, Space};
 
 /// π(a|s) ∝ e^θ\[s, a\], of numbered states and actions. Its parameters are one leaf, `logits`, `[S, A]`.
@@ -65,7 +65,7 @@ impl Policy for Table {
     #[track_caller]
     fn along(&self, theta: &Params, observations: Handle) -> Dist {
         match observations {
-            Handle::Index(states) => Categorical::of_rows(theta[Self::LOGITS], states).into(),
+            Handle::Index(states) => Categorical::of_rows(parameter(theta, Self::LOGITS), states).into(),
             Handle::Var(other) => panic!(
                 "Table: a table is looked up at numbers of states, but the observations are {} of shape {:?}",
                 other.dtype(),

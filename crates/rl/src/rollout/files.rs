@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ad::Value;
-use ndarray::{Array, Array1, Dimension};
+use ndarray::{Array1, ArrayBase, Data, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
 
 use super::npy::{Fault, Source, Stored};
@@ -170,8 +170,9 @@ fn values(
 }
 
 /// An array as the contents of a file.
-fn bytes_of<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
-    let mut bytes = Vec::new();
+fn bytes_of<A: WritableElement, S: Data<Elem = A>, D: Dimension>(array: &ArrayBase<S, D>) -> Vec<u8> {
+    // And some for the header.
+    let mut bytes = Vec::with_capacity(array.len() * size_of::<A>() + 256);
     array.write_npy(&mut bytes).expect("memory takes all that is written");
     bytes
 }
@@ -179,9 +180,9 @@ fn bytes_of<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
 /// The same of an array of any type.
 fn value_bytes(value: &Value<'_>) -> Vec<u8> {
     match value {
-        Value::F64(array) => bytes_of(&array.to_owned()),
-        Value::F32(array) => bytes_of(&array.to_owned()),
-        Value::I32(array) => bytes_of(&array.to_owned()),
-        Value::U8(array) => bytes_of(&array.to_owned()),
+        Value::F64(array) => bytes_of(array),
+        Value::F32(array) => bytes_of(array),
+        Value::I32(array) => bytes_of(array),
+        Value::U8(array) => bytes_of(array),
     }
 }

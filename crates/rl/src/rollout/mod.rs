@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use ad::Value;
-use ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix2, concatenate};
+use ndarray::{Array2, ArrayBase, ArrayD, ArrayView2, Axis, Data, Dimension, concatenate};
 
 use crate::error::{Error, Result};
 
@@ -131,28 +131,21 @@ impl Rollout {
             .flat_map(|(n, &length)| (0..length).step_by(steps).map(move |begin| (n, begin..length.min(begin + steps))))
             .collect();
         let is_last = |(n, steps): &(usize, Range<usize>)| steps.end == self.lengths[*n];
-        let cut = |value: &Value<'_>, extra: usize| {
-            let rows: Vec<Value<'static>> = (pieces.iter())
-                .map(|(n, range)| {
-                    // What the last steps of a row are is overwritten.
-                    let last = range.end - 1 + extra;
-                    let numbers: Vec<usize> = (range.start..range.start + steps + extra).map(|t| t.min(last)).collect();
-                    value.select(0, &[*n]).select(1, &numbers)
-                })
-                .collect();
-            Value::concatenate(&rows, 0).expect("rows of one shape and type")
+        let cut_value = |value: &Value<'static>, extra: usize| match value {
+            Value::F64(array) => cut(array, &pieces, steps, extra).into(),
+            Value::F32(array) => cut(array, &pieces, steps, extra).into(),
+            Value::I32(array) => cut(array, &pieces, steps, extra).into(),
+            Value::U8(array) => cut(array, &pieces, steps, extra).into(),
         };
-        let rewards: Value<'_> = (&self.rewards).into();
-        let rewards = cut(&rewards, 0).into_array::<f64>().expect("rewards are f64");
-        let segments = Self::new(
-            cut(&self.observations, 1),
-            cut(&self.actions, 0),
-            rewards.into_dimensionality::<Ix2>().expect("two axes, as before"),
-            pieces.iter().map(|(_, range)| range.len()).collect(),
-            pieces.iter().map(|piece| is_last(piece) && self.terminated[piece.0]).collect(),
-        );
-        let goes_on = pieces.iter().map(|piece| !is_last(piece) || self.goes_on[piece.0]).collect();
-        segments.and_then(|segments| segments.going_on(goes_on)).expect("parts of a rollout")
+        let rewards = cut(&self.rewards, &pieces, steps, 0);
+        Self {
+            observations: cut_value(&self.observations, 1),
+            actions: cut_value(&self.actions, 0),
+            rewards: rewards.into_dimensionality().expect("two axes, as before"),
+            lengths: pieces.iter().map(|(_, range)| range.len()).collect(),
+            terminated: pieces.iter().map(|piece| is_last(piece) && self.terminated[piece.0]).collect(),
+            goes_on: pieces.iter().map(|piece| !is_last(piece) || self.goes_on[piece.0]).collect(),
+        }
     }
 
     /// The number of trajectories, N.
@@ -321,6 +314,25 @@ impl Rollout {
         };
         Err(Error::Step { trajectory, step, what: format!("log μ is {x}, {why}") })
     }
+}
+
+/// Of a canonical array `[N, T, …]` these steps of these rows, and `extra` more, as rows with room for `steps` + `extra`.
+fn cut<A, S, D>(array: &ArrayBase<S, D>, pieces: &[(usize, Range<usize>)], steps: usize, extra: usize) -> ArrayD<A>
+where
+    A: Copy + Default,
+    S: Data<Elem = A>,
+    D: Dimension,
+{
+    let (shape, array) = (array.shape(), array.as_standard_layout());
+    let entries = array.as_slice().expect("row-major");
+    let (row, size) = (shape[1..].iter().product::<usize>(), shape[2..].iter().product::<usize>());
+    let mut rows = Vec::with_capacity(pieces.len() * (steps + extra) * size);
+    for (number, (n, range)) in pieces.iter().enumerate() {
+        rows.extend_from_slice(&entries[n * row..][range.start * size..(range.end + extra) * size]);
+        rows.resize((number + 1) * (steps + extra) * size, A::default());
+    }
+    let shape = [&[pieces.len(), steps + extra], &shape[2..]].concat();
+    ArrayD::from_shape_vec(shape, rows).expect("as many entries")
 }
 
 /// An array `[N, T]` of integers.

@@ -50,11 +50,11 @@ impl Space {
 
     /// How many numbers one is.
     pub fn size(&self) -> usize {
-        self.shape().iter().product()
+        self.shape().iter().copied().fold(1, usize::saturating_mul)
     }
 
-    /// Whether what is made for one fits the other: spaces of real numbers of either precision are alike, because numbers are rounded
-    /// where they enter a tape.
+    /// Whether what is made for one fits the other: spaces of real numbers of either precision are alike, because numbers are
+    /// rounded where they enter a tape.
     pub fn is_like(&self, other: &Self) -> bool {
         let alike = self.dtype() == other.dtype() || self.dtype().is_float() && other.dtype().is_float();
         match (self, other) {

@@ -140,7 +140,10 @@ impl Rollout {
 
     /// The same, to keep when the rollout is gone.
     pub fn into_values(self) -> [Value<'static>; Episodes::COLUMNS] {
-        self.values().map(Value::owned)
+        let (taken, counted) = (self.taken().into(), self.counted().into());
+        let Self { observations, actions, rewards, .. } = self;
+        let columns = Columns { observations, actions, rewards: rewards.into(), taken, counted };
+        columns.in_order().map(|value| value.rounded(DType::F64))
     }
 }
 

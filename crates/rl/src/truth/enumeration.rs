@@ -143,8 +143,8 @@ impl Setting {
     /// π_θ(a|s), `[S, A]`, of a policy without memory.
     fn target(&self) -> Array2<f64> {
         let tape = Tape::new();
-        let theta = policy::record(&self.theta, &tape);
-        let table = policy::table_of(&*self.policy, &theta, self.mdp.states()).value();
+        let (theta, params) = policy::record_as_one(&self.theta, &tape);
+        let table = policy::table_of(&*self.policy, &params, self.mdp.states(), theta).value();
         table.into_dimensionality().expect("a row for each state")
     }
 
@@ -190,11 +190,11 @@ impl Setting {
         }
         let tape = Tape::new();
         let (process, fixed) = (self.mdp.record(&tape), self.record(&tape));
-        let policy = policy::table_of(&*self.policy, &fixed.params, self.mdp.states());
+        let policy = policy::table_of(&*self.policy, &fixed.params, self.mdp.states(), fixed.theta);
         let terminal = match (self.end, fixed.critic, fixed.action_critic) {
-            (End::Critic, critic, _) => critic,
             (End::ActionCritic, _, Some(critic)) => Some((policy * critic).sum_axes(&[1])),
-            _ => None,
+            (End::Critic | End::ActionCritic, critic, _) => critic,
+            (End::Nothing, ..) => None,
         };
         let value = process.start.dot(process.finite_value(policy, self.gamma, self.horizon, terminal));
         let results: Vec<Var> = (0..=order).map(|order| derivative_or_zero(value, fixed.theta, order)).collect();
@@ -350,7 +350,7 @@ impl Recorded {
                 };
                 (dist.probabilities() * critic.gather(&[episodes.states()])).sum_axes(&[2])
             } else {
-                let table = policy::table_of(policy, &self.params, setting.mdp.states());
+                let table = policy::table_of(policy, &self.params, setting.mdp.states(), self.theta);
                 (table * critic).sum_axes(&[1]).gather(&[episodes.states()])
             };
             batch = batch.with_action_critic(episodes.look_up(critic), expected);

@@ -12,7 +12,7 @@ use super::tuples::{products, tuples};
 use crate::env::{Process, TabularMdp};
 use crate::error::{Error, Result, check_discount, check_rate};
 use crate::meta::sampled::{Credit, MetaBatch, Outer};
-use crate::policy::{self, Numbers, Params, Policy, Table, check_spaces, table_of};
+use crate::policy::{self, Numbers, Params, Policy, Table, check_spaces, expect_no_memory, table_of};
 use crate::rollout::{Episodes, Space, split_leading};
 
 /// A small problem in which every outcome of a sampled inner update can be listed: the objective
@@ -51,6 +51,9 @@ impl SampledUpdate {
     }
 
     /// The same of any policy without memory over numbered states and actions, with these parameters θ.
+    ///
+    /// Panics for a policy with memory.
+    #[track_caller]
     pub fn of_policy(
         mdp: &TabularMdp,
         policy: impl Policy + 'static,
@@ -58,6 +61,7 @@ impl SampledUpdate {
         horizon: usize,
         gamma: f64,
     ) -> Self {
+        expect_no_memory("SampledUpdate", &policy);
         Self {
             mdp: mdp.clone(),
             horizon,
@@ -157,7 +161,7 @@ impl SampledUpdate {
         check_rate(self.rate)?;
         let tape = Tape::new();
         let (theta, params) = policy::record_as_one(&self.theta, &tape);
-        let policy = table_of(&*self.policy, &params, self.mdp.states()).value();
+        let policy = table_of(&*self.policy, &params, self.mdp.states(), theta).value();
         self.mdp.check_policy(&policy.into_dimensionality().expect("a row for each state"))?;
         f(&OnTape { setting: self, tape: &tape, theta, params, process: self.mdp.record(&tape) })
     }

@@ -13,8 +13,9 @@ use crate::policy::softmax;
 ///
 /// # Errors
 ///
-/// [`Error::Decay`](crate::error::Error::Decay) unless 0 ≤ γ ≤ 1; [`Error::UndiscountedWithoutTermination`](crate::error::Error::UndiscountedWithoutTermination) for γ = 1 in an infinite horizon, if
-/// episodes need not end; [`Error::Shape`](crate::error::Error::Shape) for logits or terminal values that do not fit.
+/// [`Decay`](crate::error::Error::Decay) unless 0 ≤ γ ≤ 1; for γ = 1 in an infinite horizon, if episodes need not end,
+/// [`UndiscountedWithoutTermination`](crate::error::Error::UndiscountedWithoutTermination); and
+/// [`Shape`](crate::error::Error::Shape) for logits or terminal values that do not fit.
 ///
 /// ```
 /// # use ndarray::{arr2, arr3, array};
