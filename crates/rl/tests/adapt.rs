@@ -114,7 +114,7 @@ fn a_rate_that_is_none_is_refused() {
 
 #[test]
 #[should_panic(
-    expected = "adapt: of rates for parameters, directions `b`, `a` for variables `a`, `b`: each in its place"
+    expected = "adapt: the rates are not in the structure of what they are for: directions `b`, `a` for variables"
 )]
 fn rates_of_other_names_or_in_another_order_are_refused() {
     let tape = Tape::new();
