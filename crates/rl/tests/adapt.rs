@@ -164,16 +164,8 @@ fn trees_are_added_and_multiplied_leaf_by_leaf_of_the_same_name() {
     assert_eq!(a["x1"], &before["x1"] + &(&b["x1"] * 2.0));
     let expected = (&a["x0"] * &b["x0"]).sum() + (&a["x1"] * &b["x1"]).sum();
     assert!((dot(&a, &b) - expected).abs() < 1e-15);
-    let refused = |f: &mut dyn FnMut()| {
-        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-        caught.unwrap_err().downcast_ref::<String>().cloned().expect("words")
-    };
-    let words = "a parameter is called `x1`, but in its place `x0` was recorded";
-    assert_eq!(refused(&mut || assert!(dot(&a, &renamed).is_nan())), format!("dot: {words}"));
-    assert_eq!(refused(&mut || add(&mut a, 1.0, &renamed)), format!("add: {words}"));
-    let shorter = numbers(&[2], 7);
-    let words = "dot: the second tree has shape [1], but must have shape [2]";
-    assert_eq!(refused(&mut || assert!(dot(&a, &shorter).is_nan())), words);
+    // Whatever their order.
+    assert!((dot(&a, &renamed) - expected).abs() < 1e-15);
 
     let tape = Tape::new();
     let theta = policy::record(&a, &tape);

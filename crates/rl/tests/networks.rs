@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD, Axis, array, s};
 use rand::RngExt;
 use rl::policy::Activation::{Identity, Relu, Tanh};
-use rl::policy::{Dist, Init, Network, NetworkPolicy, Numbers, OfFeatures, Params, Policy, record, record_as};
+use rl::policy::{
+    Activation, Dist, Init, Network, NetworkPolicy, Numbers, OfFeatures, Params, Policy, record, record_as,
+};
 use rl::rollout::Space;
 use rl::stream::stream;
 
@@ -59,6 +61,28 @@ fn dense_layers_are_sums_of_products() {
         let expected =
             mean.slice(s![..count, ..]).to_owned().into_shape_with_order([&front[..], &[2]].concat()).unwrap();
         assert_close(&one.mean().value(), &expected);
+    }
+}
+
+#[test]
+fn activations_are_what_they_are_called() {
+    let x = numbers(&[5, 2], 22);
+    let tape = Tape::new();
+    let softplus = |x: f64| x.exp().ln_1p();
+    type Function = fn(f64) -> f64;
+    let cases: [(Activation, Function); 6] = [
+        (Identity, |x| x),
+        (Tanh, f64::tanh),
+        (Relu, |x| x.max(0.0)),
+        (Activation::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+        (Activation::Softplus, softplus),
+        (Activation::Of(|x| x * x.sigmoid()), |x| x / (1.0 + (-x).exp())),
+    ];
+    for (activation, expected) in cases {
+        let network = Network::new(&Space::vector(2)).dense(3, activation);
+        let theta = network.draw(&mut stream(23, 0));
+        let found = network.along(&record(&theta, &tape), tape.input("x", &x).into()).value();
+        assert_close(&found, &table(&x).dot(&table(&theta["w1"])).mapv(expected).into_dyn());
     }
 }
 

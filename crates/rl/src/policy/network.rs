@@ -12,7 +12,7 @@ use super::{Categorical, Dist, Normal, Numbers, Params, Policy, parameter as nam
 use crate::rollout::Space;
 
 /// What follows a layer's sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Activation {
     /// Nothing.
     Identity,
@@ -20,6 +20,12 @@ pub enum Activation {
     Tanh,
     /// max(x, 0).
     Relu,
+    /// 1 / (1 + e^−x).
+    Sigmoid,
+    /// ln(1 + e^x).
+    Softplus,
+    /// Any other function, entry by entry, such as `|x| x * x.sigmoid()`.
+    Of(fn(Var) -> Var),
 }
 
 impl Activation {
@@ -29,6 +35,9 @@ impl Activation {
             Activation::Identity => x,
             Activation::Tanh => x.tanh(),
             Activation::Relu => x.max(0.0),
+            Activation::Sigmoid => x.sigmoid(),
+            Activation::Softplus => x.softplus(),
+            Activation::Of(function) => function(x),
         }
     }
 }
