@@ -393,7 +393,8 @@ impl Var {
     }
 
     /// The solution x of A·x = b, where A is this square matrix (or a stack of them) and b a vector (if it has one axis less
-    /// than A) or a matrix, by LU factorisation with partial pivoting; stacks broadcast. A singular A is an [`Error::Singular`](crate::Error::Singular) when it runs.
+    /// than A) or a matrix, by LU factorisation with partial pivoting; stacks broadcast. A singular A is an
+    /// [`Error::Singular`](crate::Error::Singular) when it runs.
     #[track_caller]
     #[must_use]
     pub fn solve(self, b: Self) -> Self {

@@ -99,8 +99,9 @@ impl Actor {
     ///
     /// # Errors
     ///
-    /// [`Error::Space`] for an environment of another kind; [`Error::Shape`] and [`Error::Name`] for other parameters; [`Error::Empty`] if
-    /// `horizon` or `trajectories` is 0; [`Error::TooLarge`]; [`Error::Step`] where the policy's distribution, or what the environment says, is not finite.
+    /// [`Error::Space`] for an environment of another kind; [`Error::Shape`] and [`Error::Name`] for other parameters;
+    /// [`Error::Empty`] if `horizon` or `trajectories` is 0; [`Error::TooLarge`]; [`Error::Step`] where the policy's distribution, or
+    /// what the environment says, is not finite.
     pub fn sample<E: Environment + Clone + Sync>(
         &self,
         environment: &E,

@@ -21,7 +21,8 @@ use crate::batch::{Batch, Form};
 /// ```
 /// use rl::{batch::Form, objective::{Deep, Estimator, TayPo}};
 /// // ProMP's inner surrogate: LVC, GAE(λ = 1), normalised over the batch, the mean over steps.
-/// let lvc = Deep { form: Form { discounted: false, normalised: true, lambda: 1.0 }, over_steps: true, ..Deep::of(TayPo { order: 1 }) };
+/// let form = Form { discounted: false, normalised: true, lambda: 1.0 };
+/// let lvc = Deep { form, ..Deep::of(TayPo { order: 1 }) };
 /// assert_eq!(lvc.facts().name, "lvc_undiscounted_normalised_over_steps");
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -218,7 +218,8 @@ impl Claim {
     ///
     /// ```
     /// # use rl::objective::{Estimator, TayPo};
-    /// assert_eq!((0..=3).map(|m| TayPo { order: 2 }.facts().claim.off_policy_power(m)).collect::<Vec<_>>(), [Some(3), Some(2), Some(1), None]);
+    /// let claim = TayPo { order: 2 }.facts().claim;
+    /// assert_eq!([0, 1, 2, 3].map(|m| claim.off_policy_power(m)), [Some(3), Some(2), Some(1), None]);
     /// ```
     pub fn off_policy_power(&self, order: usize) -> Option<usize> {
         self.off_policy_residual.filter(|&last| order <= last).map(|last| last + 1 - order)

@@ -12,8 +12,8 @@ use crate::policy::{Numbers, Structure, zeros_like};
 ///
 /// # Errors
 ///
-/// Those of `product`; [`Error::Shape`] or [`Error::Name`] if what it gives is no tree like b; [`Error::NotFinite`] for a product or a b that is not
-/// finite; [`Error::NotPositive`] where vᵀ A v < 0.
+/// Those of `product`; [`Error::Shape`] or [`Error::Name`] if what it gives is no tree like b; [`Error::NotFinite`] for a product
+/// or a b that is not finite; [`Error::NotPositive`] where vᵀ A v < 0.
 ///
 /// ```
 /// use rl::{optim::conjugate_gradient, policy::Numbers};

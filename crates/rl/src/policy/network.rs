@@ -265,8 +265,8 @@ impl Network {
         self.apply(theta, observations, None, &mut Vec::new())
     }
 
-    /// The same of rows that begin with this memory, `[N, …]` for each of [`memory`](Self::memory), as segments of longer trajectories
-    /// do; and the memory after their H steps.
+    /// The same of rows that begin with this memory, `[N, …]` for each of [`memory`](Self::memory), as segments of longer
+    /// trajectories do; and the memory after their H steps.
     ///
     /// Panics as [`along`](Self::along) does, and for another memory.
     #[track_caller]

@@ -125,8 +125,8 @@ pub fn function(tape: &Tape, inputs: &Params, outputs: &Params) -> impl Fn(&Numb
     }
 }
 
-/// Records parameters as one input, and the same as a tree: the leaf itself if there is but one, of its shape; else a vector of all,
-/// one leaf behind another. For derivatives of higher order, which are arrays of its entries.
+/// Records parameters as one input, and the same as a tree: the leaf itself if there is but one, of its shape; else a vector of
+/// all, one leaf behind another. For derivatives of higher order, which are arrays of its entries.
 #[track_caller]
 pub(crate) fn record_as_one(numbers: &Numbers, tape: &Tape) -> (Var, Params) {
     if let [array] = numbers.values().collect::<Vec<_>>()[..] {
