@@ -91,15 +91,15 @@ impl Setting {
     ///
     /// Those of [`TabularMdp::sample`].
     pub fn sample(&self, trajectories: usize, seed: u64) -> Result<Rollout> {
-        self.check()?;
-        match self.table() {
+        match self.check()? {
             Some(table) => self.mdp.sample(&table, self.horizon, trajectories, seed),
             None => sample(&self.mdp.walk(), &*self.policy, &self.theta, self.horizon, trajectories, seed),
         }
     }
 
-    /// Whether all its parts fit the process.
-    fn check(&self) -> Result<()> {
+    /// Whether all its parts fit the process; and the probabilities μ(a|s) that trajectories are sampled by, `[S, A]`, if they are a
+    /// table.
+    fn check(&self) -> Result<Option<Array2<f64>>> {
         let check_critic = |what: &'static str, critic: ArrayViewD<'_, f64>, shape: &[usize]| {
             check_shape(what, critic.shape(), shape)?;
             match critic.indexed_iter().find(|(_, x)| !x.is_finite()) {
@@ -114,30 +114,26 @@ impl Setting {
         if let Some(behaviour) = &self.behaviour {
             check_shape("the behaviour policy's logits", behaviour.shape(), &shape)?;
         }
-        if let Some(table) = self.table() {
-            self.mdp.check_policy(&table)?;
+        let table = match &self.behaviour {
+            Some(behaviour) => Some(softmax(behaviour)),
+            None if self.has_memory() => None,
+            None => Some(self.target()),
+        };
+        if let Some(table) = &table {
+            self.mdp.check_policy(table)?;
         }
         if let Some(critic) = &self.critic {
             check_critic("critic", critic.view().into_dyn(), &shape[..1])?;
         }
-        match &self.action_critic {
-            Some(critic) => check_critic("action critic", critic.view().into_dyn(), &shape),
-            None => Ok(()),
+        if let Some(critic) = &self.action_critic {
+            check_critic("action critic", critic.view().into_dyn(), &shape)?;
         }
+        Ok(table)
     }
 
     /// Whether what the policy does depends on what was before.
     fn has_memory(&self) -> bool {
         !self.policy.memory().is_empty()
-    }
-
-    /// The probabilities μ(a|s) that trajectories are sampled by, `[S, A]`, if they are a table.
-    fn table(&self) -> Option<Array2<f64>> {
-        match &self.behaviour {
-            Some(behaviour) => Some(softmax(behaviour)),
-            None if self.has_memory() => None,
-            None => Some(self.target()),
-        }
     }
 
     /// π_θ(a|s), `[S, A]`, of a policy without memory.
@@ -148,9 +144,9 @@ impl Setting {
         table.into_dimensionality().expect("a row for each state")
     }
 
-    /// Every trajectory, with the probability that it is sampled with.
-    fn enumerate(&self) -> Result<Enumeration> {
-        if let Some(table) = self.table() {
+    /// Every trajectory, with the probability that it is sampled with: by this table, if it is one.
+    fn enumerate(&self, table: Option<Array2<f64>>) -> Result<Enumeration> {
+        if let Some(table) = table {
             return self.mdp.enumerate(&table, self.horizon);
         }
         let (rollout, factors) = self.mdp.outcomes(self.horizon)?;
@@ -237,18 +233,15 @@ impl Setting {
         self.over_batches(1, quantity).map(|[expectation, _]| expectation)
     }
 
-    /// θ's shape, or the number of all parameters.
-    fn theta_shape(&self) -> Vec<usize> {
-        match &self.theta.values().collect::<Vec<_>>()[..] {
-            [array] => array.shape().to_vec(),
-            all => vec![all.iter().map(|array| array.len()).sum()],
-        }
-    }
-
     /// Of the derivatives of orders 0 … `order` of a scalar, the sums over every `batch`-tuple of trajectories.
     fn sums(&self, scalar: impl FnOnce(&Batch) -> Var, order: usize, batch: usize) -> Result<Sums> {
-        let row = |batch: &Batch, _: &Episodes, theta| derivatives_in_a_row(scalar(batch), theta, order);
-        Ok(Sums::new(self.over_batches(batch, row)?, &self.theta_shape(), order))
+        let mut shape = Vec::new();
+        let row = |batch: &Batch, _: &Episodes, theta: Var| {
+            shape = theta.shape().to_vec();
+            derivatives_in_a_row(scalar(batch), theta, order)
+        };
+        let sums = self.over_batches(batch, row)?;
+        Ok(Sums::new(sums, &shape, order))
     }
 
     /// ∇^k V for k from 0 to `order`, and how large the terms are that it is the sum of, one for each trajectory τ:
@@ -276,11 +269,11 @@ impl Setting {
         batch: usize,
         quantity: impl FnOnce(&Batch, &Episodes, Var) -> Var,
     ) -> Result<[ArrayD<f64>; 2]> {
-        self.check()?;
+        let table = self.check()?;
         if batch == 0 {
             return Err(Error::Empty { what: "trajectories in a batch" });
         }
-        let single = self.enumerate()?;
+        let single = self.enumerate(table)?;
         let members = tuples(single.probabilities.len(), batch)?;
         let probabilities = products(&single.probabilities, &members, batch);
         // Tuples are taken so many at a time; what the last part lacks is filled up with probability 0.
