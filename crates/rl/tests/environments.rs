@@ -80,7 +80,7 @@ fn samples_are_the_same_bits_at_any_number_of_threads_and_in_any_batch() {
     let theta = policy.init(&mut stream(2, 0));
     let environment = Navigation::to([0.2, -0.1]);
     for dtype in [DType::F64, DType::F32] {
-        let actor = Actor::new(&policy, &theta, &environment, dtype).unwrap();
+        let actor = Actor::new(&policy, &theta, &environment.spaces(), dtype).unwrap();
         let on = |threads, trajectories| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| actor.sample(&environment, &theta, 12, trajectories, 3).unwrap())
@@ -200,7 +200,7 @@ fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
     let nan = Table::numbers(&array![[0.0, 0.0], [0.0, f64::NAN], [0.0, 0.0]]);
     let message = sample(&mdp().walk(), &policy, &nan, 4, 300, 0).unwrap_err().to_string();
     assert!(message.contains("the policy gives no distribution over actions, but [NaN, NaN]"), "{message}");
-    let actor = Actor::new(&policy, &theta(&policy), &mdp().walk(), DType::F64).unwrap();
+    let actor = Actor::new(&policy, &theta(&policy), &mdp().walk().spaces(), DType::F64).unwrap();
     let wider = Table::numbers(&Array2::zeros((3, 3)));
     assert!(matches!(actor.sample(&mdp().walk(), &wider, 4, 3, 0), Err(Error::Shape { what: "parameters", .. })));
     assert!(matches!(actor.sample(&mdp().walk(), &Numbers::new(), 4, 3, 0), Err(Error::Shape { .. })));
@@ -347,7 +347,7 @@ fn parameters_in_another_order_are_refused() {
     let policy = Network::new(&Space::vector(2)).dense(2, Tanh).normal(2);
     let theta = policy.init(&mut stream(0, 0));
     let environment = Navigation::to([0.3, 0.3]);
-    let actor = Actor::new(&policy, &theta, &environment, DType::F64).unwrap();
+    let actor = Actor::new(&policy, &theta, &environment.spaces(), DType::F64).unwrap();
     // All weights are 2 by 2: by their shapes nobody would see it.
     let other: Numbers = ["w2", "b2", "w1", "b1", "log_std"].map(|name| (name.to_owned(), theta[name].clone())).into();
     let error = actor.sample(&environment, &other, 3, 2, 0).unwrap_err().to_string();

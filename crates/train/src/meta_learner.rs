@@ -86,7 +86,7 @@ impl MetaLearner {
         }
         rl::error::check_discount(gamma)?;
         rl::error::check_rate(rate)?;
-        let actor = Actor::new(policy, theta, task, DType::F64)?;
+        let actor = Actor::new(policy, theta, &task.spaces(), DType::F64)?;
         // Any trajectories of the right shapes, to record with.
         let [observation, action] = &task.spaces();
         let blank = |trajectories| Rollout::zeros_in(trajectories, horizon, [observation, action]);

@@ -12,7 +12,7 @@ mod sample;
 mod tabular;
 
 pub use navigation::Navigation;
-pub use sample::{Actor, sample};
+pub use sample::{Actor, Tasks, sample};
 pub use tabular::{Enumeration, Horizon, Process, TabularMdp, Walk};
 
 /// Something that can be acted in, one episode at a time, in Gymnasium's terms.

@@ -21,12 +21,12 @@ const BLOCK: usize = 32;
 /// A policy compiled to act in environments of certain spaces: the same program for all parameters, tasks and iterations.
 ///
 /// ```
-/// use rl::{env::{Actor, Navigation}, policy::{Activation::Tanh, Network, Policy}, rollout::Space, stream::stream};
+/// use rl::{env::{Actor, Environment, Navigation}, policy::{Activation::Tanh, Network, Policy}, rollout::Space, stream::stream};
 ///
 /// let policy = Network::new(&Space::vector(2)).dense(16, Tanh).normal(2);
 /// let theta = policy.init(&mut stream(0, 0));
 /// let environment = Navigation::to([0.3, -0.2]);
-/// let actor = Actor::new(&policy, &theta, &environment, ad::DType::F32)?;
+/// let actor = Actor::new(&policy, &theta, &environment.spaces(), ad::DType::F32)?;
 /// let rollout = actor.sample(&environment, &theta, 20, 50, 0)?;                   // 50 trajectories of 20 steps
 /// assert_eq!(rollout.observations().shape(), [50, 21, 2]);
 /// # Ok::<(), rl::error::Error>(())
@@ -42,21 +42,15 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// For a policy with parameters of these shapes, in environments like this one, computing in a floating-point type.
+    /// For a policy with parameters of these shapes, in environments of these spaces, computing in a floating-point type.
     ///
     /// # Errors
     ///
-    /// [`Error::Space`] if the policy is for another environment.
+    /// [`Error::Space`] if the policy is for others.
     ///
     /// Panics if what its `once` gives is not a distribution for each observation, and its memory.
     #[track_caller]
-    pub fn new(
-        policy: &dyn Policy,
-        theta: &Numbers,
-        environment: &(impl Environment + ?Sized),
-        dtype: DType,
-    ) -> Result<Self> {
-        let spaces = environment.spaces();
+    pub fn new(policy: &dyn Policy, theta: &Numbers, spaces: &[Space; 2], dtype: DType) -> Result<Self> {
         check_spaces(policy, [&spaces[0], &spaces[1]])?;
         let tape = Tape::new();
         let params = policy::record_as(theta, &tape, dtype);
@@ -89,7 +83,7 @@ impl Actor {
         compare_spaces(&[spaces[0].clone(), given], [&spaces[0], &spaces[1]])?;
         let inputs = policy::handles(&params).into_iter().chain(before.iter().map(|&var| var.into()));
         let program = tape.compile(inputs.chain([observation]), outputs.into_iter().chain(after));
-        Ok(Self { spaces, dtype, memory, program, parameters: Structure::of(theta) })
+        Ok(Self { spaces: spaces.clone(), dtype, memory, program, parameters: Structure::of(theta) })
     }
 
     /// Samples trajectories of at most `horizon` steps, each in an environment of its own that is a clone of this one.
@@ -229,6 +223,61 @@ impl Actor {
     }
 }
 
+/// A distribution over tasks, as whoever samples in them needs it: any function from a random stream to an environment.
+///
+/// The type of the environment is forgotten, so that a list of problems may have many.
+///
+/// ```
+/// use rl::{env::{Actor, Navigation, Tasks}, policy::{Network, Policy}, rollout::Space, stream::stream};
+///
+/// let policy = Network::new(&Space::vector(2)).normal(2);
+/// let theta = policy.init(&mut stream(0, 0));
+/// let tasks: Box<dyn Tasks> = Box::new(Navigation::random);
+/// let actor = Actor::new(&policy, &theta, &tasks.spaces(), ad::DType::F32)?;
+/// for number in 0..3 {
+///     let rollout = tasks.sample(&mut stream(1, number), &actor, &theta, 20, 50, number)?;   // in a task of its own
+///     assert_eq!(rollout.observations().shape(), [50, 21, 2]);
+/// }
+/// # Ok::<(), rl::error::Error>(())
+/// ```
+pub trait Tasks: Sync {
+    /// What observations and actions are, in every task.
+    fn spaces(&self) -> [Space; 2];
+
+    /// Trajectories in the task that `task` (a stream) draws, by this actor: those of [`Actor::sample`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Actor::sample`].
+    fn sample(
+        &self,
+        task: &mut ChaCha8Rng,
+        actor: &Actor,
+        theta: &Numbers,
+        horizon: usize,
+        trajectories: usize,
+        seed: u64,
+    ) -> Result<Rollout>;
+}
+
+impl<E: Environment + Clone + Sync, F: Fn(&mut ChaCha8Rng) -> E + Sync> Tasks for F {
+    fn spaces(&self) -> [Space; 2] {
+        self(&mut stream(0, 0)).spaces()
+    }
+
+    fn sample(
+        &self,
+        task: &mut ChaCha8Rng,
+        actor: &Actor,
+        theta: &Numbers,
+        horizon: usize,
+        trajectories: usize,
+        seed: u64,
+    ) -> Result<Rollout> {
+        actor.sample(&self(task), theta, horizon, trajectories, seed)
+    }
+}
+
 /// Samples trajectories of at most `horizon` steps by a policy with these parameters, in double precision: an [`Actor`] made for
 /// once.
 ///
@@ -244,7 +293,13 @@ pub fn sample<E: Environment + Clone + Sync>(
     trajectories: usize,
     seed: u64,
 ) -> Result<Rollout> {
-    Actor::new(policy, theta, environment, DType::F64)?.sample(environment, theta, horizon, trajectories, seed)
+    Actor::new(policy, theta, &environment.spaces(), DType::F64)?.sample(
+        environment,
+        theta,
+        horizon,
+        trajectories,
+        seed,
+    )
 }
 
 /// The place of number `i` in an array of them.
