@@ -351,15 +351,34 @@ impl Batch {
         if !self.form.normalised {
             return x;
         }
-        let (number, on_steps) = (self.steps.taken.sum(), |x| self.steps.on_steps(x));
+        let centred = self.centred(x);
+        centred / self.deviation(centred)
+    }
+
+    /// What [`credit`](Self::credit) divides `x`, `[N, H]`, by: its standard deviation over all steps taken in a
+    /// [normalised](Form::normalised) form, else 1.
+    #[track_caller]
+    pub fn credit_unit(&self, x: Var) -> Var {
+        if self.form.normalised { self.deviation(self.centred(x)) } else { x.constant(1.0) }
+    }
+
+    /// `x` minus its mean over all steps taken; 0 behind them.
+    #[track_caller]
+    fn centred(&self, x: Var) -> Var {
+        let on_steps = |x| self.steps.on_steps(x);
         // From a step that every batch has, so that equal numbers are 0 before a mean of them is rounded. (What all are shifted by
         // changes nothing, and has no derivative.)
         let x = on_steps(x - x.at(1, 0).at(0, 0).stop_gradient());
-        let centred = on_steps(x - x.sum() / number);
-        let variance = centred.square().sum() / number;
+        on_steps(x - x.sum() / self.steps.taken.sum())
+    }
+
+    /// The root of the mean square over all steps taken, and 1e-8, so that it can be divided by.
+    #[track_caller]
+    fn deviation(&self, centred: Var) -> Var {
+        let variance = centred.square().sum() / self.steps.taken.sum();
         // The root's derivative at 0 is infinite, and would be multiplied by 0.
         let varies = variance.greater(0.0);
-        centred / (varies.select(varies.select(variance, 1.0).sqrt(), 0.0) + 1e-8)
+        varies.select(varies.select(variance, 1.0).sqrt(), 0.0) + 1e-8
     }
 
     /// A_t^{(n)} = Σ_{l<n} γ^l r_{t+l} + γ^n V(s_{t+n}) − V(s_t), `[N, H]`: the advantage that looks n steps ahead, or up to the

@@ -226,6 +226,15 @@ pub enum Error {
     #[error("`{0}` is no choice of what is estimated; write three letters for inner, Hessian and outer, each S or E")]
     Permutation(String),
 
+    /// What went wrong in a part of a longer computation.
+    #[error("{place}: {problem}")]
+    During {
+        /// Which part, such as `iteration 7, task 3`.
+        place: String,
+        /// What went wrong. (Already part of the message, and so not its `source`.)
+        problem: Box<Error>,
+    },
+
     /// A program that refused its values.
     #[error(transparent)]
     Program(#[from] ad::Error),
@@ -258,6 +267,21 @@ pub fn check_rate(rate: f64) -> Result<()> {
     if rate >= 0.0 && rate.is_finite() { Ok(()) } else { Err(Error::Rate(rate)) }
 }
 
+/// An error for the first of these that is not finite: `what` is it, given which one.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`].
+pub fn check_finite<'a>(
+    numbers: impl IntoIterator<Item = &'a f64>,
+    what: impl FnOnce(usize) -> String,
+) -> Result<()> {
+    match numbers.into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
+        Some((number, &value)) => Err(Error::NotFinite { what: what(number), value }),
+        None => Ok(()),
+    }
+}
+
 /// The result of a check of what only a caller's code can get wrong; else a panic at its line.
 #[track_caller]
 pub(crate) fn expect<T>(operation: &str, checked: Result<T>) -> T {
@@ -268,6 +292,12 @@ pub(crate) fn expect<T>(operation: &str, checked: Result<T>) -> T {
 }
 
 impl Error {
+    /// The same, and where it happened.
+    #[must_use]
+    pub fn during(self, place: impl Into<String>) -> Self {
+        Error::During { place: place.into(), problem: Box::new(self) }
+    }
+
     pub(crate) fn file(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::File { path: path.to_owned(), cause: cause.into() }
     }

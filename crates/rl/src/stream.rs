@@ -24,6 +24,22 @@ pub fn stream(seed: u64, index: u64) -> ChaCha8Rng {
     rng
 }
 
+/// A seed for what these numbers name, such as an iteration and a task of it: another for any other names.
+///
+/// ```
+/// use rl::stream::seed_of;
+/// assert_ne!(seed_of(7, &[1, 2]), seed_of(7, &[2, 1]));
+/// assert_ne!(seed_of(7, &[1]), seed_of(7, &[1, 0]));
+/// ```
+pub fn seed_of(seed: u64, names: &[u64]) -> u64 {
+    // A number of no other stream: stream 2⁶⁴ − 1 of a seed is for this alone.
+    names.iter().fold(seed, |seed, &name| {
+        let mut rng = stream(seed, u64::MAX);
+        rng.set_word_pos(u128::from(name) * 2);
+        rng.next_u64()
+    })
+}
+
 /// The number of an outcome, drawn with these probabilities from one uniform number; never one of probability 0, whatever
 /// the rounding. `None` if that meets an entry that is no probability, such as NaN, or none that is positive.
 ///

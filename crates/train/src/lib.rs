@@ -1,7 +1,19 @@
-//! Learning: loops over tasks and iterations that ascend by `rl`'s estimators.
+//! Learning: algorithms that ascend by `rl`'s estimators, over tasks and iterations.
 //!
-//! - [`MetaLearner`]: ascent on what is adapted with samples, by any estimator of [`rl::meta::sampled`].
+//! - [`algorithm`]: a page each: what is ascended inside, and what outside.
+//! - [`MetaLearner`]: the meta-iteration of any of them. [`Learner`] is what a run asks of it.
+//! - [`baseline`]: what a trajectory is expected to bring.
+//! - [`outer`]: regions of trust.
+//! - [`workers`]: who computes.
 
+pub mod algorithm;
+pub mod baseline;
+mod learner;
 mod meta_learner;
+pub mod outer;
+mod trajectories;
+pub mod workers;
 
-pub use meta_learner::{MetaLearner, Sampling};
+pub use learner::{Iteration, Learner, State};
+pub use meta_learner::{MetaLearner, Outer, Price, Settings};
+pub use trajectories::{Recorded, Sampled, Shape, Trajectories, heads};

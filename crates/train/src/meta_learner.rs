@@ -1,186 +1,484 @@
-//! Meta-learning over tasks: ascent on the mean over tasks of F_N, by any estimator of [`rl::meta::sampled`] (with the linearised
-//! score function it is Algorithm 1 of Tang 2022, with SG-MRL Algorithms 1 and 2 of Fallah et al. 2021).
+//! The meta-iteration, of any algorithm: sample, adapt, sample again; then outer steps with what was sampled.
+//!
+//! All that is recorded is recorded once, for one task's trajectories, and replayed for every task and iteration. What is drawn is
+//! a function of (seed, iteration, task, step, trajectory), and tasks are added up in their order.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use ad::{DType, Handle, Program, Tape, Value, Var};
-use rand::Rng;
-use rayon::prelude::*;
-use rl::env::{Actor, Environment};
-use rl::error::{Error, Result};
-use rl::meta::sampled::{Credit, MetaBatch, Outer};
-use rl::optim::add;
-use rl::policy::{self, Numbers, Policy};
-use rl::rollout::{Episodes, Rollout};
-use rl::stream::stream;
+use ndarray::{Array1, Array2, ArrayD, ArrayView1, arr0};
+use rl::env::{Actor, Tasks};
+use rl::error::{Error, Result, check_finite};
+use rl::meta::{Inner, adapt};
+use rl::optim::{Optimiser, Rule, dot};
+use rl::policy::{self, Numbers, Params, Policy};
+use rl::rollout::Rollout;
+use rl::stream::{seed_of, stream};
 
-/// How one task is sampled, adapted to and judged.
-#[derive(Clone, Copy, Debug)]
-pub struct Sampling {
-    /// H, the largest number of steps of a trajectory.
-    pub horizon: usize,
-    /// γ.
-    pub gamma: f64,
-    /// η, the rate of the inner update.
-    pub rate: f64,
-    /// What the inner update credits.
-    pub credit: Credit,
-    /// ζ, the number of inner steps.
-    pub steps: usize,
-    /// N, the number of trajectories of each inner step.
-    pub inner: usize,
-    /// M, the number of trajectories of the adapted policy.
-    pub outer: usize,
+use crate::algorithm::{Adapted, Algorithm, Outcome, through};
+use crate::baseline::Baseline;
+use crate::learner::{Iteration, Learner, State};
+use crate::outer::{Judged, TrustRegion};
+use crate::trajectories::{Recorded, Sampled, Shape, Trajectories, heads};
+use crate::workers::Workers;
+
+/// The numbers of a meta-learner.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Everything random is a function of it.
+    pub seed: u64,
+    /// How many tasks an iteration has.
+    pub tasks: usize,
+    /// What is sampled in each at each step, and how it counts.
+    pub shape: Shape,
+    /// K, how many inner steps there are; 0 for learning without adaptation.
+    pub inner_steps: usize,
+    /// α.
+    pub inner_rate: f64,
+    /// Whether every parameter has a rate of its own that is learned (Meta-SGD, Li et al. 2017).
+    pub learn_rates: bool,
+    /// How the parameters follow from the gradient.
+    pub outer: Outer,
+    /// How many outer steps are made with what was sampled.
+    pub outer_steps: usize,
+    /// What divergence costs at inner steps, for algorithms with a price on it.
+    pub price: Price,
+    /// Whether a baseline's value counts behind a trajectory that was truncated.
+    pub bootstrap: bool,
 }
 
-/// An estimator and a policy, compiled for tasks like one of them.
-///
-/// ```
-/// use rl::{env::TabularMdp, meta::sampled::{Credit, linearised_score_function}, policy::{Policy, Table}, stream::stream};
-/// use train::{MetaLearner, Sampling};
-/// let sampling =
-///     Sampling { horizon: 3, gamma: 0.9, rate: 0.5, credit: Credit::ReturnToGo, steps: 1, inner: 20, outer: 20 };
-/// let tasks: Vec<TabularMdp> =
-///     (0..4).map(|task| TabularMdp::random(2, 2, 1.0, &mut stream(0, task))).collect::<Result<_, _>>()?;
-/// let tasks: Vec<_> = tasks.iter().map(TabularMdp::walk).collect();
-/// let policy = Table { states: 2, actions: 2 };
-/// let theta = policy.init(&mut stream(0, 4));
-/// let learner = MetaLearner::new(linearised_score_function, &policy, &theta, &tasks[0], sampling)?;
-/// let theta = learner.ascend(|_| tasks.clone(), &theta, 0.1, 5, 7)?;
-/// assert_eq!(theta["logits"].shape(), [2, 2]);
-/// # Ok::<(), rl::error::Error>(())
-/// ```
-#[derive(Debug)]
+/// How parameters follow from the gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outer {
+    /// By a rule of gradient descent.
+    Rule(Rule),
+    /// By steps within a region of trust.
+    TrustRegion(TrustRegion),
+}
+
+/// What a unit of divergence costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// To begin with.
+    pub initial: f64,
+    /// If given, it is halved where the divergence of that inner step is below the target over 1.5 after an iteration, and doubled
+    /// where it is above 1.5 times the target.
+    pub target: Option<f64>,
+}
+
+/// The prefix of learned rates among the parameters.
+const RATE: &str = "rate_";
+
+/// What random numbers are for: the first name of every stream.
+#[derive(Clone, Copy)]
+enum Draw {
+    Policy,
+    Critic,
+    Train,
+    Evaluate,
+}
+
+/// An algorithm, a policy and a distribution over tasks, compiled.
 pub struct MetaLearner {
-    sampling: Sampling,
+    settings: Settings,
+    tasks: Box<dyn Tasks>,
+    workers: Box<dyn Workers>,
+    algorithm: Box<dyn Algorithm>,
+    baseline: Baseline,
     actor: Actor,
-    /// (D, θ) ↦ θ + η ĝ(θ, D).
-    adapt: Program,
-    /// (D_1, …, D_ζ, D′, θ) ↦ the estimate.
-    estimate: Program,
+    programs: Programs,
+    /// θ, and the learned rates.
+    theta: Numbers,
+    /// Nothing, where steps are within a region of trust.
+    optimiser: Option<Optimiser>,
+    /// What divergence costs at each inner step.
+    prices: Vec<f64>,
+}
+
+/// What runs. In front of all inputs are θ and the rates.
+struct Programs {
+    /// (θ_k, rates, D_k) ↦ heads of π at θ_k, θ_{k+1}.
+    adapt: Option<Program>,
+    /// (θ_K, rates, D_K) ↦ heads.
+    describe: Program,
+    /// (θ, rates, D_0 … D_K, prices, shift, scale) ↦ objective, divergence at each step, gradient.
+    gradient: Program,
+    /// The same ↦ objective, divergence at each step.
+    judge: Program,
+    /// (θ, rates, D_0 … D_K, v) ↦ H v, H the Hessian of the divergence at step K.
+    curvature: Option<Program>,
+}
+
+/// What a task has in an iteration.
+struct Task {
+    /// θ_k and the rates.
+    here: Numbers,
+    rollout: Option<Rollout>,
+    /// For each step so far.
+    data: Vec<Trajectories>,
+    /// Of a value network: the trajectories, and what it said of them.
+    unfitted: Vec<(Rollout, Array2<f64>)>,
 }
 
 impl MetaLearner {
-    /// The gradient of `surrogate` as the estimate, for a policy with parameters of these shapes, and tasks with the spaces of
-    /// this one.
+    /// With these parts; all is compiled now.
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] for a number of `sampling` that is 0; [`Error::Decay`], [`Error::Rate`], [`Error::TooLarge`];
-    /// [`Error::Space`] if the policy is not for such tasks.
+    /// [`Error::Empty`] for a number that is 0; [`Error::Rate`], [`Error::Decay`], [`Error::TooLarge`]; [`Error::Space`] if the
+    /// policy is not for such tasks.
     pub fn new(
-        surrogate: impl FnOnce(&MetaBatch<'_>) -> Var,
+        settings: Settings,
+        algorithm: Box<dyn Algorithm>,
         policy: &dyn Policy,
-        theta: &Numbers,
-        task: &impl Environment,
-        sampling: Sampling,
+        tasks: Box<dyn Tasks>,
+        baseline: Baseline,
+        workers: Box<dyn Workers>,
     ) -> Result<Self> {
-        let Sampling { horizon, gamma, rate, credit, steps, inner, outer } = sampling;
-        for (what, number) in [
-            ("steps in a trajectory", horizon),
-            ("inner steps", steps),
-            ("trajectories for an inner step", inner),
-            ("trajectories for the outer estimate", outer),
-        ] {
+        for (what, number) in [("tasks", settings.tasks), ("outer steps", settings.outer_steps)] {
             if number == 0 {
                 return Err(Error::Empty { what });
             }
         }
-        rl::error::check_discount(gamma)?;
-        rl::error::check_rate(rate)?;
-        let actor = Actor::new(policy, theta, &task.spaces(), DType::F64)?;
-        // Any trajectories of the right shapes, to record with.
-        let [observation, action] = &task.spaces();
-        let blank = |trajectories| Rollout::zeros_in(trajectories, horizon, [observation, action]);
-        let (inner, outer) = (blank(inner)?, blank(outer)?);
-
-        let tape = Tape::new();
-        let theta = policy::record(theta, &tape);
-        let all: Vec<Episodes> =
-            (0..=steps).map(|step| if step < steps { &inner } else { &outer }.record(&tape)).collect();
-        let (data, last) = (&all[..steps], all[steps]);
-        let gamma = gamma.into();
-        let batch = MetaBatch { policy, theta: &theta, inner: data, outer: Outer::Sampled(last), gamma, rate, credit };
-        let inputs = |data: &[Episodes]| -> Vec<Handle> {
-            data.iter().flat_map(Episodes::handles).chain(policy::handles(&theta)).collect()
+        rl::error::check_discount(settings.shape.gamma)?;
+        rl::error::check_rate(settings.inner_rate)?;
+        let mut theta = policy.init(&mut stream(seed_of(settings.seed, &[Draw::Policy as u64]), 0));
+        let actor = Actor::new(policy, &theta, &settings.shape.spaces, settings.shape.dtype)?;
+        if settings.learn_rates {
+            let rates = theta.iter().map(|(name, array)| (format!("{RATE}{name}"), array.mapv(|_| settings.inner_rate)));
+            let rates: Vec<_> = rates.collect();
+            theta.extend(rates);
+        }
+        let programs = Programs::new(&settings, &*algorithm, policy, &theta)?;
+        let optimiser = match settings.outer {
+            Outer::Rule(rule) => Some(Optimiser::new(rule)),
+            Outer::TrustRegion(_) => None,
         };
-        let estimate = tape.compile(inputs(&all), surrogate(&batch).grad(&theta).into_values());
-
-        let first = MetaBatch { inner: &data[..1], ..batch };
-        let adapted = first.adapt_by_fixed_data().swap_remove(1);
-        let adapt = tape.compile(inputs(&all[..1]), adapted.into_values());
-        Ok(Self { sampling, actor, adapt, estimate })
+        let prices = vec![settings.price.initial; settings.inner_steps];
+        Ok(Self { settings, tasks, workers, algorithm, baseline, actor, programs, theta, optimiser, prices })
     }
 
-    /// The mean over tasks of one estimate each: samples D_1 … D_ζ, adapts, samples what was adapted. Task i is a
-    /// function of `seed` and i, whatever thread runs it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Empty`] without tasks; [`Error::NotFinite`] for the mean; and those of [`Actor::sample`].
-    pub fn gradient<E: Environment + Clone + Sync>(&self, tasks: &[E], theta: &Numbers, seed: u64) -> Result<Numbers> {
-        if tasks.is_empty() {
-            return Err(Error::Empty { what: "tasks" });
+    /// θ, and the learned rates.
+    pub fn parameters(&self) -> &Numbers {
+        &self.theta
+    }
+
+    fn begin(&self) -> Task {
+        Task { here: self.theta.clone(), rollout: None, data: Vec::new(), unfitted: Vec::new() }
+    }
+
+    /// Samples with the parameters that the task is at. Which task it is and what is sampled are draws with these names.
+    fn sample(&self, task: &mut Task, which: &[u64], names: &[u64]) -> Result<Outcome> {
+        let Settings { seed, ref shape, .. } = self.settings;
+        let Shape { horizon, trajectories, gamma, .. } = *shape;
+        let mut which = stream(seed_of(seed, which), 0);
+        let policy = self.policy_of(&task.here);
+        let rollout = self.tasks.sample(&mut which, &self.actor, &policy, horizon, trajectories, seed_of(seed, names))?;
+        let rewards = rollout.rewards();
+        // (From the end, and 0 behind it.)
+        let value = |rewards: ArrayView1<'_, f64>| rewards.iter().rev().fold(0.0, |value, reward| reward + gamma * value);
+        let outcome = Outcome {
+            steps: rollout.lengths().iter().sum::<usize>() as f64,
+            rewards: rewards.sum(),
+            squares: rewards.iter().map(|reward| reward * reward).sum(),
+            value: rewards.rows().into_iter().map(value).sum::<f64>() / trajectories as f64,
+        };
+        task.rollout = Some(rollout);
+        Ok(outcome)
+    }
+
+    /// The parameters that the policy has, without the learned rates.
+    fn policy_of(&self, theta: &Numbers) -> Numbers {
+        let own = theta.iter().filter(|(name, _)| !(self.settings.learn_rates && name.starts_with(RATE)));
+        own.map(|(name, array)| (name.clone(), array.clone())).collect()
+    }
+
+    /// Makes data of what was sampled, and an inner step if there is another (`goes_on`).
+    fn adapt(&self, task: &mut Task, goes_on: bool) -> Result<()> {
+        let shape = &self.settings.shape;
+        let rollout = task.rollout.take().expect("sampled before");
+        let values = self.baseline.values(&rollout, self.settings.bootstrap)?;
+        let mut data = shape.trajectories(&rollout, &values);
+        let program = match (goes_on, &self.programs.adapt) {
+            (true, Some(adapt)) => adapt,
+            _ => &self.programs.describe,
+        };
+        let mut results = program.run_values(&self.inputs(&task.here, [&data]))?.into_iter();
+        data.extend(results.by_ref().take(shape.heads()));
+        for ((name, here), value) in task.here.iter_mut().zip(results) {
+            *here = value.rounded(DType::F64).into_array().expect("floating-point numbers");
+            check_finite(&*here, |entry| format!("entry {entry} of `{name}` after inner step {}", task.data.len()))?;
         }
-        ad::ready_threads();
-        let estimates: Vec<Numbers> = (tasks.par_iter().enumerate())
-            .map(|(task, environment)| self.estimate(environment, theta, &mut stream(seed, task as u64)))
-            .collect::<Result<_>>()?;
-        let mut sum = policy::zeros_like(theta);
-        for estimate in &estimates {
-            add(&mut sum, 1.0, estimate);
+        task.data.push(data);
+        if matches!(self.baseline, Baseline::Network(_)) {
+            task.unfitted.push((rollout, values));
         }
-        sum.values_mut().for_each(|sum| *sum /= tasks.len() as f64);
-        for (name, gradient) in &sum {
-            if let Some(&value) = gradient.iter().find(|x| !x.is_finite()) {
-                return Err(Error::NotFinite { what: format!("an entry of the gradient by `{name}`"), value });
+        Ok(())
+    }
+
+    /// θ, rates and data, as a program takes them.
+    fn inputs<'v>(&self, theta: &'v Numbers, data: impl IntoIterator<Item = &'v Trajectories>) -> Vec<Value<'v>> {
+        let data = data.into_iter().flatten().map(Value::view);
+        policy::values_as(theta, self.settings.shape.dtype).into_iter().chain(data).collect()
+    }
+
+    /// Asks about each task, and says which one an error is about.
+    fn ask(&self, tasks: &[Mutex<Task>], job: impl Fn(usize, &mut Task) -> Result<Vec<f64>> + Sync) -> Result<Vec<Vec<f64>>> {
+        self.workers.answers(tasks.len(), &|number| {
+            let mut task = tasks[number].lock().unwrap_or_else(PoisonError::into_inner);
+            job(number, &mut task).map_err(|error| error.during(format!("task {number}")))
+        })
+    }
+
+    /// The mean over tasks of a program's results, at these parameters: `given` are a task's last inputs.
+    fn mean(
+        &self,
+        program: &Program,
+        tasks: &[Mutex<Task>],
+        theta: &Numbers,
+        given: impl Fn(usize) -> Vec<Value<'static>> + Sync,
+    ) -> Result<Vec<f64>> {
+        let answers = self.ask(tasks, |number, task| {
+            let given = given(number);
+            let mut inputs = self.inputs(theta, &task.data);
+            inputs.extend(given.iter().map(Value::view));
+            let results = program.run_values(&inputs)?;
+            let mut numbers = Vec::new();
+            for result in results {
+                let array: ArrayD<f64> = result.rounded(DType::F64).into_array().expect("floating-point numbers");
+                numbers.extend(array);
+            }
+            check_finite(&numbers, |entry| self.name_of(entry))?;
+            Ok(numbers)
+        })?;
+        Ok(mean(&answers))
+    }
+
+    /// What stands at a place of the numbers that a program gives.
+    fn name_of(&self, entry: usize) -> String {
+        let facts = 2 + self.settings.inner_steps;
+        match entry {
+            0 => "the objective".to_owned(),
+            step if step < facts => format!("the divergence at step {}", step - 1),
+            _ => {
+                let mut left = entry - facts;
+                for (name, array) in &self.theta {
+                    if left < array.len() {
+                        return format!("entry {left} of the gradient by `{name}`");
+                    }
+                    left -= array.len();
+                }
+                format!("result {entry}")
             }
         }
-        Ok(sum)
     }
 
-    /// Gradient ascent with this outer rate from `theta`, on the tasks that `tasks` gives for each iteration.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Rate`], and those of [`gradient`](Self::gradient).
-    pub fn ascend<E: Environment + Clone + Sync>(
-        &self,
-        mut tasks: impl FnMut(usize) -> Vec<E>,
-        theta: &Numbers,
-        outer_rate: f64,
-        iterations: usize,
-        seed: u64,
-    ) -> Result<Numbers> {
-        rl::error::check_rate(outer_rate)?;
-        let mut seeds = stream(seed, 0);
-        let mut theta = theta.clone();
-        for iteration in 0..iterations {
-            let gradient = self.gradient(&tasks(iteration), &theta, seeds.next_u64())?;
-            add(&mut theta, outer_rate, &gradient);
-        }
-        Ok(theta)
+    /// Parameters of these names and shapes.
+    fn tree(&self, numbers: &[f64]) -> Numbers {
+        let mut left = numbers;
+        let leaf = |(name, like): (&String, &ArrayD<f64>)| {
+            let (own, rest) = left.split_at(like.len());
+            left = rest;
+            (name.clone(), ArrayD::from_shape_vec(like.raw_dim(), own.to_vec()).expect("as many"))
+        };
+        self.theta.iter().map(leaf).collect()
     }
 
-    fn estimate<E: Environment + Clone + Sync>(
-        &self,
-        task: &E,
-        theta: &Numbers,
-        seeds: &mut impl Rng,
-    ) -> Result<Numbers> {
-        let Sampling { horizon, steps, inner, outer, .. } = self.sampling;
-        let mut data = Vec::with_capacity(steps + 1);
-        let mut here = theta.clone();
-        for _ in 0..steps {
-            let rollout = self.actor.sample(task, &here, horizon, inner, seeds.next_u64())?;
-            here = run(&self.adapt, std::slice::from_ref(&rollout), &here)?;
-            data.push(rollout);
-        }
-        data.push(self.actor.sample(task, &here, horizon, outer, seeds.next_u64())?);
-        run(&self.estimate, &data, theta)
+    /// What is given to a task beside its data: prices, shift and scale.
+    fn given(&self, across: &[f64; 2]) -> Vec<Value<'static>> {
+        let dtype = self.settings.shape.dtype;
+        let prices = (self.settings.inner_steps > 0).then(|| Value::from(Array1::from(self.prices.clone())));
+        let scalar = |x: f64| Value::from(arr0(x));
+        prices.into_iter().chain(across.map(scalar)).map(|value| value.rounded(dtype)).collect()
     }
 }
 
-/// A program of trajectories and parameters, whose results are of the parameters' structure.
-fn run(program: &Program, data: &[Rollout], theta: &Numbers) -> Result<Numbers> {
-    let values: Vec<Value<'_>> = data.iter().flat_map(Rollout::values).chain(policy::values(theta)).collect();
-    Ok(theta.keys().cloned().zip(program.run(&values)?).collect())
+/// The mean of vectors, added in their order.
+fn mean(vectors: &[Vec<f64>]) -> Vec<f64> {
+    let mut sum = vec![0.0; vectors[0].len()];
+    for vector in vectors {
+        sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+    }
+    sum.iter().map(|sum| sum / vectors.len() as f64).collect()
+}
+
+impl Learner for MetaLearner {
+    fn returns(&self) -> Vec<String> {
+        (0..=self.settings.inner_steps).map(|step| format!("return_{step}")).collect()
+    }
+
+    fn iterate(&mut self, iteration: u64) -> Result<Iteration> {
+        self.iteration(iteration).map_err(|error| error.during(format!("iteration {iteration}")))
+    }
+
+    fn evaluate(&self, tasks: usize, steps: usize, seed: u64) -> Result<Vec<Vec<f64>>> {
+        if tasks == 0 {
+            return Err(Error::Empty { what: "tasks" });
+        }
+        let blank: Vec<_> = (0..tasks).map(|_| Mutex::new(self.begin())).collect();
+        let answers = self.ask(&blank, |number, task| {
+            let names = |step: usize| [Draw::Evaluate as u64, seed, number as u64, step as u64];
+            let mut returns = Vec::with_capacity(steps + 1);
+            for step in 0..=steps {
+                returns.push(self.sample(task, &names(0)[..3], &names(step))?.rewards / self.settings.shape.trajectories as f64);
+                if step < steps {
+                    self.adapt(task, true)?;
+                    task.data.clear();
+                }
+            }
+            Ok(returns)
+        })?;
+        Ok((0..=steps).map(|step| answers.iter().map(|returns| returns[step]).collect()).collect())
+    }
+
+    fn state(&self) -> State {
+        todo!()
+    }
+
+    fn restore(&mut self, _state: State) -> Result<()> {
+        todo!()
+    }
+}
+
+impl MetaLearner {
+    fn iteration(&mut self, iteration: u64) -> Result<Iteration> {
+        let Settings { inner_steps, outer_steps, ref shape, .. } = self.settings;
+        let tasks: Vec<_> = (0..self.settings.tasks).map(|_| Mutex::new(self.begin())).collect();
+        let (mut returns, mut env_steps, mut seconds) = (Vec::new(), 0, [0.0; 3]);
+        let mut outcomes = Vec::new();
+        for step in 0..=inner_steps {
+            let begin = Instant::now();
+            let answers = self.ask(&tasks, |number, task| {
+                let names = [Draw::Train as u64, iteration, number as u64, step as u64];
+                let Outcome { steps, rewards, squares, value } = self.sample(task, &names[..3], &names)?;
+                Ok(vec![steps, rewards, squares, value])
+            })?;
+            seconds[0] += begin.elapsed().as_secs_f64();
+            outcomes = answers.iter().map(|x| Outcome { steps: x[0], rewards: x[1], squares: x[2], value: x[3] }).collect();
+            returns.push(outcomes.iter().map(|one| one.rewards / shape.trajectories as f64).collect());
+            env_steps += outcomes.iter().map(|one| one.steps as u64).sum::<u64>();
+            let begin = Instant::now();
+            self.ask(&tasks, |_, task| self.adapt(task, step < inner_steps).map(|()| Vec::new()))?;
+            seconds[1] += begin.elapsed().as_secs_f64();
+        }
+
+        let begin = Instant::now();
+        let across = self.algorithm.across(&outcomes);
+        let (mut theta, mut optimiser) = (self.theta.clone(), self.optimiser.clone());
+        let (mut facts, mut gradient) = (Vec::new(), Numbers::new());
+        for _ in 0..outer_steps {
+            let given = |number: usize| self.given(&across[number]);
+            let mut means = self.mean(&self.programs.gradient, &tasks, &theta, given)?;
+            gradient = self.tree(&means.split_off(2 + inner_steps));
+            facts = means;
+            match (&mut optimiser, &self.settings.outer) {
+                (Some(optimiser), _) => {
+                    // A rule descends.
+                    let descent: Vec<ArrayD<f64>> = gradient.values().map(|array| -array).collect();
+                    optimiser.step_all(theta.values_mut(), &descent)?;
+                }
+                (None, Outer::TrustRegion(region)) => {
+                    let curvature = self.programs.curvature.as_ref().expect("compiled for a region of trust");
+                    let product = |v: &Numbers| {
+                        let along = policy::values_as(v, shape.dtype).into_iter().map(Value::owned).collect::<Vec<_>>();
+                        let product = self.mean(curvature, &tasks, &theta, |_| along.clone())?;
+                        Ok(self.tree(&product))
+                    };
+                    let judge = |there: &Numbers| {
+                        let facts = self.mean(&self.programs.judge, &tasks, there, given)?;
+                        Ok(Judged { objective: facts[0], divergence: facts[1 + inner_steps] })
+                    };
+                    if let Some((there, judged)) = region.step(&theta, facts[0], &gradient, product, judge)? {
+                        (facts[0], facts[1 + inner_steps]) = (judged.objective, judged.divergence);
+                        theta = there;
+                    }
+                }
+                (None, Outer::Rule(_)) => unreachable!("a rule has an optimiser"),
+            }
+        }
+        let mut prices = self.prices.clone();
+        if let Some(target) = self.settings.price.target {
+            let facts = self.mean(&self.programs.judge, &tasks, &theta, |number| self.given(&across[number]))?;
+            for (price, divergence) in prices.iter_mut().zip(&facts[1..]) {
+                if *divergence < target / 1.5 {
+                    *price /= 2.0;
+                } else if *divergence > target * 1.5 {
+                    *price *= 2.0;
+                }
+            }
+        }
+        self.fit_baseline(&tasks)?;
+        (self.theta, self.optimiser, self.prices) = (theta, optimiser, prices);
+        seconds[2] = begin.elapsed().as_secs_f64();
+        let gradient_norm = dot(&gradient, &gradient).sqrt();
+        Ok(Iteration { env_steps, returns, loss: -facts[0], gradient_norm, kl: facts[1 + inner_steps], seconds })
+    }
+
+    /// Fits a value network to all that was sampled.
+    fn fit_baseline(&mut self, tasks: &[Mutex<Task>]) -> Result<()> {
+        let Baseline::Network(network) = &self.baseline else { return Ok(()) };
+        let mut network = network.clone();
+        for _ in 0..network.epochs {
+            let answers = self.ask(tasks, |_, task| {
+                let each = task.unfitted.iter().map(|(rollout, before)| network.gradient(rollout, before));
+                Ok(mean(&each.collect::<Result<Vec<_>>>()?))
+            })?;
+            network.step(&mean(&answers))?;
+        }
+        self.baseline = Baseline::Network(network);
+        Ok(())
+    }
+}
+
+impl Programs {
+    fn new(settings: &Settings, algorithm: &dyn Algorithm, policy: &dyn Policy, theta: &Numbers) -> Result<Self> {
+        let Settings { shape, inner_steps, .. } = settings;
+        let tape = Tape::new();
+        let all = policy::record_as(theta, &tape, shape.dtype);
+        let rates: Params = all.iter().filter_map(|(name, &rate)| Some((name.strip_prefix(RATE)?.to_owned(), rate))).collect();
+        let start: Params = match settings.learn_rates {
+            true => all.iter().filter(|(name, _)| !name.starts_with(RATE)).map(|(name, &x)| (name.clone(), x)).collect(),
+            false => all.clone(),
+        };
+        let inner = || {
+            let inner = Inner::from(Rule::sgd(settings.inner_rate));
+            if settings.learn_rates { inner.rates(rates.clone()) } else { inner }
+        };
+        let inputs = |others: &[Handle]| -> Vec<Handle> { policy::handles(&all).into_iter().chain(others.iter().copied()).collect() };
+
+        // One step, of trajectories that θ has sampled.
+        let one = shape.record(&tape)?;
+        let fresh = |theta: &Params| one.fresh(shape, policy, theta);
+        let described = heads(&fresh(&start).dist);
+        let describe = tape.compile(inputs(&one.handles()), described.clone());
+        let adapt = (*inner_steps > 0).then(|| {
+            let points = adapt(&start, inner(), 1, |_, theta| algorithm.inner(&fresh(theta)));
+            let results = described.iter().copied().chain(points[1].values().copied()).chain(rates.values().copied());
+            tape.compile(inputs(&one.handles()), results)
+        });
+
+        // All steps, as a function of where they begin.
+        let recorded: Vec<Recorded> = (0..=*inner_steps).map(|_| shape.record(&tape)).collect::<Result<_>>()?;
+        let scalar = |name: &str, x: f64| tape.input(name, Value::from(arr0(x)).rounded(shape.dtype));
+        let prices = (*inner_steps > 0).then(|| tape.input("prices", Value::zeros(shape.dtype, &[*inner_steps])));
+        let (shift, scale) = (scalar("shift", 0.0), scalar("scale", 1.0));
+        let (_, sampled) = through(algorithm, &start, inner(), *inner_steps, |step, theta| recorded[step].under(shape, policy, theta));
+        let (last, steps) = sampled.split_last().expect("at least one");
+        let objective = algorithm.outer(&Adapted { steps, last, kl_price: prices, shift, scale });
+        let divergences: Vec<Var> = sampled.iter().map(Sampled::kl).collect();
+        let data: Vec<Handle> = recorded.iter().flat_map(Recorded::handles_with_heads).collect();
+        let given = prices.into_iter().chain([shift, scale]).map(Handle::from);
+        let all_inputs = inputs(&data.iter().copied().chain(given).collect::<Vec<_>>());
+        let facts = || [objective].into_iter().chain(divergences.iter().copied());
+        let gradient = tape.compile(all_inputs.clone(), facts().chain(objective.grad_or_zeros(&all).into_values()));
+        let judge = tape.compile(all_inputs, facts());
+        let curvature = matches!(settings.outer, Outer::TrustRegion(_)).then(|| {
+            let v = policy::record_as(&policy::zeros_like(theta), &tape, shape.dtype);
+            let products = last.kl().hvp(&all, &v);
+            let inputs = inputs(&data).into_iter().chain(policy::handles(&v));
+            tape.compile(inputs, products.into_values())
+        });
+        Ok(Self { adapt, describe, gradient, judge, curvature })
+    }
 }

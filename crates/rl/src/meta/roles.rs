@@ -9,7 +9,7 @@ use ndarray::Array1;
 
 use crate::batch::Batch;
 use crate::env::{Horizon, TabularMdp};
-use crate::error::{Error, Result, check_rate};
+use crate::error::{Error, Result, check_finite, check_rate};
 use crate::objective::Estimator;
 use crate::optim::add;
 use crate::policy::{self, Numbers, Params, Policy, Structure, expect_no_memory, softmax, table_of};
@@ -215,7 +215,7 @@ impl<'a> Roles<'a> {
             for (next, here) in next.values().zip(theta.values()) {
                 // What was infinite already is the logit of an action that is never taken.
                 let changed = next.iter().zip(here).filter(|(next, here)| next != here).map(|(next, _)| next);
-                check_finite("theta after inner step", step, changed)?;
+                check_finite(changed, |_| format!("theta after inner step {step}"))?;
             }
             path.push(std::mem::replace(&mut theta, next));
         }
@@ -227,16 +227,9 @@ impl<'a> Roles<'a> {
                 add(&mut by_theta, rate, &change_of_theta);
             }
         }
-        check_finite("the meta-gradient by theta, inner steps", steps, by_theta.values().flatten())?;
-        check_finite("the meta-gradient by phi, inner steps", steps, by_meta.values().flatten())?;
+        check_finite(by_theta.values().flatten(), |_| format!("the meta-gradient by theta, inner steps {steps}"))?;
+        check_finite(by_meta.values().flatten(), |_| format!("the meta-gradient by phi, inner steps {steps}"))?;
         Ok(MetaGradient { adapted: theta, by_start: by_theta, by_meta })
-    }
-}
-
-fn check_finite<'a>(what: &str, step: usize, numbers: impl IntoIterator<Item = &'a f64>) -> Result<()> {
-    match numbers.into_iter().find(|x| !x.is_finite()) {
-        Some(&value) => Err(Error::NotFinite { what: format!("{what} {step}"), value }),
-        None => Ok(()),
     }
 }
 

@@ -4,14 +4,13 @@
 //! ([`Optimiser`]) arrays are updated in place, and the state can be saved and resumed to the bit. All descend: to climb an
 //! objective, hand in the gradient of its negative.
 
-use std::fmt;
 use std::ops::{Add, Div, Mul, Sub};
 
 use ad::{Tree, Var};
 use ndarray::{Array, ArrayD, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, check_rate, expect};
+use crate::error::{Error, Result, check_finite, check_rate, expect};
 use crate::rollout::check_shape;
 
 mod natural;
@@ -334,18 +333,18 @@ impl Optimiser {
             for moment in self.moments.get(i).and_then(Option::as_ref).into_iter().flatten() {
                 check_shape("parameter", parameter.shape(), moment.shape())?;
             }
-            check_finite(format_args!("gradient {i}"), gradient)?;
+            check_finite(gradient, |entry| format!("entry {entry} of gradient {i}"))?;
         }
         let step = self.steps.saturating_add(1);
         let mut after = Vec::with_capacity(parameters.len());
         for (i, (parameter, &gradient)) in parameters.iter().zip(&gradients).enumerate() {
             let (mut parameter, mut moments) = (Array::clone(parameter), self.moments.get(i).cloned().flatten());
             self.rule.update(step, &mut parameter, gradient, &mut moments);
-            check_finite(format_args!("parameter {i} after the step"), &parameter)?;
+            check_finite(&parameter, |entry| format!("entry {entry} of parameter {i} after the step"))?;
             if let Some([mean, square]) = &moments {
                 // Divided by an infinite mean square, every later step would be 0.
-                check_finite(format_args!("the mean of gradient {i}"), mean)?;
-                check_finite(format_args!("the mean square of gradient {i}"), square)?;
+                check_finite(mean, |entry| format!("entry {entry} of the mean of gradient {i}"))?;
+                check_finite(square, |entry| format!("entry {entry} of the mean square of gradient {i}"))?;
             }
             after.push((parameter, moments));
         }
@@ -356,13 +355,6 @@ impl Optimiser {
             self.moments.push(moments);
         }
         Ok(())
-    }
-}
-
-fn check_finite<'a>(what: fmt::Arguments<'_>, entries: impl IntoIterator<Item = &'a f64>) -> Result<()> {
-    match entries.into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
-        Some((entry, &value)) => Err(Error::NotFinite { what: format!("entry {entry} of {what}"), value }),
-        None => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Natural gradients: linear systems of which only products are known.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_finite};
 use crate::policy::{Numbers, Structure, zeros_like};
 
 /// x with A x = b, for a symmetric positive definite A of which `product` gives A v for any v: the method of conjugate gradients
@@ -88,5 +88,5 @@ fn expect_alike(operation: &str, a: &Numbers, b: &Numbers) {
 }
 
 fn finite(what: &str, value: f64) -> Result<f64> {
-    if value.is_finite() { Ok(value) } else { Err(Error::NotFinite { what: what.to_owned(), value }) }
+    check_finite([&value], |_| what.to_owned()).map(|()| value)
 }

@@ -1,0 +1,55 @@
+//! Learning without adaptation: the plain policy gradient, and PPO.
+
+use ad::Var;
+
+use super::maml::value;
+use super::{Adapted, Algorithm};
+use crate::trajectories::Sampled;
+
+/// REINFORCE with a baseline, or by a trust region TRPO: Σ_t A_t π/π_old, and a price on certainty.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolicyGradient {
+    /// What a unit of mean entropy is worth.
+    pub entropy: f64,
+}
+
+/// Proximal policy optimisation (Schulman et al. 2017): mean min(r A, clip(r, 1 − ε, 1 + ε) A), r = π/π_old, for several steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ppo {
+    /// ε.
+    pub clip: f64,
+    /// What a unit of mean entropy is worth.
+    pub entropy: f64,
+}
+
+impl Algorithm for PolicyGradient {
+    fn inner(&self, data: &Sampled) -> Var {
+        value(data)
+    }
+
+    fn outer(&self, adapted: &Adapted<'_>) -> Var {
+        value(adapted.last) + entropy(adapted.last, self.entropy)
+    }
+}
+
+impl Algorithm for Ppo {
+    fn inner(&self, data: &Sampled) -> Var {
+        value(data)
+    }
+
+    fn outer(&self, adapted: &Adapted<'_>) -> Var {
+        clipped(adapted.last, self.clip) + entropy(adapted.last, self.entropy)
+    }
+}
+
+/// min(r A, clip(r, 1 − ε, 1 + ε) A) as surrogates count steps.
+#[track_caller]
+pub(super) fn clipped(data: &Sampled, epsilon: f64) -> Var {
+    let (ratio, advantages) = (data.off_policy.ratio(), data.advantages());
+    data.over_steps((ratio * advantages).min(ratio.clip(1.0 - epsilon, 1.0 + epsilon) * advantages))
+}
+
+#[track_caller]
+fn entropy(data: &Sampled, worth: f64) -> Var {
+    data.mean(data.dist.entropy()) * worth
+}
