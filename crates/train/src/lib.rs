@@ -14,6 +14,6 @@ pub mod outer;
 mod trajectories;
 pub mod workers;
 
-pub use learner::{Iteration, Learner, State};
+pub use learner::{Iteration, Learner, State, Taking};
 pub use meta_learner::{MetaLearner, Outer, Price, Settings};
 pub use trajectories::{Recorded, Sampled, Shape, Trajectories, heads};

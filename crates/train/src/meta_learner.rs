@@ -18,7 +18,7 @@ use rl::stream::{seed_of, stream};
 
 use crate::algorithm::{Adapted, Algorithm, Outcome, through};
 use crate::baseline::Baseline;
-use crate::learner::{Iteration, Learner, State};
+use crate::learner::{Iteration, Learner, State, Taking};
 use crate::outer::{Judged, TrustRegion};
 use crate::trajectories::{Recorded, Sampled, Shape, Trajectories, heads};
 use crate::workers::Workers;
@@ -74,7 +74,6 @@ const RATE: &str = "rate_";
 #[derive(Clone, Copy)]
 enum Draw {
     Policy,
-    Critic,
     Train,
     Evaluate,
 }
@@ -247,7 +246,7 @@ impl MetaLearner {
             let mut numbers = Vec::new();
             for result in results {
                 let array: ArrayD<f64> = result.rounded(DType::F64).into_array().expect("floating-point numbers");
-                numbers.extend(array);
+                numbers.extend_from_slice(array.as_slice().expect("results are row-major"));
             }
             check_finite(&numbers, |entry| self.name_of(entry))?;
             Ok(numbers)
@@ -333,11 +332,42 @@ impl Learner for MetaLearner {
     }
 
     fn state(&self) -> State {
-        todo!()
+        let mut state = State::default();
+        state.put_tree("theta", &self.theta);
+        if let Some(optimiser) = &self.optimiser {
+            state.put_optimiser("optimiser", optimiser, &self.theta);
+        }
+        let prices = self.prices.iter().enumerate().map(|(step, &price)| (format!("kl_price.{step}"), price));
+        state.numbers.extend(prices);
+        if let Baseline::Network(network) = &self.baseline {
+            state.put_tree("baseline", &network.parameters);
+            state.put_optimiser("baseline_optimiser", &network.optimiser, &network.parameters);
+        }
+        state
     }
 
-    fn restore(&mut self, _state: State) -> Result<()> {
-        todo!()
+    fn restore(&mut self, state: State) -> Result<()> {
+        let mut state = Taking::from(state);
+        let theta = state.tree("theta", &self.theta)?;
+        let optimiser = match &self.settings.outer {
+            Outer::Rule(rule) => Some(state.optimiser("optimiser", *rule, &theta)?),
+            Outer::TrustRegion(_) => None,
+        };
+        let prices: Result<Vec<f64>> = (0..self.prices.len()).map(|step| state.number(&format!("kl_price.{step}"))).collect();
+        let prices = prices?;
+        let mut baseline = None;
+        if let Baseline::Network(network) = &self.baseline {
+            let mut network = network.clone();
+            network.parameters = state.tree("baseline", &network.parameters)?;
+            network.optimiser = state.optimiser("baseline_optimiser", network.optimiser.rule(), &network.parameters)?;
+            baseline = Some(Baseline::Network(network));
+        }
+        state.end()?;
+        (self.theta, self.optimiser, self.prices) = (theta, optimiser, prices);
+        if let Some(baseline) = baseline {
+            self.baseline = baseline;
+        }
+        Ok(())
     }
 }
 
