@@ -196,6 +196,10 @@ pub enum Error {
     #[error("the rate is {0}, but must be finite and not negative")]
     Rate(f64),
 
+    /// A standard deviation that is none.
+    #[error("a standard deviation is {0}, but must be finite and not negative")]
+    Deviation(f64),
+
     /// A constant of Adam's that makes no sense.
     #[error("{name} of Adam is {value}, but must {range}")]
     Adam {
@@ -218,6 +222,10 @@ pub enum Error {
     /// A saved state that no learner of these settings can have been in.
     #[error("the saved state is of other settings, or damaged: {0}")]
     SavedState(String),
+
+    /// A saved environment that none can have been.
+    #[error("the saved environment is damaged: {0}")]
+    SavedEnvironment(String),
 
     /// A sum of rewards that need not exist: discount 1, no horizon, and episodes that may go on for ever.
     #[error(
@@ -284,6 +292,11 @@ pub fn check_finite<'a>(
         Some((number, &value)) => Err(Error::NotFinite { what: what(number), value }),
         None => Ok(()),
     }
+}
+
+/// An error unless `deviation` is a standard deviation, or 0.
+pub(crate) fn check_deviation(deviation: f64) -> Result<()> {
+    if deviation >= 0.0 && deviation.is_finite() { Ok(()) } else { Err(Error::Deviation(deviation)) }
 }
 
 /// The result of a check of what only a caller's code can get wrong; else a panic at its line.

@@ -1,21 +1,39 @@
 //! Environments: what a policy acts in, and how trajectories are sampled there.
 //!
-//! To add one: a file of its own here with its [`Environment`], one line of `pub use`, and one test in `tests/environments.rs`
-//! that compares it with numbers from its definition.
+//! To add one: a file of its own here with its [`Environment`], one line of `pub use`, one test in `tests/environments/` that
+//! compares it with numbers from its definition, and one line in `tests/environments/saved.rs`.
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::rollout::Space;
 
+mod bandit;
+mod cart_pole;
+mod corner;
+mod line;
+mod linear_quadratic;
+mod momentum;
 mod navigation;
+mod point;
 mod sample;
 mod tabular;
+mod walls;
 
+pub use bandit::Bandit;
+pub use cart_pole::CartPole;
+pub use corner::Corner;
+pub use line::Line;
+pub use linear_quadratic::LinearQuadratic;
+pub use momentum::Momentum;
 pub use navigation::Navigation;
+pub use point::{Distance, Reward};
 pub use sample::{Actor, Tasks, sample};
 pub use tabular::{Enumeration, Horizon, Process, TabularMdp, Walk};
+pub use walls::Walls;
 
 /// Something that can be acted in, one episode at a time, in Gymnasium's terms.
+///
+/// Those of this module are their whole state: saved with serde, beside the random stream, they go on to the bit.
 ///
 /// ```
 /// use rand::RngExt;

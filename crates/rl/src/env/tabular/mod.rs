@@ -8,6 +8,7 @@ use ndarray::{Array1, Array2, Array3, ArrayView1, Axis, s};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::rollout::{Rollout, check_count, check_shape};
@@ -44,12 +45,32 @@ const SUM_TOLERANCE: f64 = 1e-9;
 /// assert_eq!(rollout.states().dim(), (4, 11));
 /// # Ok::<(), rl::error::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Saved")]
 pub struct TabularMdp {
     transition: Array3<f64>,
     reward: Array2<f64>,
     start: Array1<f64>,
     termination: Array1<f64>,
+}
+
+/// A [`TabularMdp`] as it was saved, by whomever.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    transition: Array3<f64>,
+    reward: Array2<f64>,
+    start: Array1<f64>,
+    termination: Array1<f64>,
+}
+
+impl TryFrom<Saved> for TabularMdp {
+    type Error = Error;
+
+    fn try_from(saved: Saved) -> Result<Self> {
+        let Saved { transition, reward, start, termination } = saved;
+        Self::new(transition, reward)?.with_start(start)?.with_termination(termination)
+    }
 }
 
 impl TabularMdp {

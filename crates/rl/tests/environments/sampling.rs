@@ -1,4 +1,4 @@
-//! Environments against numbers from their definitions, and sampling against what a policy says.
+//! Sampling against what a policy says, and what it refuses.
 
 use ad::DType;
 use ndarray::{Array2, Axis, array, s};
@@ -10,48 +10,7 @@ use rl::policy::{Dist, Network, Normal, Numbers, OfFeatures, Params, Policy, Tab
 use rl::rollout::{Rollout, Space};
 use rl::stream::stream;
 
-/// What is seen at the begin and after each of some actions, and what is paid; until the episode ends.
-fn walk(environment: &mut impl Environment, actions: &[[f64; 2]]) -> (Vec<[f64; 2]>, Vec<f64>, bool) {
-    let rng = &mut stream(0, 0);
-    let (mut seen, mut paid, mut here) = (Vec::new(), Vec::new(), [0.0; 2]);
-    environment.reset(rng, Slot::F64(&mut here));
-    seen.push(here);
-    for action in actions {
-        let Step { reward, terminated, truncated } =
-            environment.step(Action::Vector(action), rng, Slot::F64(&mut here));
-        seen.push(here);
-        paid.push(reward);
-        if terminated || truncated {
-            return (seen, paid, terminated);
-        }
-    }
-    (seen, paid, false)
-}
-
-#[test]
-fn navigation_moves_by_a_tenth_and_is_paid_by_distance() {
-    let mut environment = Navigation::to([0.3, -0.15]);
-    let (seen, paid, terminated) =
-        walk(&mut environment, &[[1.0, 0.5], [7.0, -30.0], [1.0, -1.0], [0.0, -0.45], [1.0, 1.0]]);
-    let expected = [[0.0, 0.0], [0.1, 0.05], [0.2, -0.05], [0.3, -0.15]];
-    assert_eq!(seen.len(), 4, "it ends at the goal");
-    for (seen, expected) in seen.iter().zip(&expected) {
-        assert!((0..2).all(|i| (seen[i] - expected[i]).abs() < 1e-15), "{seen:?}");
-    }
-    for (paid, expected) in paid.iter().zip([0.08_f64.sqrt(), 0.02_f64.sqrt(), 0.0]) {
-        assert!((paid + expected).abs() < 1e-15, "{paid}, not −{expected}");
-    }
-    assert!(terminated);
-    // It ends only where both coordinates are near; and standing still for 100 steps costs a hundred times the distance.
-    let (seen, ..) = walk(&mut Navigation::to([0.105, 0.011]), &[[1.0, 0.0], [0.0, 0.02], [0.0, 0.0]]);
-    assert_eq!(seen.len(), 3);
-    let (_, paid, terminated) = walk(&mut Navigation::to([0.3, 0.4]), &[[0.0; 2]; 100]);
-    assert!((paid.iter().sum::<f64>() + 50.0).abs() < 1e-12 && !terminated);
-    // Goals fill a square: of 2000, the mean distance from the origin is 0.3826 (five standard errors of 0.0032).
-    let rng = &mut stream(1, 0);
-    let distances: Vec<f64> = (0..2000).map(|_| Navigation::random(rng).goal).map(|[x, y]| x.hypot(y)).collect();
-    assert!((distances.iter().sum::<f64>() / 2000.0 - 0.382_598).abs() < 5.0 * 0.0032);
-}
+use super::refused;
 
 fn mdp() -> TabularMdp {
     let transition = array![
@@ -276,13 +235,6 @@ fn an_observation_that_is_none_is_the_environments_fault_and_said_to_be() {
     });
     let seen = sample(&environment, &policy, &theta, 2, 1, 0).unwrap();
     assert_eq!(*seen.observations(), array![[[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]].into());
-}
-
-/// The message of a panic.
-fn refused<T>(f: impl FnOnce() -> T) -> String {
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-    let payload = caught.err().expect("it is refused");
-    payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|&x| x.into())).unwrap()
 }
 
 /// Distributions for other observations than it was shown, or memory of another shape than it said.
