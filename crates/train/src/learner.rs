@@ -128,7 +128,11 @@ impl Taking {
     pub fn count(&mut self, name: &str) -> Result<u64> {
         let number = self.number(name)?;
         let is_count = (number as u64) as f64 == number;
-        if is_count { Ok(number as u64) } else { Err(Error::SavedState(format!("the number `{name}` is {number}, no count"))) }
+        if is_count {
+            Ok(number as u64)
+        } else {
+            Err(Error::SavedState(format!("the number `{name}` is {number}, no count")))
+        }
     }
 
     /// A tree of parameters like this one.
@@ -156,8 +160,8 @@ impl Taking {
             moments.push(match rule {
                 Rule::Sgd { .. } => None,
                 Rule::Adam { .. } => {
-                    let [mean, square] = ["mean", "square"]
-                        .map(|what| self.array(&format!("{prefix}.{what}.{name}"), like.shape()));
+                    let [mean, square] =
+                        ["mean", "square"].map(|what| self.array(&format!("{prefix}.{what}.{name}"), like.shape()));
                     Some([mean?, square?])
                 }
             });

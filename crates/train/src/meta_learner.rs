@@ -105,7 +105,7 @@ struct Programs {
     gradient: Program,
     /// The same ↦ objective, divergence at each step.
     judge: Program,
-    /// (θ, rates, D_0 … D_K, v) ↦ H v, H the Hessian of the divergence at step K.
+    /// (θ, rates, D_0 … D_K, v) ↦ H v, H the Hessian of the divergence at step K from where it is.
     curvature: Option<Program>,
 }
 
@@ -145,7 +145,8 @@ impl MetaLearner {
         let mut theta = policy.init(&mut stream(seed_of(settings.seed, &[Draw::Policy as u64]), 0));
         let actor = Actor::new(policy, &theta, &settings.shape.spaces, settings.shape.dtype)?;
         if settings.learn_rates {
-            let rates = theta.iter().map(|(name, array)| (format!("{RATE}{name}"), array.mapv(|_| settings.inner_rate)));
+            let rates =
+                theta.iter().map(|(name, array)| (format!("{RATE}{name}"), array.mapv(|_| settings.inner_rate)));
             let rates: Vec<_> = rates.collect();
             theta.extend(rates);
         }
@@ -173,10 +174,12 @@ impl MetaLearner {
         let Shape { horizon, trajectories, gamma, .. } = *shape;
         let mut which = stream(seed_of(seed, which), 0);
         let policy = self.policy_of(&task.here);
-        let rollout = self.tasks.sample(&mut which, &self.actor, &policy, horizon, trajectories, seed_of(seed, names))?;
+        let rollout =
+            self.tasks.sample(&mut which, &self.actor, &policy, horizon, trajectories, seed_of(seed, names))?;
         let rewards = rollout.rewards();
         // (From the end, and 0 behind it.)
-        let value = |rewards: ArrayView1<'_, f64>| rewards.iter().rev().fold(0.0, |value, reward| reward + gamma * value);
+        let value =
+            |rewards: ArrayView1<'_, f64>| rewards.iter().rev().fold(0.0, |value, reward| reward + gamma * value);
         let outcome = Outcome {
             steps: rollout.lengths().iter().sum::<usize>() as f64,
             rewards: rewards.sum(),
@@ -223,7 +226,11 @@ impl MetaLearner {
     }
 
     /// Asks about each task, and says which one an error is about.
-    fn ask(&self, tasks: &[Mutex<Task>], job: impl Fn(usize, &mut Task) -> Result<Vec<f64>> + Sync) -> Result<Vec<Vec<f64>>> {
+    fn ask(
+        &self,
+        tasks: &[Mutex<Task>],
+        job: impl Fn(usize, &mut Task) -> Result<Vec<f64>> + Sync,
+    ) -> Result<Vec<Vec<f64>>> {
         self.workers.answers(tasks.len(), &|number| {
             let mut task = tasks[number].lock().unwrap_or_else(PoisonError::into_inner);
             job(number, &mut task).map_err(|error| error.during(format!("task {number}")))
@@ -320,7 +327,9 @@ impl Learner for MetaLearner {
             let names = |step: usize| [Draw::Evaluate as u64, seed, number as u64, step as u64];
             let mut returns = Vec::with_capacity(steps + 1);
             for step in 0..=steps {
-                returns.push(self.sample(task, &names(0)[..3], &names(step))?.rewards / self.settings.shape.trajectories as f64);
+                returns.push(
+                    self.sample(task, &names(0)[..3], &names(step))?.rewards / self.settings.shape.trajectories as f64,
+                );
                 if step < steps {
                     self.adapt(task, true)?;
                     task.data.clear();
@@ -353,7 +362,8 @@ impl Learner for MetaLearner {
             Outer::Rule(rule) => Some(state.optimiser("optimiser", *rule, &theta)?),
             Outer::TrustRegion(_) => None,
         };
-        let prices: Result<Vec<f64>> = (0..self.prices.len()).map(|step| state.number(&format!("kl_price.{step}"))).collect();
+        let prices: Result<Vec<f64>> =
+            (0..self.prices.len()).map(|step| state.number(&format!("kl_price.{step}"))).collect();
         let prices = prices?;
         let mut baseline = None;
         if let Baseline::Network(network) = &self.baseline {
@@ -385,7 +395,8 @@ impl MetaLearner {
                 Ok(vec![steps, rewards, squares, value])
             })?;
             seconds[0] += begin.elapsed().as_secs_f64();
-            outcomes = answers.iter().map(|x| Outcome { steps: x[0], rewards: x[1], squares: x[2], value: x[3] }).collect();
+            outcomes =
+                answers.iter().map(|x| Outcome { steps: x[0], rewards: x[1], squares: x[2], value: x[3] }).collect();
             returns.push(outcomes.iter().map(|one| one.rewards / shape.trajectories as f64).collect());
             env_steps += outcomes.iter().map(|one| one.steps as u64).sum::<u64>();
             let begin = Instant::now();
@@ -466,16 +477,21 @@ impl Programs {
         let Settings { shape, inner_steps, .. } = settings;
         let tape = Tape::new();
         let all = policy::record_as(theta, &tape, shape.dtype);
-        let rates: Params = all.iter().filter_map(|(name, &rate)| Some((name.strip_prefix(RATE)?.to_owned(), rate))).collect();
+        let rates: Params =
+            all.iter().filter_map(|(name, &rate)| Some((name.strip_prefix(RATE)?.to_owned(), rate))).collect();
         let start: Params = match settings.learn_rates {
-            true => all.iter().filter(|(name, _)| !name.starts_with(RATE)).map(|(name, &x)| (name.clone(), x)).collect(),
+            true => {
+                all.iter().filter(|(name, _)| !name.starts_with(RATE)).map(|(name, &x)| (name.clone(), x)).collect()
+            }
             false => all.clone(),
         };
         let inner = || {
             let inner = Inner::from(Rule::sgd(settings.inner_rate));
             if settings.learn_rates { inner.rates(rates.clone()) } else { inner }
         };
-        let inputs = |others: &[Handle]| -> Vec<Handle> { policy::handles(&all).into_iter().chain(others.iter().copied()).collect() };
+        let inputs = |others: &[Handle]| -> Vec<Handle> {
+            policy::handles(&all).into_iter().chain(others.iter().copied()).collect()
+        };
 
         // One step, of trajectories that θ has sampled.
         let one = shape.record(&tape)?;
@@ -493,7 +509,8 @@ impl Programs {
         let scalar = |name: &str, x: f64| tape.input(name, Value::from(arr0(x)).rounded(shape.dtype));
         let prices = (*inner_steps > 0).then(|| tape.input("prices", Value::zeros(shape.dtype, &[*inner_steps])));
         let (shift, scale) = (scalar("shift", 0.0), scalar("scale", 1.0));
-        let (_, sampled) = through(algorithm, &start, inner(), *inner_steps, |step, theta| recorded[step].under(shape, policy, theta));
+        let (_, sampled) =
+            through(algorithm, &start, inner(), *inner_steps, |step, theta| recorded[step].under(shape, policy, theta));
         let (last, steps) = sampled.split_last().expect("at least one");
         let objective = algorithm.outer(&Adapted { steps, last, kl_price: prices, shift, scale });
         let divergences: Vec<Var> = sampled.iter().map(Sampled::kl).collect();
@@ -505,7 +522,10 @@ impl Programs {
         let judge = tape.compile(all_inputs, facts());
         let curvature = matches!(settings.outer, Outer::TrustRegion(_)).then(|| {
             let v = policy::record_as(&policy::zeros_like(theta), &tape, shape.dtype);
-            let products = last.kl().hvp(&all, &v);
+            // From where it is: with no first derivative there, the Hessian is JᵀFJ, J the derivative of the inner steps and F the
+            // Fisher matrix, and positive also where earlier outer steps have led away from what sampled the data.
+            let divergence = last.mean(last.dist.stop_gradient().kl(&last.dist));
+            let products = divergence.hvp(&all, &v);
             let inputs = inputs(&data).into_iter().chain(policy::handles(&v));
             tape.compile(inputs, products.into_values())
         });

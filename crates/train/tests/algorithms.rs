@@ -6,8 +6,8 @@ use ndarray::{Array2, ArrayD, arr0};
 use rand::RngExt;
 use rl::batch::Form;
 use rl::env::{Actor, Navigation, TabularMdp};
-use rl::meta::sampled::{self, MetaBatch, Outer};
 use rl::meta::Inner;
+use rl::meta::sampled::{self, MetaBatch, Outer};
 use rl::optim::Rule;
 use rl::policy::{self, Activation::Tanh, Network, Params, Policy, Table};
 use rl::rollout::{Rollout, Space};
@@ -116,9 +116,7 @@ fn part(found: &ArrayD<f64>, truth: &ArrayD<f64>) -> String {
 fn what_each_meta_gradient_is_biased_for_is_the_table_of_the_documentation() {
     let (mdp, logits) = process();
     let of_exact = of_exact_update(&mdp, &logits);
-    let mut table = String::from(
-        "| | of F_1 | of F_2 | of F_∞, N = 1 | N = 2 | N → ∞ |\n|---|---|---|---|---|---|\n",
-    );
+    let mut table = String::from("| | of F_1 | of F_2 | of F_∞, N = 1 | N = 2 | N → ∞ |\n|---|---|---|---|---|---|\n");
     for (name, algorithm, scores) in all() {
         let reports = [1, 2].map(|number| {
             let problem = SampledUpdate::new(&mdp, &logits, HORIZON, GAMMA).rate(RATE).trajectories(number);
@@ -171,8 +169,15 @@ fn algorithms_are_the_estimators_that_rl_proves() {
             // (Whoever sampled them: a gradient is of what is at hand.)
             let inner: Vec<_> = (0..steps).map(|step| sample(3, step)).collect();
             let (outer, credit) = (Outer::Sampled(sample(4, 9)), sampled::Credit::ReturnToGo);
-            let batch =
-                MetaBatch { policy: &policy, theta: &theta, inner: &inner, outer, gamma: GAMMA.into(), rate: RATE, credit };
+            let batch = MetaBatch {
+                policy: &policy,
+                theta: &theta,
+                inner: &inner,
+                outer,
+                gamma: GAMMA.into(),
+                rate: RATE,
+                credit,
+            };
             let found = objective(&**algorithm, &batch).grad(theta["logits"]).value();
             let expected = surrogate(&batch).grad(theta["logits"]).value();
             assert!(max_abs(&(&found - &expected)) < 1e-13 * max_abs(&expected), "{number}: {found} {expected}");
@@ -192,7 +197,8 @@ impl Deep {
     fn new(steps: usize) -> Self {
         let spaces = [Space::vector(2), Space::vector(2)];
         let form = Form { discounted: false, normalised: true, lambda: 0.9 };
-        let shape = Shape { trajectories: 4, horizon: 5, spaces, dtype: DType::F64, gamma: 0.95, form, over_steps: true };
+        let shape =
+            Shape { trajectories: 4, horizon: 5, spaces, dtype: DType::F64, gamma: 0.95, form, over_steps: true };
         let policy = Network::new(&shape.spaces[0]).dense(5, Tanh).normal(2);
         let theta = policy.init(&mut stream(0, 0));
         let actor = Actor::new(&policy, &theta, &shape.spaces, DType::F64).unwrap();

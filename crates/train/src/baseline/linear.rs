@@ -28,9 +28,16 @@ impl Linear {
     /// # Errors
     ///
     /// [`Error::Space`] for observations that are bytes.
-    pub fn new(features: Features, observation: &Space, trajectories: usize, horizon: usize, gamma: f64) -> Result<Self> {
+    pub fn new(
+        features: Features,
+        observation: &Space,
+        trajectories: usize,
+        horizon: usize,
+        gamma: f64,
+    ) -> Result<Self> {
         let tape = Tape::new();
-        let observations = tape.input_or_index("observations", observation.zeros(&[trajectories, horizon + 1]).rounded(DType::F64));
+        let observations =
+            tape.input_or_index("observations", observation.zeros(&[trajectories, horizon + 1]).rounded(DType::F64));
         let steps = Array2::<f64>::zeros((trajectories, horizon));
         let (rewards, taken) = (tape.input("rewards", &steps), tape.input("taken", &steps));
         let ridge = tape.input("ridge", 0.0);
@@ -44,7 +51,10 @@ impl Linear {
         parts.extend([time, time.square(), time.square() * time, time.full_like(1.0)]);
         let features = Var::concat(&parts, 1);
         let number = features.shape()[1];
-        let acted_on = features.reshape(&[trajectories, horizon + 1, number]).slice(1, 0..horizon).reshape(&[rows - trajectories, number]);
+        let acted_on = features
+            .reshape(&[trajectories, horizon + 1, number])
+            .slice(1, 0..horizon)
+            .reshape(&[rows - trajectories, number]);
 
         // Steps that were not taken are zeros on both sides.
         let was_taken = taken.reshape(&[rows - trajectories, 1]);

@@ -16,7 +16,7 @@ pub enum Baseline {
     /// 0.
     None,
     /// Linear in features, fitted to the very trajectories it is for.
-    Linear(Linear),
+    Linear(Box<Linear>),
     /// A network that is fitted to all trajectories of an iteration, for the next one.
     Network(Box<ValueNetwork>),
 }
