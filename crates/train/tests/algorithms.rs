@@ -241,7 +241,7 @@ fn where_the_data_were_sampled_promp_is_lvc_inside_and_a_ratio_outside_whatever_
     for steps in [1, 3] {
         let deep = Deep::new(steps);
         let expected = deep.gradient(&Maml { inner: InnerObjective::Lvc, first_order: false }, 0.0);
-        let scale = expected.iter().map(|array| max_abs(array)).fold(0.0, f64::max);
+        let scale = expected.iter().map(max_abs).fold(0.0, f64::max);
         for (clip, price) in [(0.3, 5e-4), (0.01, 0.0), (0.9, 100.0)] {
             let found = deep.gradient(&Promp { inner: InnerObjective::Lvc, clip }, price);
             for (found, expected) in found.iter().zip(&expected) {
