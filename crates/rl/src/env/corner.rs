@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::point::{self, CORNERS, Point, Reward};
+use super::point::{self, CORNERS, Distance, Point, Reward};
 use super::{Action, Environment, Slot, Step};
 use crate::rollout::Space;
 
@@ -55,10 +55,10 @@ impl Environment for Corner {
         self.position = here;
         observation.put(&here);
         let reward = self.reward.of(here, goal, || {
-            let away = point::distance(here, goal);
+            let away = |corner| Distance::Squared.between(here, corner);
             let told_apart = here[0].abs() + here[1].abs() >= 0.5;
-            let nearest = CORNERS.iter().all(|&corner| away <= point::distance(here, corner));
-            if told_apart && nearest { point::distance(from, goal) - away } else { 0.0 }
+            let nearest = || CORNERS.iter().all(|&corner| away(goal) <= away(corner));
+            if told_apart && nearest() { point::distance(from, goal) - point::distance(here, goal) } else { 0.0 }
         });
         Step { reward, terminated: false, truncated: false }
     }

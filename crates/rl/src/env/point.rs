@@ -33,10 +33,11 @@ pub enum Reward {
 impl Distance {
     /// From one point to another.
     pub(super) fn between(self, [x, y]: Point, [to_x, to_y]: Point) -> f64 {
-        let distance = (x - to_x).hypot(y - to_y);
+        let (dx, dy) = (x - to_x, y - to_y);
+        let square = dx * dx + dy * dy;
         match self {
-            Distance::Plain => distance,
-            Distance::Squared => distance * distance,
+            Distance::Plain => square.sqrt(),
+            Distance::Squared => square,
         }
     }
 }

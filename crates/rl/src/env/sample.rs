@@ -3,8 +3,10 @@
 //! Trajectory i draws from its own random stream, and policies act in blocks of a fixed number of trajectories, so that the
 //! bits depend neither on how many are sampled nor on the number of threads.
 
-use ad::{DType, Program, Tape, Value, Var};
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
+use std::ops::Range;
+
+use ad::{DType, Element, Program, Tape, Value, Var};
+use ndarray::{Array2, ArrayD, ArrayViewMutD, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -35,9 +37,11 @@ const BLOCK: usize = 32;
 pub struct Actor {
     spaces: [Space; 2],
     dtype: DType,
-    memory: Vec<Vec<usize>>,
-    /// (θ, memory, observations) ↦ (probabilities, or means and deviations; memory).
+    /// (θ, memory, observations) ↦ (probabilities, or means and deviations; memory), all of a block.
     program: Program,
+    /// The shapes of what it gives, and how many come before memory.
+    outputs: Vec<Vec<usize>>,
+    heads: usize,
     parameters: Structure,
 }
 
@@ -82,8 +86,11 @@ impl Actor {
         );
         compare_spaces(&[spaces[0].clone(), given], [&spaces[0], &spaces[1]])?;
         let inputs = policy::handles(&params).into_iter().chain(before.iter().map(|&var| var.into()));
-        let program = tape.compile(inputs.chain([observation]), outputs.into_iter().chain(after));
-        Ok(Self { spaces: spaces.clone(), dtype, memory, program, parameters: Structure::of(theta) })
+        let heads = outputs.len();
+        let outputs = Vec::from_iter(outputs.into_iter().chain(after).map(|output| output.cast(dtype)));
+        let program = tape.compile(inputs.chain([observation]), outputs.iter().copied());
+        let (spaces, parameters) = (spaces.clone(), Structure::of(theta));
+        Ok(Self { spaces, dtype, program, outputs: shapes(&outputs), heads, parameters })
     }
 
     /// Samples trajectories of at most `horizon` steps, each in an environment of its own that is a clone of this one.
@@ -115,8 +122,11 @@ impl Actor {
         let blocks: Vec<Result<Rollout>> = (0..blocks)
             .into_par_iter()
             .map(|block| {
-                let rows = BLOCK.min(trajectories - block * BLOCK);
-                self.block(environment, &parameters, horizon, block * BLOCK..block * BLOCK + rows, seed)
+                let numbers = block * BLOCK..trajectories.min((block + 1) * BLOCK);
+                match self.dtype {
+                    DType::F32 => self.block::<f32, E>(environment, &parameters, horizon, numbers, seed),
+                    _ => self.block::<f64, E>(environment, &parameters, horizon, numbers, seed),
+                }
             })
             .collect();
         // Of several errors the first trajectory's, whichever thread met it.
@@ -127,13 +137,13 @@ impl Actor {
         }
     }
 
-    /// The trajectories of these numbers, at most [`BLOCK`].
-    fn block<E: Environment + Clone>(
+    /// The trajectories of these numbers, at most [`BLOCK`], by a program that computes in `T`.
+    fn block<T: Element + Into<f64>, E: Environment + Clone>(
         &self,
         environment: &E,
         parameters: &[Value<'_>],
         horizon: usize,
-        numbers: std::ops::Range<usize>,
+        numbers: Range<usize>,
         seed: u64,
     ) -> Result<Rollout> {
         let (first, rows) = (numbers.start, numbers.len());
@@ -141,73 +151,86 @@ impl Actor {
         let (seen_size, done_size) = (observation_space.size(), action_space.size());
         let mut observations = observation_space.zeros(&[rows, horizon + 1]);
         let mut actions = action_space.zeros(&[rows, horizon]);
-        // What is seen now, by a whole block: rows that are not there see zeros.
-        let mut seen = observation_space.zeros(&[BLOCK]);
-        let mut memory: Vec<Value<'static>> =
-            self.memory.iter().map(|shape| Value::zeros(self.dtype, &[&[BLOCK], &shape[..]].concat())).collect();
         let mut rewards = Array2::zeros((rows, horizon));
         let (mut lengths, mut terminated) = (vec![0; rows], vec![false; rows]);
+
+        // All that a step needs is here before the first: a step allocates nothing.
+        let (mut seen, mut done) = (Slot::whole(&mut observations), Slot::whole(&mut actions));
+        // Of a whole block: rows that are not there see zeros.
+        let mut inputs: Vec<Value<'static>> = parameters.iter().map(|array| array.view().owned()).collect();
+        inputs.extend(self.outputs[self.heads..].iter().map(|shape| Value::zeros(T::DTYPE, shape)));
+        inputs.push(observation_space.zeros(&[BLOCK]).rounded(T::DTYPE));
+        let (memory, last) = (parameters.len()..inputs.len() - 1, inputs.len() - 1);
+        let mut outputs: Vec<ArrayD<T>> = self.outputs.iter().map(|shape| ArrayD::default(shape.as_slice())).collect();
+        let mut outputs: Vec<ArrayViewMutD<'_, T>> = outputs.iter_mut().map(|output| output.view_mut()).collect();
+        let mut point = vec![0.0; done_size];
+        let single = [self.dtype, action_space.dtype()].contains(&DType::F32);
+
         let mut going: Vec<Option<(E, ChaCha8Rng)>> =
             numbers.map(|n| Some((environment.clone(), stream(seed, n as u64)))).collect();
+        let mut shown = Slot::whole(&mut inputs[last]);
         for (row, one) in going.iter_mut().enumerate() {
             let (environment, rng) = one.as_mut().expect("all begin");
-            environment.reset(rng, slot(&mut seen, row, seen_size));
-            copy(slot(&mut observations, row * (horizon + 1), seen_size), &slot(&mut seen, row, seen_size));
+            let begin = row * (horizon + 1);
+            environment.reset(rng, seen.part(begin, seen_size));
+            shown.part(row, seen_size).round(&seen.part(begin, seen_size));
         }
-        let mut point = vec![0.0; done_size];
         for t in 0..horizon {
             if going.iter().all(Option::is_none) {
                 break;
             }
-            let observation = seen.view().rounded(self.dtype);
-            let inputs: Vec<Value<'_>> =
-                parameters.iter().map(Value::view).chain(memory.iter().map(Value::view)).chain([observation]).collect();
-            let mut outputs = self.program.run_values(&inputs)?.into_iter();
-            let heads = if matches!(action_space, Space::Discrete(_)) { 1 } else { 2 };
-            let heads: Vec<ArrayD<f64>> = (outputs.by_ref().take(heads))
-                .map(|value| value.rounded(DType::F64).into_array().expect("of floating-point numbers"))
-                .collect();
-            memory = outputs.collect();
+            self.program.run_into_as(&inputs, &mut outputs)?;
+            let (heads, after) = outputs.split_at(self.heads);
+            for (before, after) in inputs[memory.clone()].iter_mut().zip(after) {
+                Slot::whole(before).fill(after.iter().map(|&x| x.into()));
+            }
+            let mut shown = Slot::whole(&mut inputs[last]);
             for (row, one) in going.iter_mut().enumerate() {
                 let Some((environment, rng)) = one else { continue };
-                let heads: Vec<ArrayViewD<'_, f64>> = heads.iter().map(|head| head.index_axis(Axis(0), row)).collect();
+                let place = row * (horizon + 1) + t;
                 let mut wrong = || {
+                    let numbers = |head: &ArrayViewMutD<'_, T>| head.index_axis(Axis(0), row).mapv(Into::<f64>::into);
                     // Of a NaN a policy makes NaN.
-                    let what = match not_finite(&slot(&mut seen, row, seen_size)) {
-                        Some(x) => format!("a number of the observation is {x}, but must be finite"),
-                        None if heads.len() == 2 => format!(
+                    let what = match (not_finite(&seen.part(place, seen_size)), heads) {
+                        (Some(x), _) => format!("a number of the observation is {x}, but must be finite"),
+                        (None, [mean, deviation]) => format!(
                             "the policy gives no distribution over actions, but means {} and deviations {}",
-                            heads[0], heads[1]
+                            numbers(mean),
+                            numbers(deviation)
                         ),
-                        None => format!("the policy gives no distribution over actions, but {}", heads[0]),
+                        (None, heads) => {
+                            format!("the policy gives no distribution over actions, but {}", numbers(&heads[0]))
+                        }
                     };
                     Error::Step { trajectory: first + row, step: t, what }
                 };
-                let action = match heads.len() {
-                    1 => {
-                        let number = draw(heads[0].iter().copied(), rng).ok_or_else(wrong)?;
-                        slot(&mut actions, row * horizon + t, done_size).put_number(number);
-                        Action::Number(number)
-                    }
-                    _ => {
-                        for ((x, mean), std) in point.iter_mut().zip(&heads[0]).zip(&heads[1]) {
-                            let noise: f64 = StandardNormal.sample(rng);
-                            *x = mean + std * noise;
-                            // What is done is what is written down.
-                            if [self.dtype, action_space.dtype()].contains(&DType::F32) {
-                                *x = f64::from(*x as f32);
-                            }
-                        }
-                        if !point.iter().all(|x| x.is_finite()) {
-                            return Err(wrong());
-                        }
-                        slot(&mut actions, row * horizon + t, done_size).put(&point);
-                        Action::Vector(&point)
-                    }
+                let head = |head: usize| {
+                    let entries = heads[head].as_slice().expect("row-major");
+                    let size = entries.len() / BLOCK;
+                    entries[row * size..(row + 1) * size].iter().map(|&x| x.into())
                 };
-                let step = environment.step(action, rng, slot(&mut seen, row, seen_size));
-                let place = row * (horizon + 1) + t + 1;
-                copy(slot(&mut observations, place, seen_size), &slot(&mut seen, row, seen_size));
+                let action = if self.heads == 1 {
+                    let number = draw(head(0), rng).ok_or_else(wrong)?;
+                    done.part(row * horizon + t, done_size).put_number(number);
+                    Action::Number(number)
+                } else {
+                    for ((x, mean), deviation) in point.iter_mut().zip(head(0)).zip(head(1)) {
+                        let noise: f64 = StandardNormal.sample(rng);
+                        *x = mean + deviation * noise;
+                        // What is done is what is written down.
+                        if single {
+                            *x = f64::from(*x as f32);
+                        }
+                    }
+                    if !point.iter().all(|x| x.is_finite()) {
+                        return Err(wrong());
+                    }
+                    done.part(row * horizon + t, done_size).put(&point);
+                    Action::Vector(&point)
+                };
+                seen.repeat(place, seen_size);
+                let step = environment.step(action, rng, seen.part(place + 1, seen_size));
+                shown.part(row, seen_size).round(&seen.part(place + 1, seen_size));
                 rewards[[row, t]] = step.reward;
                 lengths[row] = t + 1;
                 terminated[row] = step.terminated;
@@ -302,14 +325,59 @@ pub fn sample<E: Environment + Clone + Sync>(
     )
 }
 
-/// The place of number `i` in an array of them.
-fn slot<'v>(array: &'v mut Value<'static>, i: usize, size: usize) -> Slot<'v> {
-    let entries = i * size..(i + 1) * size;
-    match array {
-        Value::F64(array) => Slot::F64(&mut array.as_slice_mut().expect("row-major")[entries]),
-        Value::F32(array) => Slot::F32(&mut array.as_slice_mut().expect("row-major")[entries]),
-        Value::I32(array) => Slot::I32(&mut array.as_slice_mut().expect("row-major")[entries]),
-        Value::U8(array) => Slot::U8(&mut array.as_slice_mut().expect("row-major")[entries]),
+impl<'v> Slot<'v> {
+    /// All entries of an array, in row-major order.
+    fn whole(array: &'v mut Value<'_>) -> Self {
+        match array {
+            Value::F64(array) => Slot::F64(array.as_slice_mut().expect("row-major")),
+            Value::F32(array) => Slot::F32(array.as_slice_mut().expect("row-major")),
+            Value::I32(array) => Slot::I32(array.as_slice_mut().expect("row-major")),
+            Value::U8(array) => Slot::U8(array.as_slice_mut().expect("row-major")),
+        }
+    }
+
+    /// Number `i` of things of `size` entries.
+    fn part(&mut self, i: usize, size: usize) -> Slot<'_> {
+        let entries = i * size..(i + 1) * size;
+        match self {
+            Slot::F64(all) => Slot::F64(&mut all[entries]),
+            Slot::F32(all) => Slot::F32(&mut all[entries]),
+            Slot::I32(all) => Slot::I32(&mut all[entries]),
+            Slot::U8(all) => Slot::U8(&mut all[entries]),
+        }
+    }
+
+    /// Copies number `i` of such things to behind it.
+    fn repeat(&mut self, i: usize, size: usize) {
+        let (from, to) = (i * size..(i + 1) * size, (i + 1) * size);
+        match self {
+            Slot::F64(all) => all.copy_within(from, to),
+            Slot::F32(all) => all.copy_within(from, to),
+            Slot::I32(all) => all.copy_within(from, to),
+            Slot::U8(all) => all.copy_within(from, to),
+        }
+    }
+
+    /// Puts real numbers, rounded to its type.
+    fn fill(self, numbers: impl Iterator<Item = f64>) {
+        match self {
+            Slot::F64(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = x),
+            Slot::F32(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = x as f32),
+            other => unreachable!("{other:?} are not real"),
+        }
+    }
+
+    /// Copies another's entries, real ones rounded to its own type.
+    fn round(self, from: &Slot<'_>) {
+        match (self, from) {
+            (Slot::F64(to), Slot::F64(from)) => to.copy_from_slice(from),
+            (Slot::F32(to), Slot::F32(from)) => to.copy_from_slice(from),
+            (to, Slot::F64(from)) => to.fill(from.iter().copied()),
+            (to, Slot::F32(from)) => to.fill(from.iter().copied().map(f64::from)),
+            (Slot::I32(to), Slot::I32(from)) => to.copy_from_slice(from),
+            (Slot::U8(to), Slot::U8(from)) => to.copy_from_slice(from),
+            (to, from) => unreachable!("{from:?} are shown as {to:?}"),
+        }
     }
 }
 
@@ -319,16 +387,5 @@ fn not_finite(of: &Slot<'_>) -> Option<f64> {
         Slot::F64(entries) => entries.iter().copied().find(|x| !x.is_finite()),
         Slot::F32(entries) => entries.iter().copied().map(f64::from).find(|x| !x.is_finite()),
         Slot::I32(_) | Slot::U8(_) => None,
-    }
-}
-
-/// Copies what is in one place to another.
-fn copy(to: Slot<'_>, from: &Slot<'_>) {
-    match (to, from) {
-        (Slot::F64(to), Slot::F64(from)) => to.copy_from_slice(from),
-        (Slot::F32(to), Slot::F32(from)) => to.copy_from_slice(from),
-        (Slot::I32(to), Slot::I32(from)) => to.copy_from_slice(from),
-        (Slot::U8(to), Slot::U8(from)) => to.copy_from_slice(from),
-        _ => unreachable!("both are of one space"),
     }
 }
