@@ -7,10 +7,12 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::rollout::Space;
 
+mod game;
 mod navigation;
 mod sample;
 mod tabular;
 
+pub use game::{Game, IteratedGame, Players, play};
 pub use navigation::Navigation;
 pub use sample::{Actor, sample};
 pub use tabular::{Enumeration, Horizon, Process, TabularMdp, Walk};

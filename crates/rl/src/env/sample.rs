@@ -3,8 +3,10 @@
 //! Trajectory i draws from its own random stream, and policies act in blocks of a fixed number of trajectories, so that the
 //! bits depend neither on how many are sampled nor on the number of threads.
 
+use std::ops::Range;
+
 use ad::{DType, Program, Tape, Value, Var};
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
+use ndarray::{Array1, Array2, ArrayD, Axis, concatenate};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -16,7 +18,7 @@ use crate::rollout::{Rollout, Space, check_count};
 use crate::stream::{draw, stream};
 
 /// How many trajectories act together.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 
 /// A policy compiled to act in environments of certain spaces: the same program for all parameters, tasks and iterations.
 ///
@@ -56,7 +58,12 @@ impl Actor {
         environment: &(impl Environment + ?Sized),
         dtype: DType,
     ) -> Result<Self> {
-        let spaces = environment.spaces();
+        Self::in_spaces(policy, theta, environment.spaces(), dtype)
+    }
+
+    /// The same, wherever observations and actions are of these spaces.
+    #[track_caller]
+    pub(super) fn in_spaces(policy: &dyn Policy, theta: &Numbers, spaces: [Space; 2], dtype: DType) -> Result<Self> {
         check_spaces(policy, [&spaces[0], &spaces[1]])?;
         let tape = Tape::new();
         let params = policy::record_as(theta, &tape, dtype);
@@ -110,27 +117,107 @@ impl Actor {
         trajectories: usize,
         seed: u64,
     ) -> Result<Rollout> {
-        let there = environment.spaces();
+        let parameters = self.parameters(environment.spaces(), theta, horizon, trajectories)?;
+        in_blocks(trajectories, |numbers| Ok([self.block(environment, &parameters, horizon, numbers, seed)?]))
+            .map(|[rollout]| rollout)
+    }
+
+    /// Parameters as values for the program; an error for those of another policy, where spaces are others, or where nothing
+    /// fits into memory.
+    pub(super) fn parameters<'v>(
+        &self,
+        there: [Space; 2],
+        theta: &'v Numbers,
+        horizon: usize,
+        trajectories: usize,
+    ) -> Result<Vec<Value<'v>>> {
         compare_spaces(&self.spaces, [&there[0], &there[1]])?;
         let [observation, action] = &self.spaces;
         check_count(trajectories, horizon, observation.size().saturating_add(action.size()))?;
         self.parameters.check("parameters", theta)?;
-        ad::ready_threads();
-        let parameters = policy::values_as(theta, self.dtype);
-        let blocks = trajectories.div_ceil(BLOCK);
-        let blocks: Vec<Result<Rollout>> = (0..blocks)
-            .into_par_iter()
-            .map(|block| {
-                let rows = BLOCK.min(trajectories - block * BLOCK);
-                self.block(environment, &parameters, horizon, block * BLOCK..block * BLOCK + rows, seed)
-            })
+        Ok(policy::values_as(theta, self.dtype))
+    }
+
+    /// Of observations and actions.
+    pub(super) fn spaces(&self) -> &[Space; 2] {
+        &self.spaces
+    }
+
+    /// What is remembered at the begin, by a whole block.
+    pub(super) fn memory(&self) -> Vec<Value<'static>> {
+        self.memory.iter().map(|shape| Value::zeros(self.dtype, &[&[BLOCK], &shape[..]].concat())).collect()
+    }
+
+    /// The distributions of a whole block, which are probabilities, or means and deviations: `[BLOCK, …]` each. What is remembered
+    /// is replaced.
+    pub(super) fn distributions(
+        &self,
+        parameters: &[Value<'_>],
+        memory: &mut Vec<Value<'static>>,
+        seen: &Value<'static>,
+    ) -> Result<Vec<ArrayD<f64>>> {
+        let observation = seen.view().rounded(self.dtype);
+        let inputs: Vec<Value<'_>> =
+            parameters.iter().map(Value::view).chain(memory.iter().map(Value::view)).chain([observation]).collect();
+        let mut outputs = self.program.run_values(&inputs)?.into_iter();
+        let heads = if matches!(self.spaces[1], Space::Discrete(_)) { 1 } else { 2 };
+        let heads = (outputs.by_ref().take(heads))
+            .map(|value| value.rounded(DType::F64).into_array().expect("of floating-point numbers"))
             .collect();
-        // Of several errors the first trajectory's, whichever thread met it.
-        let blocks: Vec<Rollout> = blocks.into_iter().collect::<Result<_>>()?;
-        match &blocks[..] {
-            [_] => Ok(blocks.into_iter().next().expect("one block")),
-            blocks => Rollout::concatenate(&blocks.iter().collect::<Vec<_>>()),
+        *memory = outputs.collect();
+        Ok(heads)
+    }
+
+    /// The distributions in each of the states, if they are numbered, nothing is remembered, and it takes at most `runs` runs of the
+    /// program: then a row of them is looked up instead of computed.
+    pub(super) fn table(&self, parameters: &[Value<'_>], runs: usize) -> Result<Option<Vec<ArrayD<f64>>>> {
+        let Space::Discrete(states) = self.spaces[0] else { return Ok(None) };
+        if !self.memory.is_empty() || states.div_ceil(BLOCK) > runs {
+            return Ok(None);
         }
+        let mut parts = Vec::new();
+        for first in (0..states).step_by(BLOCK) {
+            // (A block beyond the last state sees state 0.)
+            let numbers = (first..first + BLOCK).map(|state| if state < states { state as i32 } else { 0 });
+            let seen = Value::from(Array1::from_iter(numbers));
+            parts.push(self.distributions(parameters, &mut Vec::new(), &seen)?);
+        }
+        let all = |i: usize| {
+            let parts: Vec<_> = parts.iter().map(|part| part[i].view()).collect();
+            concatenate(Axis(0), &parts).expect("of one policy")
+        };
+        Ok(Some((0..parts[0].len()).map(all).collect()))
+    }
+
+    /// Draws what is done, by row `row` of the distributions, and writes it into its place; a vector into `point`, too. Nothing
+    /// if the row is no distribution.
+    pub(super) fn draw<'p>(
+        &self,
+        distributions: &[ArrayD<f64>],
+        row: usize,
+        rng: &mut ChaCha8Rng,
+        place: Slot<'_>,
+        point: &'p mut [f64],
+    ) -> Option<Action<'p>> {
+        let [probabilities] = distributions else {
+            let [means, deviations] = [0, 1].map(|i| row_of(&distributions[i], row));
+            for ((x, mean), std) in point.iter_mut().zip(means).zip(deviations) {
+                let noise: f64 = StandardNormal.sample(rng);
+                *x = mean + std * noise;
+                // What is done is what is written down.
+                if [self.dtype, self.spaces[1].dtype()].contains(&DType::F32) {
+                    *x = f64::from(*x as f32);
+                }
+            }
+            if !point.iter().all(|x| x.is_finite()) {
+                return None;
+            }
+            place.put(point);
+            return Some(Action::Vector(point));
+        };
+        let number = draw(row_of(probabilities, row).iter().copied(), rng)?;
+        place.put_number(number);
+        Some(Action::Number(number))
     }
 
     /// The trajectories of these numbers, at most [`BLOCK`].
@@ -139,7 +226,7 @@ impl Actor {
         environment: &E,
         parameters: &[Value<'_>],
         horizon: usize,
-        numbers: std::ops::Range<usize>,
+        numbers: Range<usize>,
         seed: u64,
     ) -> Result<Rollout> {
         let (first, rows) = (numbers.start, numbers.len());
@@ -149,8 +236,7 @@ impl Actor {
         let mut actions = action_space.zeros(&[rows, horizon]);
         // What is seen now, by a whole block: rows that are not there see zeros.
         let mut seen = observation_space.zeros(&[BLOCK]);
-        let mut memory: Vec<Value<'static>> =
-            self.memory.iter().map(|shape| Value::zeros(self.dtype, &[&[BLOCK], &shape[..]].concat())).collect();
+        let mut memory = self.memory();
         let mut rewards = Array2::zeros((rows, horizon));
         let (mut lengths, mut terminated) = (vec![0; rows], vec![false; rows]);
         let mut going: Vec<Option<(E, ChaCha8Rng)>> =
@@ -165,51 +251,13 @@ impl Actor {
             if going.iter().all(Option::is_none) {
                 break;
             }
-            let observation = seen.view().rounded(self.dtype);
-            let inputs: Vec<Value<'_>> =
-                parameters.iter().map(Value::view).chain(memory.iter().map(Value::view)).chain([observation]).collect();
-            let mut outputs = self.program.run_values(&inputs)?.into_iter();
-            let heads = if matches!(action_space, Space::Discrete(_)) { 1 } else { 2 };
-            let heads: Vec<ArrayD<f64>> = (outputs.by_ref().take(heads))
-                .map(|value| value.rounded(DType::F64).into_array().expect("of floating-point numbers"))
-                .collect();
-            memory = outputs.collect();
+            let distributions = self.distributions(parameters, &mut memory, &seen)?;
             for (row, one) in going.iter_mut().enumerate() {
                 let Some((environment, rng)) = one else { continue };
-                let heads: Vec<ArrayViewD<'_, f64>> = heads.iter().map(|head| head.index_axis(Axis(0), row)).collect();
-                let mut wrong = || {
-                    // Of a NaN a policy makes NaN.
-                    let what = match not_finite(&slot(&mut seen, row, seen_size)) {
-                        Some(x) => format!("a number of the observation is {x}, but must be finite"),
-                        None if heads.len() == 2 => format!(
-                            "the policy gives no distribution over actions, but means {} and deviations {}",
-                            heads[0], heads[1]
-                        ),
-                        None => format!("the policy gives no distribution over actions, but {}", heads[0]),
-                    };
-                    Error::Step { trajectory: first + row, step: t, what }
-                };
-                let action = match heads.len() {
-                    1 => {
-                        let number = draw(heads[0].iter().copied(), rng).ok_or_else(wrong)?;
-                        slot(&mut actions, row * horizon + t, done_size).put_number(number);
-                        Action::Number(number)
-                    }
-                    _ => {
-                        for ((x, mean), std) in point.iter_mut().zip(&heads[0]).zip(&heads[1]) {
-                            let noise: f64 = StandardNormal.sample(rng);
-                            *x = mean + std * noise;
-                            // What is done is what is written down.
-                            if [self.dtype, action_space.dtype()].contains(&DType::F32) {
-                                *x = f64::from(*x as f32);
-                            }
-                        }
-                        if !point.iter().all(|x| x.is_finite()) {
-                            return Err(wrong());
-                        }
-                        slot(&mut actions, row * horizon + t, done_size).put(&point);
-                        Action::Vector(&point)
-                    }
+                let place = slot(&mut actions, row * horizon + t, done_size);
+                let Some(action) = self.draw(&distributions, row, rng, place, &mut point) else {
+                    let what = why_none(&slot(&mut seen, row, seen_size), &distributions, row);
+                    return Err(Error::Step { trajectory: first + row, step: t, what });
                 };
                 let step = environment.step(action, rng, slot(&mut seen, row, seen_size));
                 let place = row * (horizon + 1) + t + 1;
@@ -222,10 +270,48 @@ impl Actor {
                 }
             }
         }
-        Rollout::new(observations, actions, rewards, lengths, terminated).map_err(|error| match error {
-            Error::Step { trajectory, step, what } => Error::Step { trajectory: first + trajectory, step, what },
-            other => other,
-        })
+        Rollout::new(observations, actions, rewards, lengths, terminated).map_err(|error| counted_from(first, error))
+    }
+}
+
+/// Trajectories made block by block, in parallel: of those numbered so, P rollouts each (one a player), which are put together.
+pub(super) fn in_blocks<const P: usize>(
+    trajectories: usize,
+    block: impl Fn(Range<usize>) -> Result<[Rollout; P]> + Sync,
+) -> Result<[Rollout; P]> {
+    ad::ready_threads();
+    let numbers = |b: usize| b * BLOCK..trajectories.min((b + 1) * BLOCK);
+    let blocks: Vec<Result<[Rollout; P]>> =
+        (0..trajectories.div_ceil(BLOCK)).into_par_iter().map(|b| block(numbers(b))).collect();
+    // Of several errors the first trajectory's, whichever thread met it.
+    let mut blocks: Vec<[Rollout; P]> = blocks.into_iter().collect::<Result<_>>()?;
+    if blocks.len() == 1 {
+        return Ok(blocks.swap_remove(0));
+    }
+    let mut all = Vec::with_capacity(P);
+    for player in 0..P {
+        all.push(Rollout::concatenate(&blocks.iter().map(|block| &block[player]).collect::<Vec<_>>())?);
+    }
+    Ok(all.try_into().expect("one of each player"))
+}
+
+/// An error of a block, with trajectories numbered as they are among all.
+pub(super) fn counted_from(first: usize, error: Error) -> Error {
+    match error {
+        Error::Step { trajectory, step, what } => Error::Step { trajectory: first + trajectory, step, what },
+        other => other,
+    }
+}
+
+/// Why nothing can be drawn from this row of the distributions. (Of a NaN that is seen a policy makes NaN.)
+pub(super) fn why_none(seen: &Slot<'_>, distributions: &[ArrayD<f64>], row: usize) -> String {
+    let head = |i: usize| distributions[i].index_axis(Axis(0), row);
+    match not_finite(seen) {
+        Some(x) => format!("a number of the observation is {x}, but must be finite"),
+        None if distributions.len() == 2 => {
+            format!("the policy gives no distribution over actions, but means {} and deviations {}", head(0), head(1))
+        }
+        None => format!("the policy gives no distribution over actions, but {}", head(0)),
     }
 }
 
@@ -247,8 +333,14 @@ pub fn sample<E: Environment + Clone + Sync>(
     Actor::new(policy, theta, environment, DType::F64)?.sample(environment, theta, horizon, trajectories, seed)
 }
 
+/// A row of what a program gave.
+fn row_of(array: &ArrayD<f64>, row: usize) -> &[f64] {
+    let size = array.len() / array.shape()[0];
+    &array.as_slice().expect("row-major")[row * size..(row + 1) * size]
+}
+
 /// The place of number `i` in an array of them.
-fn slot<'v>(array: &'v mut Value<'static>, i: usize, size: usize) -> Slot<'v> {
+pub(super) fn slot<'v>(array: &'v mut Value<'static>, i: usize, size: usize) -> Slot<'v> {
     let entries = i * size..(i + 1) * size;
     match array {
         Value::F64(array) => Slot::F64(&mut array.as_slice_mut().expect("row-major")[entries]),
@@ -268,7 +360,7 @@ fn not_finite(of: &Slot<'_>) -> Option<f64> {
 }
 
 /// Copies what is in one place to another.
-fn copy(to: Slot<'_>, from: &Slot<'_>) {
+pub(super) fn copy(to: Slot<'_>, from: &Slot<'_>) {
     match (to, from) {
         (Slot::F64(to), Slot::F64(from)) => to.copy_from_slice(from),
         (Slot::F32(to), Slot::F32(from)) => to.copy_from_slice(from),
