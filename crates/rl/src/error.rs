@@ -215,6 +215,10 @@ pub enum Error {
     #[error("the saved optimiser is damaged: {0}")]
     SavedOptimiser(String),
 
+    /// A saved state that no learner of these settings can have been in.
+    #[error("the saved state is of other settings, or damaged: {0}")]
+    SavedState(String),
+
     /// A sum of rewards that need not exist: discount 1, no horizon, and episodes that may go on for ever.
     #[error(
         "with discount 1 and no horizon the value exists only if every episode ends with certainty, and here one may \

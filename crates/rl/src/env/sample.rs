@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use ad::{DType, Program, Tape, Value, Var};
-use ndarray::{Array1, Array2, ArrayD, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayD, ArrayViewD, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -168,25 +168,22 @@ impl Actor {
         Ok(heads)
     }
 
-    /// The distributions in each of the states, if they are numbered, nothing is remembered, and it takes at most `runs` runs of the
-    /// program: then a row of them is looked up instead of computed.
-    pub(super) fn table(&self, parameters: &[Value<'_>], runs: usize) -> Result<Option<Vec<ArrayD<f64>>>> {
-        let Space::Discrete(states) = self.spaces[0] else { return Ok(None) };
+    /// The probabilities of actions in each of the states, `[S, A]`, if both are numbered, nothing is remembered, and it takes at
+    /// most `runs` runs of the program: then a row of them is looked up instead of computed.
+    pub(super) fn table(&self, parameters: &[Value<'_>], runs: usize) -> Result<Option<Array2<f64>>> {
+        let &[Space::Discrete(states), Space::Discrete(actions)] = &self.spaces else { return Ok(None) };
         if !self.memory.is_empty() || states.div_ceil(BLOCK) > runs {
             return Ok(None);
         }
-        let mut parts = Vec::new();
+        let mut table = Vec::with_capacity(states * actions);
         for first in (0..states).step_by(BLOCK) {
             // (A block beyond the last state sees state 0.)
             let numbers = (first..first + BLOCK).map(|state| if state < states { state as i32 } else { 0 });
             let seen = Value::from(Array1::from_iter(numbers));
-            parts.push(self.distributions(parameters, &mut Vec::new(), &seen)?);
+            table.extend(self.distributions(parameters, &mut Vec::new(), &seen)?.swap_remove(0));
         }
-        let all = |i: usize| {
-            let parts: Vec<_> = parts.iter().map(|part| part[i].view()).collect();
-            concatenate(Axis(0), &parts).expect("of one policy")
-        };
-        Ok(Some((0..parts[0].len()).map(all).collect()))
+        table.truncate(states * actions);
+        Ok(Some(Array2::from_shape_vec((states, actions), table).expect("a row for each state")))
     }
 
     /// Draws what is done, by row `row` of the distributions, and writes it into its place; a vector into `point`, too. Nothing
@@ -256,7 +253,8 @@ impl Actor {
                 let Some((environment, rng)) = one else { continue };
                 let place = slot(&mut actions, row * horizon + t, done_size);
                 let Some(action) = self.draw(&distributions, row, rng, place, &mut point) else {
-                    let what = why_none(&slot(&mut seen, row, seen_size), &distributions, row);
+                    let heads: Vec<_> = distributions.iter().map(|head| head.index_axis(Axis(0), row)).collect();
+                    let what = why_none(&slot(&mut seen, row, seen_size), &heads);
                     return Err(Error::Step { trajectory: first + row, step: t, what });
                 };
                 let step = environment.step(action, rng, slot(&mut seen, row, seen_size));
@@ -303,15 +301,15 @@ pub(super) fn counted_from(first: usize, error: Error) -> Error {
     }
 }
 
-/// Why nothing can be drawn from this row of the distributions. (Of a NaN that is seen a policy makes NaN.)
-pub(super) fn why_none(seen: &Slot<'_>, distributions: &[ArrayD<f64>], row: usize) -> String {
-    let head = |i: usize| distributions[i].index_axis(Axis(0), row);
-    match not_finite(seen) {
-        Some(x) => format!("a number of the observation is {x}, but must be finite"),
-        None if distributions.len() == 2 => {
-            format!("the policy gives no distribution over actions, but means {} and deviations {}", head(0), head(1))
+/// Why nothing can be drawn from a row of distributions, its probabilities or means and deviations. (Of a NaN that is seen a policy
+/// makes NaN.)
+pub(super) fn why_none(seen: &Slot<'_>, row: &[ArrayViewD<'_, f64>]) -> String {
+    match (not_finite(seen), row) {
+        (Some(x), _) => format!("a number of the observation is {x}, but must be finite"),
+        (None, [means, deviations]) => {
+            format!("the policy gives no distribution over actions, but means {means} and deviations {deviations}")
         }
-        None => format!("the policy gives no distribution over actions, but {}", head(0)),
+        (None, row) => format!("the policy gives no distribution over actions, but {}", row[0]),
     }
 }
 
@@ -340,7 +338,7 @@ fn row_of(array: &ArrayD<f64>, row: usize) -> &[f64] {
 }
 
 /// The place of number `i` in an array of them.
-pub(super) fn slot<'v>(array: &'v mut Value<'static>, i: usize, size: usize) -> Slot<'v> {
+fn slot<'v>(array: &'v mut Value<'static>, i: usize, size: usize) -> Slot<'v> {
     let entries = i * size..(i + 1) * size;
     match array {
         Value::F64(array) => Slot::F64(&mut array.as_slice_mut().expect("row-major")[entries]),

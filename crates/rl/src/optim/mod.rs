@@ -296,9 +296,29 @@ impl Optimiser {
         Self { rule, steps: 0, moments: Vec::new() }
     }
 
+    /// One that goes on after `steps` steps with these [`moments`](Self::moments).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SavedOptimiser`] if no optimiser of this rule can have been there; and those of a rule that is none.
+    pub fn resumed(rule: Rule, steps: u64, moments: Vec<Option<[ArrayD<f64>; 2]>>) -> Result<Self> {
+        Saved { rule, steps, moments }.try_into()
+    }
+
+    /// What it goes by.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
     /// The number of steps made so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Of each array, m and v of its entries; nothing of it for SGD, and no array before the first step. With
+    /// [`rule`](Self::rule) and [`steps`](Self::steps) they are all that it goes on from.
+    pub fn moments(&self) -> &[Option<[ArrayD<f64>; 2]>] {
+        &self.moments
     }
 
     /// One step of one array, in place.

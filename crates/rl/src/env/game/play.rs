@@ -6,16 +6,16 @@
 use std::ops::Range;
 
 use ad::{DType, Value};
-use ndarray::{Array2, ArrayD};
+use ndarray::{Array2, ArrayD, Axis};
 use rand_chacha::ChaCha8Rng;
 
 use super::Game;
-use crate::env::sample::{Actor, BLOCK, copy, counted_from, in_blocks, slot, why_none};
+use crate::env::sample::{Actor, BLOCK, copy, counted_from, in_blocks, why_none};
 use crate::env::{Action, Slot};
 use crate::error::{Error, Result};
 use crate::policy::{Numbers, Policy};
-use crate::rollout::Rollout;
-use crate::stream::stream;
+use crate::rollout::{Rollout, Space};
+use crate::stream::{draw, stream};
 
 /// Two policies compiled to play games of certain spaces: the same programs for all parameters.
 ///
@@ -74,25 +74,7 @@ impl Players {
             tables.push(actor.table(&values, horizon.saturating_mul(trajectories.div_ceil(BLOCK)))?);
             parameters.push(values);
         }
-        let seats = |rows| {
-            [0, 1].map(|i| {
-                let actor = &self.0[i];
-                Seat {
-                    actor,
-                    parameters: &parameters[i],
-                    table: tables[i].as_deref(),
-                    sizes: [0, 1].map(|of| actor.spaces()[of].size()),
-                    horizon,
-                    observations: actor.spaces()[0].zeros(&[rows, horizon + 1]),
-                    actions: actor.spaces()[1].zeros(&[rows, horizon]),
-                    rewards: Array2::zeros((rows, horizon)),
-                    terminated: vec![false; rows],
-                    seen: actor.spaces()[0].zeros(&[BLOCK]),
-                    memory: actor.memory(),
-                    computed: Vec::new(),
-                }
-            })
-        };
+        let seats = |rows| [0, 1].map(|i| Seat::new(&self.0[i], &parameters[i], tables[i].as_ref(), rows, horizon));
         in_blocks(trajectories, |numbers| block(seats(numbers.len()), game, horizon, numbers, seed))
     }
 }
@@ -118,58 +100,148 @@ pub fn play<G: Game + Clone + Sync>(
 struct Seat<'a> {
     actor: &'a Actor,
     parameters: &'a [Value<'a>],
-    /// The distributions in each state, if they are looked up.
-    table: Option<&'a [ArrayD<f64>]>,
+    /// The probabilities of actions in each state, if they are looked up.
+    table: Option<&'a Array2<f64>>,
     /// Of an observation, and an action.
     sizes: [usize; 2],
+    rows: usize,
     horizon: usize,
-    observations: Value<'static>,
-    actions: Value<'static>,
-    rewards: Array2<f64>,
+    observations: Entries,
+    actions: Entries,
+    rewards: Vec<f64>,
     terminated: Vec<bool>,
     /// What is seen now, by a whole block: rows that are not there see zeros.
-    seen: Value<'static>,
+    seen: Entries,
     memory: Vec<Value<'static>>,
     /// The distributions of the block, if they are computed in each step.
     computed: Vec<ArrayD<f64>>,
 }
 
-impl Seat<'_> {
+impl<'a> Seat<'a> {
+    fn new(
+        actor: &'a Actor,
+        parameters: &'a [Value<'a>],
+        table: Option<&'a Array2<f64>>,
+        rows: usize,
+        horizon: usize,
+    ) -> Self {
+        let [observation, action] = actor.spaces();
+        Self {
+            actor,
+            parameters,
+            table,
+            sizes: [observation.size(), action.size()],
+            rows,
+            horizon,
+            observations: Entries::zeros(observation, rows * (horizon + 1)),
+            actions: Entries::zeros(action, rows * horizon),
+            rewards: vec![0.0; rows * horizon],
+            terminated: vec![false; rows],
+            seen: Entries::zeros(observation, BLOCK),
+            memory: actor.memory(),
+            computed: Vec::new(),
+        }
+    }
+
     /// Where the game puts what is seen.
+    #[inline]
     fn sees(&mut self, row: usize) -> Slot<'_> {
-        slot(&mut self.seen, row, self.sizes[0])
+        self.seen.slot(row, self.sizes[0])
     }
 
     /// Writes down what is seen before step `t`.
+    #[inline]
     fn note(&mut self, row: usize, t: usize) {
         let size = self.sizes[0];
-        copy(slot(&mut self.observations, row * (self.horizon + 1) + t, size), &slot(&mut self.seen, row, size));
+        copy(self.observations.slot(row * (self.horizon + 1) + t, size), &self.seen.slot(row, size));
     }
 
     /// Computes what the block will do, unless it is looked up.
     fn look(&mut self) -> Result<()> {
         if self.table.is_none() {
-            self.computed = self.actor.distributions(self.parameters, &mut self.memory, &self.seen)?;
+            let seen = self.seen.value(&[BLOCK], &self.actor.spaces()[0]);
+            self.computed = self.actor.distributions(self.parameters, &mut self.memory, &seen)?;
         }
         Ok(())
     }
 
-    /// Draws what is done in step `t`, and writes it down.
-    fn act<'p>(
-        &mut self,
-        row: usize,
-        t: usize,
-        rng: &mut ChaCha8Rng,
-        point: &'p mut [f64],
-    ) -> std::result::Result<Action<'p>, String> {
-        let [seen_size, done_size] = self.sizes;
-        let (distributions, of) = match (self.table, &self.seen) {
-            (Some(table), Value::I32(states)) => (table, states[row] as usize),
-            _ => (&self.computed[..], row),
+    /// Draws what is done in step `t`, and writes it down. Nothing if there is no distribution.
+    #[inline]
+    fn act<'p>(&mut self, row: usize, t: usize, rng: &mut ChaCha8Rng, point: &'p mut [f64]) -> Option<Action<'p>> {
+        let place = self.actions.slot(row * self.horizon + t, self.sizes[1]);
+        if let (Some(table), Entries::I32(states)) = (self.table, &self.seen) {
+            let number = draw(table.row(states[row] as usize).iter().copied(), rng)?;
+            place.put_number(number);
+            return Some(Action::Number(number));
+        }
+        self.actor.draw(&self.computed, row, rng, place, point)
+    }
+
+    /// Why there is none.
+    fn why_none(&mut self, row: usize) -> String {
+        let rows: Vec<_> = match (self.table, &self.seen) {
+            (Some(table), Entries::I32(states)) => vec![table.row(states[row] as usize).into_dyn()],
+            _ => self.computed.iter().map(|head| head.index_axis(Axis(0), row)).collect(),
         };
-        let place = slot(&mut self.actions, row * self.horizon + t, done_size);
-        (self.actor.draw(distributions, of, rng, place, point))
-            .ok_or_else(|| why_none(&slot(&mut self.seen, row, seen_size), distributions, of))
+        why_none(&self.seen.slot(row, self.sizes[0]), &rows)
+    }
+
+    fn into_rollout(self, lengths: Vec<usize>) -> Result<Rollout> {
+        let [observation, action] = self.actor.spaces();
+        let rewards = Array2::from_shape_vec((self.rows, self.horizon), self.rewards).expect("one for each step");
+        Rollout::new(
+            self.observations.value(&[self.rows, self.horizon + 1], observation),
+            self.actions.value(&[self.rows, self.horizon], action),
+            rewards,
+            lengths,
+            self.terminated,
+        )
+    }
+}
+
+/// The numbers of an array of a space's type, as they lie.
+enum Entries {
+    F64(Vec<f64>),
+    F32(Vec<f32>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+}
+
+impl Entries {
+    fn zeros(space: &Space, count: usize) -> Self {
+        let count = count * space.size();
+        match space.dtype() {
+            DType::F64 => Entries::F64(vec![0.0; count]),
+            DType::F32 => Entries::F32(vec![0.0; count]),
+            DType::I32 => Entries::I32(vec![0; count]),
+            DType::U8 => Entries::U8(vec![0; count]),
+        }
+    }
+
+    /// The place of number `i`.
+    #[inline]
+    fn slot(&mut self, i: usize, size: usize) -> Slot<'_> {
+        let place = i * size..(i + 1) * size;
+        match self {
+            Entries::F64(entries) => Slot::F64(&mut entries[place]),
+            Entries::F32(entries) => Slot::F32(&mut entries[place]),
+            Entries::I32(entries) => Slot::I32(&mut entries[place]),
+            Entries::U8(entries) => Slot::U8(&mut entries[place]),
+        }
+    }
+
+    /// An array of these axes in front.
+    fn value(&self, front: &[usize], space: &Space) -> Value<'static> {
+        fn array<A: Clone>(shape: &[usize], entries: &[A]) -> ArrayD<A> {
+            ArrayD::from_shape_vec(shape, entries.to_vec()).expect("as many as were asked for")
+        }
+        let shape = [front, space.shape()].concat();
+        match self {
+            Entries::F64(entries) => array(&shape, entries).into(),
+            Entries::F32(entries) => array(&shape, entries).into(),
+            Entries::I32(entries) => array(&shape, entries).into(),
+            Entries::U8(entries) => array(&shape, entries).into(),
+        }
     }
 }
 
@@ -201,15 +273,16 @@ fn block<G: Game + Clone>(
         for (row, going) in going.iter_mut().enumerate() {
             let Some((game, rng)) = going else { continue };
             let [point, other_point] = &mut points;
-            let wrong = |what| Error::Step { trajectory: first + row, step: t, what };
-            let actions = [
-                one.act(row, t, rng, point).map_err(|what| wrong(format!("player 0: {what}")))?,
-                two.act(row, t, rng, other_point).map_err(|what| wrong(format!("player 1: {what}")))?,
-            ];
-            let steps = game.step(actions, rng, [one.sees(row), two.sees(row)]);
+            let actions = [one.act(row, t, rng, point), two.act(row, t, rng, other_point)];
+            let [Some(action), Some(other_action)] = actions else {
+                let (player, seat) = if actions[0].is_none() { (0, &mut one) } else { (1, &mut two) };
+                let what = format!("player {player}: {}", seat.why_none(row));
+                return Err(Error::Step { trajectory: first + row, step: t, what });
+            };
+            let steps = game.step([action, other_action], rng, [one.sees(row), two.sees(row)]);
             for (seat, step) in [&mut one, &mut two].into_iter().zip(steps) {
                 seat.note(row, t + 1);
-                seat.rewards[[row, t]] = step.reward;
+                seat.rewards[row * horizon + t] = step.reward;
                 seat.terminated[row] = step.terminated;
             }
             lengths[row] = t + 1;
@@ -218,9 +291,6 @@ fn block<G: Game + Clone>(
             }
         }
     }
-    let rollout = |seat: Seat<'_>| {
-        Rollout::new(seat.observations, seat.actions, seat.rewards, lengths.clone(), seat.terminated)
-            .map_err(|error| counted_from(first, error))
-    };
+    let rollout = |seat: Seat<'_>| seat.into_rollout(lengths.clone()).map_err(|error| counted_from(first, error));
     Ok([rollout(one)?, rollout(two)?])
 }
