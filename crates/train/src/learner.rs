@@ -14,7 +14,7 @@ pub trait Learner {
     ///
     /// # Errors
     ///
-    /// What goes wrong in an environment, and [`Error::NotFinite`](rl::error::Error::NotFinite), which names iteration, task and
+    /// What goes wrong in an environment, and [`Error::NotFinite`], which names iteration, task and
     /// quantity. Then the state is as it was before.
     fn iterate(&mut self, iteration: u64) -> Result<Iteration>;
     /// Each task's mean return after 0 … `steps` inner steps, `[steps + 1][tasks]`, on `tasks` fresh tasks, which are a function of
@@ -22,8 +22,12 @@ pub trait Learner {
     ///
     /// # Errors
     ///
-    /// What goes wrong in an environment; [`Error::Empty`](rl::error::Error::Empty) without tasks.
-    fn evaluate(&self, tasks: usize, steps: usize, seed: u64) -> Result<Vec<Vec<f64>>>;
+    /// What goes wrong in an environment; [`Error::Empty`] without tasks; [`Error::NoEvaluation`] where there is nothing to adapt
+    /// to.
+    fn evaluate(&self, tasks: usize, steps: usize, seed: u64) -> Result<Vec<Vec<f64>>> {
+        let _ = (tasks, steps, seed);
+        Err(Error::NoEvaluation)
+    }
 
     /// All that the next iterations depend on.
     fn state(&self) -> State;
@@ -36,7 +40,7 @@ pub trait Learner {
 }
 
 /// What an iteration did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Iteration {
     /// Steps made in environments.
     pub env_steps: u64,
@@ -104,6 +108,19 @@ impl Taking {
         match array.iter().find(|x| !x.is_finite()) {
             Some(x) => Err(wrong(format!("has an entry {x}"))),
             None => Ok(array),
+        }
+    }
+
+    /// An array of this shape, of integers: numbers of states, or of actions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SavedState`].
+    pub fn integers(&mut self, name: &str, shape: &[usize]) -> Result<ArrayD<i32>> {
+        let array = self.array(name, shape)?;
+        match array.iter().find(|&&x| f64::from(x as i32) != x) {
+            Some(x) => Err(Error::SavedState(format!("the array `{name}` has an entry {x}, which is no integer"))),
+            None => Ok(array.mapv(|x| x as i32)),
         }
     }
 

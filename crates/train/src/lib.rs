@@ -3,12 +3,14 @@
 //! - [`algorithm`]: a page each: what is ascended inside, and what outside.
 //! - [`MetaLearner`]: the meta-iteration of any of them. [`Learner`] is what a run asks of it.
 //! - [`baseline`]: what a trajectory is expected to bring.
+//! - [`lola`]: two players of an iterated game, each of whom sees the other's next steps coming.
 //! - [`outer`]: regions of trust.
 //! - [`workers`]: who computes.
 
 pub mod algorithm;
 pub mod baseline;
 mod learner;
+pub mod lola;
 mod meta_learner;
 pub mod outer;
 mod trajectories;

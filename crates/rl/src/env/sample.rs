@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use ad::{DType, Element, Program, Tape, Value, Var};
-use ndarray::{Array2, ArrayD, ArrayViewMutD, Axis};
+use ndarray::{Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ use crate::rollout::{Rollout, Space, check_count};
 use crate::stream::{draw, stream};
 
 /// How many trajectories act together.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 
 /// A policy compiled to act in environments of certain spaces: the same program for all parameters, tasks and iterations.
 ///
@@ -137,6 +137,101 @@ impl Actor {
         }
     }
 
+    /// Parameters as values for the program; an error for those of another policy, where spaces are others, or where nothing
+    /// fits into memory.
+    pub(super) fn parameters<'v>(
+        &self,
+        there: [Space; 2],
+        theta: &'v Numbers,
+        horizon: usize,
+        trajectories: usize,
+    ) -> Result<Vec<Value<'v>>> {
+        compare_spaces(&self.spaces, [&there[0], &there[1]])?;
+        let [observation, action] = &self.spaces;
+        check_count(trajectories, horizon, observation.size().saturating_add(action.size()))?;
+        self.parameters.check("parameters", theta)?;
+        Ok(policy::values_as(theta, self.dtype))
+    }
+
+    /// Of observations and actions.
+    pub(super) fn spaces(&self) -> &[Space; 2] {
+        &self.spaces
+    }
+
+    /// What is remembered at the begin, by a whole block.
+    pub(super) fn memory(&self) -> Vec<Value<'static>> {
+        self.outputs[self.heads..].iter().map(|shape| Value::zeros(self.dtype, shape)).collect()
+    }
+
+    /// The distributions of a whole block, which are probabilities, or means and deviations: `[BLOCK, …]` each. What is remembered
+    /// is replaced.
+    pub(super) fn distributions(
+        &self,
+        parameters: &[Value<'_>],
+        memory: &mut Vec<Value<'static>>,
+        seen: &Value<'static>,
+    ) -> Result<Vec<ArrayD<f64>>> {
+        let observation = seen.view().rounded(self.dtype);
+        let inputs: Vec<Value<'_>> =
+            parameters.iter().map(Value::view).chain(memory.iter().map(Value::view)).chain([observation]).collect();
+        let mut outputs = self.program.run_values(&inputs)?.into_iter();
+        let heads = if matches!(self.spaces[1], Space::Discrete(_)) { 1 } else { 2 };
+        let heads = (outputs.by_ref().take(heads))
+            .map(|value| value.rounded(DType::F64).into_array().expect("of floating-point numbers"))
+            .collect();
+        *memory = outputs.collect();
+        Ok(heads)
+    }
+
+    /// The probabilities of actions in each of the states, `[S, A]`, if both are numbered, nothing is remembered, and it takes at
+    /// most `runs` runs of the program: then a row of them is looked up instead of computed.
+    pub(super) fn table(&self, parameters: &[Value<'_>], runs: usize) -> Result<Option<Array2<f64>>> {
+        let &[Space::Discrete(states), Space::Discrete(actions)] = &self.spaces else { return Ok(None) };
+        if self.outputs.len() > self.heads || states.div_ceil(BLOCK) > runs {
+            return Ok(None);
+        }
+        let mut table = Vec::with_capacity(states * actions);
+        for first in (0..states).step_by(BLOCK) {
+            // (A block beyond the last state sees state 0.)
+            let numbers = (first..first + BLOCK).map(|state| if state < states { state as i32 } else { 0 });
+            let seen = Value::from(Array1::from_iter(numbers));
+            table.extend(self.distributions(parameters, &mut Vec::new(), &seen)?.swap_remove(0));
+        }
+        table.truncate(states * actions);
+        Ok(Some(Array2::from_shape_vec((states, actions), table).expect("a row for each state")))
+    }
+
+    /// Draws what is done, by row `row` of the distributions, and writes it into its place; a vector into `point`, too. Nothing
+    /// if the row is no distribution.
+    pub(super) fn draw<'p>(
+        &self,
+        distributions: &[ArrayD<f64>],
+        row: usize,
+        rng: &mut ChaCha8Rng,
+        place: Slot<'_>,
+        point: &'p mut [f64],
+    ) -> Option<Action<'p>> {
+        let [probabilities] = distributions else {
+            let [means, deviations] = [0, 1].map(|i| row_of(&distributions[i], row));
+            for ((x, mean), std) in point.iter_mut().zip(means).zip(deviations) {
+                let noise: f64 = StandardNormal.sample(rng);
+                *x = mean + std * noise;
+                // What is done is what is written down.
+                if [self.dtype, self.spaces[1].dtype()].contains(&DType::F32) {
+                    *x = f64::from(*x as f32);
+                }
+            }
+            if !point.iter().all(|x| x.is_finite()) {
+                return None;
+            }
+            place.put(point);
+            return Some(Action::Vector(point));
+        };
+        let number = draw(row_of(probabilities, row).iter().copied(), rng)?;
+        place.put_number(number);
+        Some(Action::Number(number))
+    }
+
     /// The trajectories of these numbers, at most [`BLOCK`], by a program that computes in `T`.
     fn block<T: Element + Into<f64>, E: Environment + Clone>(
         &self,
@@ -243,6 +338,47 @@ impl Actor {
             Error::Step { trajectory, step, what } => Error::Step { trajectory: first + trajectory, step, what },
             other => other,
         })
+    }
+}
+
+/// Trajectories made block by block, in parallel: of those numbered so, P rollouts each (one a player), which are put together.
+pub(super) fn in_blocks<const P: usize>(
+    trajectories: usize,
+    block: impl Fn(Range<usize>) -> Result<[Rollout; P]> + Sync,
+) -> Result<[Rollout; P]> {
+    ad::ready_threads();
+    let numbers = |b: usize| b * BLOCK..trajectories.min((b + 1) * BLOCK);
+    let blocks: Vec<Result<[Rollout; P]>> =
+        (0..trajectories.div_ceil(BLOCK)).into_par_iter().map(|b| block(numbers(b))).collect();
+    // Of several errors the first trajectory's, whichever thread met it.
+    let mut blocks: Vec<[Rollout; P]> = blocks.into_iter().collect::<Result<_>>()?;
+    if blocks.len() == 1 {
+        return Ok(blocks.swap_remove(0));
+    }
+    let mut all = Vec::with_capacity(P);
+    for player in 0..P {
+        all.push(Rollout::concatenate(&blocks.iter().map(|block| &block[player]).collect::<Vec<_>>())?);
+    }
+    Ok(all.try_into().expect("one of each player"))
+}
+
+/// An error of a block, with trajectories numbered as they are among all.
+pub(super) fn counted_from(first: usize, error: Error) -> Error {
+    match error {
+        Error::Step { trajectory, step, what } => Error::Step { trajectory: first + trajectory, step, what },
+        other => other,
+    }
+}
+
+/// Why nothing can be drawn from a row of distributions, its probabilities or means and deviations. (Of a NaN that is seen a policy
+/// makes NaN.)
+pub(super) fn why_none(seen: &Slot<'_>, row: &[ArrayViewD<'_, f64>]) -> String {
+    match (not_finite(seen), row) {
+        (Some(x), _) => format!("a number of the observation is {x}, but must be finite"),
+        (None, [means, deviations]) => {
+            format!("the policy gives no distribution over actions, but means {means} and deviations {deviations}")
+        }
+        (None, row) => format!("the policy gives no distribution over actions, but {}", row[0]),
     }
 }
 
@@ -387,5 +523,22 @@ fn not_finite(of: &Slot<'_>) -> Option<f64> {
         Slot::F64(entries) => entries.iter().copied().find(|x| !x.is_finite()),
         Slot::F32(entries) => entries.iter().copied().map(f64::from).find(|x| !x.is_finite()),
         Slot::I32(_) | Slot::U8(_) => None,
+    }
+}
+
+/// A row of what a program gave.
+fn row_of(array: &ArrayD<f64>, row: usize) -> &[f64] {
+    let size = array.len() / array.shape()[0];
+    &array.as_slice().expect("row-major")[row * size..(row + 1) * size]
+}
+
+/// Copies what is in one place to another.
+pub(super) fn copy(to: Slot<'_>, from: &Slot<'_>) {
+    match (to, from) {
+        (Slot::F64(to), Slot::F64(from)) => to.copy_from_slice(from),
+        (Slot::F32(to), Slot::F32(from)) => to.copy_from_slice(from),
+        (Slot::I32(to), Slot::I32(from)) => to.copy_from_slice(from),
+        (Slot::U8(to), Slot::U8(from)) => to.copy_from_slice(from),
+        _ => unreachable!("both are of one space"),
     }
 }

@@ -21,6 +21,7 @@ mod features;
 mod network;
 mod normal;
 mod params;
+mod sigmoid;
 mod table;
 
 pub use categorical::Categorical;
@@ -31,6 +32,7 @@ pub use normal::Normal;
 use params::parameter;
 pub use params::{Numbers, Params, evaluate, function, handles, record, record_as, values, values_as, zeros_like};
 pub(crate) use params::{Structure, record_as_one};
+pub use sigmoid::Sigmoid;
 pub use table::Table;
 
 /// A distribution over actions as a function of parameters and observations.
