@@ -21,7 +21,7 @@ impl Temporary {
     }
 
     fn open(&self, settings: &str, before: Before) -> Result<Saved, String> {
-        let folder = Folder::open(self.0.clone())?;
+        let folder = Folder::open(self.0.clone()).map_err(|error| error.to_string())?;
         Saved::open(&folder, settings, before).map_err(|error| error.to_string())
     }
 
@@ -117,9 +117,9 @@ fn what_is_saved_is_read_and_not_computed_again() {
 fn a_folder_belongs_to_one_run_at_a_time() {
     let folder = Temporary::new("lock");
     let first = Folder::open(folder.0.clone()).unwrap();
-    let message = Folder::open(folder.0.join(".")).err().unwrap();
+    let message = Folder::open(folder.0.join(".")).unwrap_err().to_string();
     assert!(message.starts_with("another run is writing to the folder"), "{message}");
-    assert!(message.contains(folder.0.to_str().unwrap()) && message.contains("--out"), "{message}");
+    assert!(message.contains(folder.0.to_str().unwrap()) && message.contains("another folder"), "{message}");
     drop(first);
     // The lock's file is still there, as after a process that was killed.
     assert!(folder.0.join(".lock").exists());

@@ -149,6 +149,22 @@ pub enum Error {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// A folder that cannot be made, or written to.
+    #[error("cannot write to the folder `{}`: {cause}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not. (Already part of the message, and so not its `source`.)
+        cause: std::io::Error,
+    },
+
+    /// A folder that belongs to another process.
+    #[error("another run is writing to the folder {}: wait until it has ended, or take another folder", path.display())]
+    FolderInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+
     /// Too many trajectories to list.
     #[error(
         "{count:.3e} trajectories have positive probability, but at most {limit} are enumerated; \
@@ -233,6 +249,10 @@ pub enum Error {
          not; use a discount below 1, a finite horizon, or a termination probability on every path"
     )]
     UndiscountedWithoutTermination,
+
+    /// A learner for which the returns on fresh tasks are not defined.
+    #[error("this algorithm has no evaluation on fresh tasks")]
+    NoEvaluation,
 
     /// What is not three letters, each S (estimated) or E (exact).
     #[error("`{0}` is no choice of what is estimated; write three letters for inner, Hessian and outer, each S or E")]

@@ -1,7 +1,8 @@
-//! Files that are whole: new ones are written beside the old, and take their places when all of them are complete.
+//! Files that are whole: new ones are written beside the old, and take their places when all of them are complete. And folders
+//! that belong to one process at a time.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -33,6 +34,46 @@ pub fn write_whole<P: AsRef<Path>, C: AsRef<[u8]>>(files: impl IntoIterator<Item
     folders.dedup();
     folders.iter().for_each(|folder| drop(File::open(folder).and_then(|folder| folder.sync_all())));
     Ok(())
+}
+
+/// A folder for files, which belongs to this until it is dropped or the process ends, even if it is killed.
+#[derive(Debug)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The file `.lock` in it. It is not deleted, because the next process may have opened it.
+    lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FolderInUse`] if another process, or another part of this one, has it; [`Error::Folder`] if it cannot be made or
+    /// written to.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let refused = |cause| Error::Folder { path: path.clone(), cause };
+        if path.as_os_str().is_empty() {
+            return Err(refused(io::Error::new(io::ErrorKind::InvalidInput, "its name is empty")));
+        }
+        fs::create_dir_all(&path).map_err(refused)?;
+        let lock = File::options().create(true).append(true).open(path.join(".lock")).map_err(refused)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::FolderInUse { path }),
+            Err(TryLockError::Error(cause)) => Err(refused(cause)),
+        }
+    }
+}
+
+impl Drop for Folder {
+    /// Closing would do, were it not for a child process that has just been made and still holds the file.
+    fn drop(&mut self) {
+        // What cannot be unlocked is closed now.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// A complete file beside its place. Dropped before it takes it, it is deleted.

@@ -2,59 +2,20 @@
 //! goes through here.
 
 use std::fmt::{self, Display};
-use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+pub use rl::files::Folder;
 use rl::files::write_whole;
 
 use crate::Outcome;
 use crate::options::Common;
 use crate::saved::Saved;
 
-/// A folder for files, which no other run writes to as long as this one has it.
-pub struct Folder {
-    /// Where it is.
-    pub path: PathBuf,
-    _lock: Lock,
-}
-
-/// A file that is locked, until this is dropped or the process ends, even if it is killed. It is not deleted, because the
-/// next run may have opened it.
-struct Lock(File);
-
-impl Drop for Lock {
-    /// Closing would do, were it not for a child process that has just been made and still holds the file.
-    fn drop(&mut self) {
-        // What cannot be unlocked is closed now.
-        let _ = self.0.unlock();
-    }
-}
-
-impl Folder {
-    /// Makes the folder if it is not there, and is an error if another run has it.
-    pub fn open(path: PathBuf) -> Result<Self, String> {
-        let shown = path.display().to_string();
-        if shown.is_empty() {
-            return Err("--out: an empty name of a folder".to_owned());
-        }
-        std::fs::create_dir_all(&path).map_err(|cause| format!("cannot make the folder {shown}: {cause}"))?;
-        let lock = File::options().create(true).append(true).open(path.join(".lock"));
-        let lock = lock.map_err(|cause| format!("cannot write to the folder {shown}: {cause}"))?;
-        lock.try_lock().map_err(|problem| match problem {
-            TryLockError::WouldBlock => {
-                format!("another run is writing to the folder {shown}: wait until it has ended, or give another --out")
-            }
-            TryLockError::Error(cause) => format!("cannot lock the folder {shown}: {cause}; give another --out"),
-        })?;
-        Ok(Self { path, _lock: Lock(lock) })
-    }
-}
-
 impl Common {
     /// The folder for this example's files.
-    pub fn folder(&self, example: &str) -> Result<Folder, String> {
+    pub fn folder(&self, example: &str) -> rl::error::Result<Folder> {
         Folder::open(self.out.clone().unwrap_or_else(|| Path::new("results").join(example)))
     }
 }

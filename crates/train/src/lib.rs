@@ -5,14 +5,18 @@
 //! - [`baseline`]: what a trajectory is expected to bring.
 //! - [`lola`]: two players of an iterated game, each of whom sees the other's next steps coming.
 //! - [`outer`]: regions of trust.
+//! - [`run`]: configurations, the loop, checkpoints; [`registry`]: what has a name.
 //! - [`workers`]: who computes.
 
 pub mod algorithm;
 pub mod baseline;
+
 mod learner;
 pub mod lola;
 mod meta_learner;
 pub mod outer;
+pub mod registry;
+pub mod run;
 mod trajectories;
 pub mod workers;
 
