@@ -82,7 +82,7 @@ pub struct Settings {
     pub outer: Outer,
     /// The rate of the players' Adam.
     pub outer_rate: f64,
-    /// What baselines are fitted to, in the games of a sampled outer J. (Without any, they stay 0.)
+    /// What baselines are fitted to: in the player's own games, or, if its J is exact, in those of its last lookahead.
     pub baseline: Baseline,
     /// The rate of the baselines' Adam.
     pub baseline_rate: f64,
@@ -259,7 +259,7 @@ impl Programs {
             adapt(&thetas[other], Rule::sgd(inner_rate), lookaheads, |k, &theta| j(other, against(theta), &ahead[k]));
         let value = j(player, against(points[lookaheads]), &own);
         let mut outputs = vec![value, value.grad(thetas[player])];
-        if let Some(games) = &own {
+        if let Some(games) = own.as_ref().or(ahead.last().and_then(Option::as_ref)) {
             let (episodes, table) = (games.players[player], baselines[player]);
             let target = match baseline {
                 Baseline::Reward => episodes.steps.rewards,
