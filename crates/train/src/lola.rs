@@ -149,9 +149,9 @@ pub struct Games {
 
 impl Games {
     /// What a program takes of them, in the order of [`Played::values`].
-    fn handles(&self) -> impl Iterator<Item = Handle> {
+    fn handles(&self) -> Vec<Handle> {
         let of = |episodes: &Episodes| [episodes.observations, episodes.actions, episodes.steps.rewards.into()];
-        self.players.iter().flat_map(of).chain(self.log_behaviour.map(Handle::from)).collect::<Vec<_>>().into_iter()
+        self.players.iter().flat_map(of).chain(self.log_behaviour.map(Handle::from)).collect()
     }
 
     /// log π_θ of what both did, `[N, H]`.
@@ -197,7 +197,7 @@ impl Played {
             return Ok(newer.clone());
         }
         let [one, two] = [0, 1].map(|i| Rollout::concatenate(&[&self.rollouts[i].select(&rest), &newer.rollouts[i]]));
-        let log_behaviour = self.log_behaviour.iter().zip(&newer.log_behaviour).next().map(|(old, new)| {
+        let log_behaviour = self.log_behaviour.as_ref().zip(newer.log_behaviour.as_ref()).map(|(old, new)| {
             concatenate(Axis(0), &[old.select(Axis(0), &rest).view(), new.view()]).expect("of the same horizon")
         });
         Ok(Self { rollouts: [one?, two?], log_behaviour })
