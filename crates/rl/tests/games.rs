@@ -253,6 +253,10 @@ fn an_episode_that_ends_for_one_ends_for_both() {
         ends[usize::from(one.terminated()[n])] += 1;
     }
     assert!(ends.iter().all(|&count| count > 20), "{ends:?}");
+    // In single precision what is done is what can be written down.
+    let players = Players::new(&game, [&number, &vector], [&thetas[0], &thetas[1]], ad::DType::F32).unwrap();
+    let [_, two] = players.play(&game, [&thetas[0], &thetas[1]], 9, 40, 2).unwrap();
+    assert!(two.actions().array::<f64>().unwrap().iter().all(|&x| f64::from(x as f32) == x));
 }
 
 #[test]

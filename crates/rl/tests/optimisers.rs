@@ -208,3 +208,25 @@ fn a_state_that_no_optimiser_was_in_is_an_error_that_says_why() {
     let message = serde_json::from_str::<Optimiser>(&sgd).unwrap_err().to_string();
     assert!(message.contains("damaged: array 0 has moments, which SGD has not"), "{message}");
 }
+
+#[test]
+fn an_optimiser_goes_on_from_its_rule_steps_and_moments() {
+    for rule in RULES {
+        let (mut x, mut optimiser) = (arr1(&[0.4, -0.3, 0.8]), Optimiser::new(rule));
+        for _ in 0..4 {
+            let parts = (optimiser.rule(), optimiser.steps(), optimiser.moments().to_vec());
+            assert_eq!(Optimiser::resumed(parts.0, parts.1, parts.2).unwrap(), optimiser);
+            let slope = gradient(&x);
+            optimiser.step(&mut x, &slope).unwrap();
+        }
+        assert_eq!(optimiser.moments().len(), 1);
+        // As of a file, what none can have been in is refused.
+        let moments = match rule {
+            Rule::Sgd { .. } => Some([ArrayD::zeros(vec![3]), ArrayD::zeros(vec![3])]),
+            Rule::Adam { .. } => None,
+        };
+        let error = Optimiser::resumed(rule, 4, vec![moments]).unwrap_err();
+        assert!(matches!(error, Error::SavedOptimiser(_)), "{error}");
+    }
+    assert!(matches!(Optimiser::resumed(Rule::adam(-1.0), 0, vec![]), Err(Error::Rate(_))));
+}

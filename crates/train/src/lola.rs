@@ -82,7 +82,7 @@ pub struct Settings {
     pub outer: Outer,
     /// The rate of the players' Adam.
     pub outer_rate: f64,
-    /// What baselines are fitted to, in the games of a sampled outer J. (Without any, they stay 0.)
+    /// What baselines are fitted to: in the player's own games, or, if its J is exact, in those of its last lookahead.
     pub baseline: Baseline,
     /// The rate of the baselines' Adam.
     pub baseline_rate: f64,
@@ -149,9 +149,9 @@ pub struct Games {
 
 impl Games {
     /// What a program takes of them, in the order of [`Played::values`].
-    fn handles(&self) -> impl Iterator<Item = Handle> {
+    fn handles(&self) -> Vec<Handle> {
         let of = |episodes: &Episodes| [episodes.observations, episodes.actions, episodes.steps.rewards.into()];
-        self.players.iter().flat_map(of).chain(self.log_behaviour.map(Handle::from)).collect::<Vec<_>>().into_iter()
+        self.players.iter().flat_map(of).chain(self.log_behaviour.map(Handle::from)).collect()
     }
 
     /// log π_θ of what both did, `[N, H]`.
@@ -197,7 +197,7 @@ impl Played {
             return Ok(newer.clone());
         }
         let [one, two] = [0, 1].map(|i| Rollout::concatenate(&[&self.rollouts[i].select(&rest), &newer.rollouts[i]]));
-        let log_behaviour = self.log_behaviour.iter().zip(&newer.log_behaviour).next().map(|(old, new)| {
+        let log_behaviour = self.log_behaviour.as_ref().zip(newer.log_behaviour.as_ref()).map(|(old, new)| {
             concatenate(Axis(0), &[old.select(Axis(0), &rest).view(), new.view()]).expect("of the same horizon")
         });
         Ok(Self { rollouts: [one?, two?], log_behaviour })
@@ -259,7 +259,7 @@ impl Programs {
             adapt(&thetas[other], Rule::sgd(inner_rate), lookaheads, |k, &theta| j(other, against(theta), &ahead[k]));
         let value = j(player, against(points[lookaheads]), &own);
         let mut outputs = vec![value, value.grad(thetas[player])];
-        if let Some(games) = &own {
+        if let Some(games) = own.as_ref().or(ahead.last().and_then(Option::as_ref)) {
             let (episodes, table) = (games.players[player], baselines[player]);
             let target = match baseline {
                 Baseline::Reward => episodes.steps.rewards,
@@ -435,6 +435,79 @@ impl Learner for Lola {
     }
 
     fn iterate(&mut self, iteration: u64) -> Result<Iteration> {
+        let before = (self.players.clone(), self.kept.clone());
+        self.iteration(iteration).map_err(|error| {
+            (self.players, self.kept) = before;
+            error.during(format!("iteration {iteration}"))
+        })
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::default();
+        for (i, player) in self.players.iter().enumerate() {
+            let baseline = baseline_tree(&player.baseline);
+            for (what, tree, optimiser) in
+                [("theta", &player.theta, &player.by_theta), ("baseline", &baseline, &player.by_baseline)]
+            {
+                state.put_tree(&format!("{what}_{i}"), tree);
+                state.put_optimiser(&format!("{what}_{i}_optimiser"), optimiser, tree);
+            }
+        }
+        if let Some(Played { rollouts, log_behaviour }) = &self.kept {
+            for (i, rollout) in rollouts.iter().enumerate() {
+                state.arrays.insert(format!("games.states_{i}"), rollout.states().mapv(f64::from).into_dyn());
+                state.arrays.insert(format!("games.actions_{i}"), rollout.action_numbers().mapv(f64::from).into_dyn());
+                state.arrays.insert(format!("games.rewards_{i}"), rollout.rewards().clone().into_dyn());
+            }
+            state.arrays.extend(log_behaviour.iter().map(|x| ("games.log_behaviour".to_owned(), x.clone().into_dyn())));
+        }
+        state
+    }
+
+    fn restore(&mut self, state: State) -> Result<()> {
+        let mut state = Taking::from(state);
+        let mut players = Vec::with_capacity(2);
+        for (i, player) in self.players.iter().enumerate() {
+            let mut part = |what: &str, like: &Numbers, rate: f64| {
+                let tree = state.tree(&format!("{what}_{i}"), like)?;
+                let optimiser = state.optimiser(&format!("{what}_{i}_optimiser"), Rule::adam(rate), like)?;
+                Ok::<_, Error>((tree, optimiser))
+            };
+            let (theta, by_theta) = part("theta", &player.theta, self.settings.outer_rate)?;
+            let like = baseline_tree(&player.baseline);
+            let (mut baseline, by_baseline) = part("baseline", &like, self.settings.baseline_rate)?;
+            let baseline = baseline.swap_remove(VALUES).expect("a tree of one leaf");
+            players.push(Player { theta, baseline, by_theta, by_baseline });
+        }
+        let kept = match self.kept {
+            None => None,
+            Some(Played { rollouts: [ref like, _], .. }) => {
+                let (number, horizon) = (like.trajectories(), like.horizon());
+                let mut rollouts = Vec::with_capacity(2);
+                for i in 0..2 {
+                    let states = state.integers(&format!("games.states_{i}"), &[number, horizon + 1])?;
+                    let actions = state.integers(&format!("games.actions_{i}"), &[number, horizon])?;
+                    let rewards = state.array(&format!("games.rewards_{i}"), &[number, horizon])?;
+                    let rewards = rewards.into_dimensionality().expect("two axes, as was checked");
+                    let rollout = Rollout::new(states, actions, rewards, vec![horizon; number], vec![false; number])?;
+                    rollout.check_within(IteratedGame::STATES, 2)?;
+                    rollouts.push(rollout);
+                }
+                let log_behaviour = state.array("games.log_behaviour", &[number, horizon])?;
+                let log_behaviour = log_behaviour.into_dimensionality().expect("two axes, as was checked");
+                rollouts[0].check_log_behaviour(&log_behaviour)?;
+                let rollouts = rollouts.try_into().expect("one of each player");
+                Some(Played { rollouts, log_behaviour: Some(log_behaviour) })
+            }
+        };
+        state.end()?;
+        (self.players, self.kept) = (players.try_into().expect("two players"), kept);
+        Ok(())
+    }
+}
+
+impl Lola {
+    fn iteration(&mut self, iteration: u64) -> Result<Iteration> {
         let Settings { gamma, lookaheads, outer, .. } = self.settings;
         let mut seconds = [0.0; 3];
         let before = [0, 1].map(|i| self.players[i].theta.clone());
@@ -505,69 +578,6 @@ impl Learner for Lola {
             kl: judged[0].sum(),
             seconds,
         })
-    }
-
-    fn state(&self) -> State {
-        let mut state = State::default();
-        for (i, player) in self.players.iter().enumerate() {
-            let baseline = baseline_tree(&player.baseline);
-            for (what, tree, optimiser) in
-                [("theta", &player.theta, &player.by_theta), ("baseline", &baseline, &player.by_baseline)]
-            {
-                state.put_tree(&format!("{what}_{i}"), tree);
-                state.put_optimiser(&format!("{what}_{i}_optimiser"), optimiser, tree);
-            }
-        }
-        if let Some(Played { rollouts, log_behaviour }) = &self.kept {
-            for (i, rollout) in rollouts.iter().enumerate() {
-                state.arrays.insert(format!("games.states_{i}"), rollout.states().mapv(f64::from).into_dyn());
-                state.arrays.insert(format!("games.actions_{i}"), rollout.action_numbers().mapv(f64::from).into_dyn());
-                state.arrays.insert(format!("games.rewards_{i}"), rollout.rewards().clone().into_dyn());
-            }
-            state.arrays.extend(log_behaviour.iter().map(|x| ("games.log_behaviour".to_owned(), x.clone().into_dyn())));
-        }
-        state
-    }
-
-    fn restore(&mut self, state: State) -> Result<()> {
-        let mut state = Taking::from(state);
-        let mut players = Vec::with_capacity(2);
-        for (i, player) in self.players.iter().enumerate() {
-            let mut part = |what: &str, like: &Numbers, rate: f64| {
-                let tree = state.tree(&format!("{what}_{i}"), like)?;
-                let optimiser = state.optimiser(&format!("{what}_{i}_optimiser"), Rule::adam(rate), like)?;
-                Ok::<_, Error>((tree, optimiser))
-            };
-            let (theta, by_theta) = part("theta", &player.theta, self.settings.outer_rate)?;
-            let like = baseline_tree(&player.baseline);
-            let (mut baseline, by_baseline) = part("baseline", &like, self.settings.baseline_rate)?;
-            let baseline = baseline.swap_remove(VALUES).expect("a tree of one leaf");
-            players.push(Player { theta, baseline, by_theta, by_baseline });
-        }
-        let kept = match self.kept {
-            None => None,
-            Some(Played { rollouts: [ref like, _], .. }) => {
-                let (number, horizon) = (like.trajectories(), like.horizon());
-                let mut rollouts = Vec::with_capacity(2);
-                for i in 0..2 {
-                    let states = state.integers(&format!("games.states_{i}"), &[number, horizon + 1])?;
-                    let actions = state.integers(&format!("games.actions_{i}"), &[number, horizon])?;
-                    let rewards = state.array(&format!("games.rewards_{i}"), &[number, horizon])?;
-                    let rewards = rewards.into_dimensionality().expect("two axes, as was checked");
-                    let rollout = Rollout::new(states, actions, rewards, vec![horizon; number], vec![false; number])?;
-                    rollout.check_within(IteratedGame::STATES, 2)?;
-                    rollouts.push(rollout);
-                }
-                let log_behaviour = state.array("games.log_behaviour", &[number, horizon])?;
-                let log_behaviour = log_behaviour.into_dimensionality().expect("two axes, as was checked");
-                rollouts[0].check_log_behaviour(&log_behaviour)?;
-                let rollouts = rollouts.try_into().expect("one of each player");
-                Some(Played { rollouts, log_behaviour: Some(log_behaviour) })
-            }
-        };
-        state.end()?;
-        (self.players, self.kept) = (players.try_into().expect("two players"), kept);
-        Ok(())
     }
 }
 
