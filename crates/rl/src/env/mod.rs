@@ -133,6 +133,7 @@ impl Slot<'_> {
     ///
     /// Panics if it is not one.
     #[track_caller]
+    #[inline]
     pub fn put_number(self, number: usize) {
         match self {
             Slot::I32([entry]) => *entry = i32::try_from(number).expect("a number below 2^31"),
@@ -144,6 +145,7 @@ impl Slot<'_> {
     ///
     /// Panics for a space of integers or bytes, or of another size.
     #[track_caller]
+    #[inline]
     pub fn put(self, numbers: &[f64]) {
         match self {
             Slot::F64(entries) => {
@@ -162,6 +164,7 @@ impl Slot<'_> {
     ///
     /// Panics for a space of another type or size.
     #[track_caller]
+    #[inline]
     pub fn put_bytes(self, bytes: &[u8]) {
         match self {
             Slot::U8(entries) => {

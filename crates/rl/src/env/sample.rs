@@ -17,8 +17,9 @@ use crate::policy::{self, Dist, Numbers, Policy, Structure, check_spaces, compar
 use crate::rollout::{Rollout, Space, check_count};
 use crate::stream::{draw, stream};
 
-/// How many trajectories act together.
-pub(super) const BLOCK: usize = 32;
+/// How many trajectories act together: as many as are sampled in a task, mostly, so that no rows are computed in vain. Another
+/// number changes bits: a product's depend on how many rows there are.
+pub(super) const BLOCK: usize = 20;
 
 /// A policy compiled to act in environments of certain spaces: the same program for all parameters, tasks and iterations.
 ///
@@ -463,6 +464,7 @@ pub fn sample<E: Environment + Clone + Sync>(
 
 impl<'v> Slot<'v> {
     /// All entries of an array, in row-major order.
+    #[inline]
     fn whole(array: &'v mut Value<'_>) -> Self {
         match array {
             Value::F64(array) => Slot::F64(array.as_slice_mut().expect("row-major")),
@@ -473,6 +475,7 @@ impl<'v> Slot<'v> {
     }
 
     /// Number `i` of things of `size` entries.
+    #[inline]
     fn part(&mut self, i: usize, size: usize) -> Slot<'_> {
         let entries = i * size..(i + 1) * size;
         match self {
@@ -484,6 +487,7 @@ impl<'v> Slot<'v> {
     }
 
     /// Copies number `i` of such things to behind it.
+    #[inline]
     fn repeat(&mut self, i: usize, size: usize) {
         let (from, to) = (i * size..(i + 1) * size, (i + 1) * size);
         match self {
@@ -495,6 +499,7 @@ impl<'v> Slot<'v> {
     }
 
     /// Puts real numbers, rounded to its type.
+    #[inline]
     fn fill(self, numbers: impl Iterator<Item = f64>) {
         match self {
             Slot::F64(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = x),
@@ -504,6 +509,7 @@ impl<'v> Slot<'v> {
     }
 
     /// Copies another's entries, real ones rounded to its own type.
+    #[inline]
     fn round(self, from: &Slot<'_>) {
         match (self, from) {
             (Slot::F64(to), Slot::F64(from)) => to.copy_from_slice(from),
