@@ -49,9 +49,10 @@ fn named(
     help: &'static str,
     find: fn(&str, &str) -> train::run::Result<&'static registry::Entry>,
 ) -> Arg {
-    let known = move |text: &str| match find(&format!("--{name}"), text) {
+    let known = move |text: &str| match find("", text) {
         Ok(entry) => Ok(entry.name.to_owned()),
-        Err(error) => Err(format!("{error} (--list has them all)")),
+        // The place where it stands is told anyway.
+        Err(error) => Err(format!("{} (--list has them all)", error.to_string().trim_start_matches(": "))),
     };
     Arg::new(name).long(name).help(help).value_parser(known)
 }

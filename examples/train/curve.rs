@@ -6,14 +6,14 @@ use rl::report::Interval;
 use study::lines::{Axis, Line, Panel, picture};
 use study::statistics::mean_and_std;
 use train::run::config::Config;
-use train::run::metrics::read_returns;
+use train::run::metrics::Returns;
 
 /// No more points than there are pixels.
 const POINTS: usize = 400;
 
 /// As SVG, of a run's `returns.csv`; nothing if that has no rows.
 pub fn learning_curve(config: &Config, returns: &Path) -> Result<Option<String>, Box<dyn std::error::Error>> {
-    let (names, rows) = read_returns(returns)?;
+    let Returns { names, iterations: rows } = Returns::read(returns)?;
     if rows.is_empty() {
         return Ok(None);
     }

@@ -106,3 +106,10 @@ fn rooms_of_rl_import_what_the_architecture_lists_and_only_rooms_above_themselve
 fn rooms_of_study_import_what_the_architecture_lists() {
     check("study");
 }
+
+#[test]
+fn rooms_of_train_import_what_the_architecture_lists_and_only_rooms_above_themselves() {
+    let imports = check("train");
+    let circle: Vec<&String> = imports.keys().filter(|room| is_in_a_circle(room, &imports)).collect();
+    assert!(circle.is_empty(), "{circle:?}");
+}

@@ -281,6 +281,7 @@ trait Setting: DeserializeOwned {
 struct Range<T> {
     low: T,
     high: T,
+    /// Whether each of them is inside. (If the lower one is, so is the other.)
     with: [bool; 2],
 }
 
@@ -307,9 +308,11 @@ impl<T: PartialOrd + Display> Range<T> {
 
     fn words(&self, what: &str) -> String {
         let Self { low, high, with } = self;
-        let low = if with[0] { format!("from {low}") } else { format!("above {low}") };
-        let high = if with[1] { format!("to {high}") } else { format!("below {high}") };
-        format!("{what} {low} {high}")
+        match with {
+            [true, _] => format!("{what} from {low} to {high}"),
+            [false, true] => format!("{what} above {low}, up to {high}"),
+            [false, false] => format!("{what} above {low} and below {high}"),
+        }
     }
 }
 

@@ -5,67 +5,23 @@
 //! `Event { wall_time, step = 2: int64, summary = 5: { repeated value = 1: { tag = 1: string, simple_value = 2: float } } }`
 //! (tensorflow/core/util/event.proto, framework/summary.proto).
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::error::{Error, Result};
-use super::metrics::failed;
+use super::error::Result;
+use super::growing::Found;
 
 /// The file's name. (Readers look for `tfevents` in it.)
 pub(super) const NAME: &str = "events.out.tfevents.train";
 
-/// The file, open to be written to.
-#[derive(Debug)]
-pub struct Events {
-    path: PathBuf,
-    file: File,
+/// The file, of which the steps before `until` are kept.
+pub(super) fn look(path: PathBuf, until: u64) -> Result<Found> {
+    Found::look(path, record(&first_event()), |bytes| kept(bytes, until))
 }
 
-impl Events {
-    /// Begins the file, or goes on with it, after cutting off the records from step `until` on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if what is to be kept is not what was written; [`rl::error::Error::File`].
-    pub fn open(path: PathBuf, until: u64) -> Result<Self> {
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(cause) => return Err(failed(&path, cause)),
-        };
-        let kept = kept(&bytes, until).map_err(|what| Error::Damaged {
-            path: path.clone(),
-            what: format!("{what}; put back what was written, or move the file away to go on without it"),
-        })?;
-        let mut file = File::options().create(true).append(true).open(&path).map_err(|cause| failed(&path, cause))?;
-        let begun = match kept {
-            0 => file.set_len(0).and_then(|()| file.write_all(&record(&first_event()))),
-            kept => file.set_len(kept as u64),
-        };
-        begun.map_err(|cause| failed(&path, cause))?;
-        Ok(Self { path, file })
-    }
-
-    /// Writes the scalars of a step.
-    ///
-    /// # Errors
-    ///
-    /// [`rl::error::Error::File`].
-    pub fn append<'a>(&mut self, step: u64, scalars: impl IntoIterator<Item = (&'a str, f64)>) -> Result<()> {
-        let bytes = record(&event(step, scalars));
-        self.file.write_all(&bytes).and_then(|()| self.file.flush()).map_err(|cause| failed(&self.path, cause))
-    }
-
-    /// Waits until all is on the disk.
-    ///
-    /// # Errors
-    ///
-    /// [`rl::error::Error::File`].
-    pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|cause| failed(&self.path, cause))
-    }
+/// The scalars of a step, as they are appended.
+pub(super) fn scalars<'a>(step: u64, scalars: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<u8> {
+    record(&event(step, scalars))
 }
 
 /// A checksum as the format has it: one of bytes that contain their own checksum would be weak.
@@ -175,10 +131,20 @@ fn read_varint(bytes: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::growing::Growing;
     use super::*;
 
-    /// Another reader of such files, field by field: each event's step, version, and scalars.
-    fn read(bytes: &[u8]) -> Vec<(u64, Option<String>, Vec<(String, f32)>)> {
+    fn open(path: &std::path::Path, until: u64) -> Result<Growing> {
+        look(path.to_owned(), until)?.open()
+    }
+
+    /// Step, version, and scalars.
+    type Event = (u64, Option<String>, Vec<(String, f32)>);
+
+    /// Another reader of such files, field by field.
+    fn read(bytes: &[u8]) -> Vec<Event> {
         fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
             let mut all = Vec::new();
             while let [key, rest @ ..] = bytes {
@@ -238,9 +204,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_by_another_reader() {
         let path = file("written");
-        let mut events = Events::open(path.clone(), 0).unwrap();
+        let mut events = open(&path, 0).unwrap();
         for step in [0, 1, 300] {
-            events.append(step, [("return_0", 0.5), ("a tag that is long ".repeat(20).trim(), -3.0)]).unwrap();
+            let long = "a tag that is long ".repeat(20);
+            events.append(&scalars(step, [("return_0", 0.5), (long.trim(), -3.0)])).unwrap();
         }
         let read = read(&fs::read(&path).unwrap());
         assert_eq!(read[0], (0, Some("brain.Event:2".to_owned()), vec![]));
@@ -253,28 +220,28 @@ mod tests {
     #[test]
     fn a_resumed_file_has_every_step_once() {
         let path = file("resumed");
-        let mut events = Events::open(path.clone(), 0).unwrap();
-        (0..5).for_each(|step| events.append(step, [("x", step as f64)]).unwrap());
+        let mut events = open(&path, 0).unwrap();
+        (0..5).for_each(|step| events.append(&scalars(step, [("x", step as f64)])).unwrap());
         drop(events);
         let whole = fs::read(&path).unwrap();
         let steps = || read(&fs::read(&path).unwrap()).iter().skip(1).map(|(step, ..)| *step).collect::<Vec<_>>();
         // A record is cut short, at every length.
         for cut in 0..40 {
             fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            Events::open(path.clone(), 3).unwrap().append(3, [("x", 3.0)]).unwrap();
+            open(&path, 3).unwrap().append(&scalars(3, [("x", 3.0)])).unwrap();
             assert_eq!(steps(), [0, 1, 2, 3]);
         }
         fs::write(&path, &whole).unwrap();
-        let message = Events::open(path.clone(), 9).unwrap_err().to_string();
+        let message = open(&path, 9).unwrap_err().to_string();
         assert!(message.contains("its last record is of iteration 4, but the checkpoint is of 9"), "{message}");
         for place in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[place] ^= 1;
             fs::write(&path, damaged).unwrap();
-            let message = Events::open(path.clone(), 5).unwrap_err().to_string();
+            let message = open(&path, 5).unwrap_err().to_string();
             assert!(message.contains("damaged at byte"), "{place}: {message}");
         }
-        Events::open(path.clone(), 0).unwrap();
+        open(&path, 0).unwrap();
         assert_eq!(steps(), [0; 0]);
         fs::remove_file(path).unwrap();
     }

@@ -1,25 +1,14 @@
-//! CSV files that get rows at every iteration: what is written first in a row is the iteration's number, and they grow.
-//!
-//! When a run is resumed, rows of iterations that are to be made again are cut off, also half of one.
+//! CSV files that get rows at every iteration, each of which begins with the iteration's number.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use rl::error::Error as DataError;
-
 use super::error::{Error, Result, shortened};
-
-/// Such a file.
-#[derive(Debug)]
-pub struct Table {
-    path: PathBuf,
-    file: File,
-}
+use super::growing::{Found, failed};
 
 /// How the numbers in the first column follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
+pub(super) enum Rows {
     /// Each is one more than that before.
     Each,
     /// Or the same.
@@ -28,56 +17,9 @@ pub enum Rows {
     Some,
 }
 
-impl Table {
-    /// Begins the file with this header, or goes on with one that has it, after cutting off the rows from iteration `until` on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if what is to be kept is not what was written; [`rl::error::Error::File`].
-    pub fn open(path: PathBuf, header: &str, rows: Rows, until: u64) -> Result<Self> {
-        let failed = |cause: io::Error| Error::from(DataError::File { path: path.clone(), cause: cause.into() });
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(cause) => return Err(failed(cause)),
-        };
-        let kept = match bytes.is_empty() {
-            true => 0,
-            false => kept(&bytes, header, rows, until).map_err(|what| Error::Damaged {
-                path: path.clone(),
-                what: format!("{what}; put back what was written, or move the file away to go on without it"),
-            })?,
-        };
-        let mut file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-        file.set_len(kept as u64).map_err(failed)?;
-        if kept == 0 {
-            file.write_all(format!("{header}\n").as_bytes()).map_err(failed)?;
-        }
-        Ok(Self { path, file })
-    }
-
-    /// Writes rows, each a line with its end, at once.
-    ///
-    /// # Errors
-    ///
-    /// [`rl::error::Error::File`].
-    pub fn append(&mut self, rows: &str) -> Result<()> {
-        let written = self.file.write_all(rows.as_bytes()).and_then(|()| self.file.flush());
-        written.map_err(|cause| failed(&self.path, cause))
-    }
-
-    /// Waits until all is on the disk.
-    ///
-    /// # Errors
-    ///
-    /// [`rl::error::Error::File`].
-    pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|cause| failed(&self.path, cause))
-    }
-}
-
-pub(super) fn failed(path: &Path, cause: io::Error) -> Error {
-    Error::from(DataError::File { path: path.to_owned(), cause: cause.into() })
+/// A file with this header, of which the rows before iteration `until` are kept.
+pub(super) fn look(path: PathBuf, header: &str, rows: Rows, until: u64) -> Result<Found> {
+    Found::look(path, format!("{header}\n").into_bytes(), |bytes| kept(bytes, header, rows, until))
 }
 
 /// How many bytes are of the header and of iterations before `until`; or what is wrong with them.
@@ -124,35 +66,51 @@ fn kept(bytes: &[u8], header: &str, rows: Rows, until: u64) -> std::result::Resu
 }
 
 /// A number in the shortest form that is read back to the bit.
-pub fn shortest(x: f64) -> String {
+pub(super) fn shortest(x: f64) -> String {
     format!("{x:?}")
 }
 
-/// The returns of `returns.csv`: for each iteration its number and, for each kind of return, those of the tasks.
-///
-/// # Errors
-///
-/// [`Error::Damaged`], [`rl::error::Error::File`].
-pub fn read_returns(path: &Path) -> Result<(Vec<String>, Vec<(u64, Vec<Vec<f64>>)>)> {
-    let text = fs::read_to_string(path).map_err(|cause| failed(path, cause))?;
-    let damaged = |line: usize| Error::Damaged { path: path.to_owned(), what: format!("line {line} is damaged") };
-    let mut lines = text.lines();
-    let names: Vec<String> = lines.next().unwrap_or_default().split(',').skip(2).map(str::to_owned).collect();
-    let mut all: Vec<(u64, Vec<Vec<f64>>)> = Vec::new();
-    for (number, line) in lines.enumerate() {
-        let mut fields = line.split(',');
-        let iteration = fields.next().and_then(|field| field.parse().ok()).ok_or_else(|| damaged(number + 2))?;
-        let returns: Vec<f64> = fields.skip(1).map_while(|field| field.parse().ok()).collect();
-        if returns.len() != names.len() {
-            return Err(damaged(number + 2));
-        }
-        if all.last().is_none_or(|(last, _)| *last != iteration) {
-            all.push((iteration, vec![Vec::new(); names.len()]));
-        }
-        let (_, row) = all.last_mut().expect("just pushed");
-        row.iter_mut().zip(returns).for_each(|(column, x)| column.push(x));
+/// What `returns.csv` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Returns {
+    /// The names of the returns.
+    pub names: Vec<String>,
+    /// Each iteration, and for each of the names the returns of the tasks.
+    pub iterations: Vec<(u64, Vec<Vec<f64>>)>,
+}
+
+impl Returns {
+    /// From the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`], with the line; [`rl::error::Error::File`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|cause| failed(path, cause))?;
+        Self::parse(&text)
+            .map_err(|line| Error::Damaged { path: path.to_owned(), what: format!("line {line} is damaged") })
     }
-    Ok((names, all))
+
+    /// Or the number of the line that is damaged.
+    fn parse(text: &str) -> std::result::Result<Self, usize> {
+        let mut lines = text.lines();
+        let names: Vec<String> = lines.next().unwrap_or_default().split(',').skip(2).map(str::to_owned).collect();
+        let mut iterations: Vec<(u64, Vec<Vec<f64>>)> = Vec::new();
+        for (number, line) in (2..).zip(lines) {
+            let (iteration, fields) = line.split_once(',').ok_or(number)?;
+            let iteration = iteration.parse().map_err(|_| number)?;
+            let returns: Vec<f64> = fields.split(',').skip(1).map_while(|field| field.parse().ok()).collect();
+            if returns.len() != names.len() {
+                return Err(number);
+            }
+            if iterations.last().is_none_or(|(last, _)| *last != iteration) {
+                iterations.push((iteration, vec![Vec::new(); names.len()]));
+            }
+            let (_, columns) = iterations.last_mut().expect("just pushed");
+            columns.iter_mut().zip(returns).for_each(|(column, x)| column.push(x));
+        }
+        Ok(Self { names, iterations })
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +149,17 @@ mod tests {
             ("iteration,a\n0,1.0\n1,2.0", 2, "line 3 is damaged"),
         ] {
             assert_eq!(kept_of(text, Rows::Each, until).unwrap_err(), words, "{text}");
+        }
+    }
+
+    #[test]
+    fn returns_are_read_by_iteration_and_name() {
+        let returns = Returns::parse("iteration,task,a,b\n3,0,1.0,2.0\n3,1,3.0,4.0\n4,0,5.0,6.0\n").unwrap();
+        assert_eq!(returns.names, ["a", "b"]);
+        let first = (3, vec![vec![1.0, 3.0], vec![2.0, 4.0]]);
+        assert_eq!(returns.iterations, [first, (4, vec![vec![5.0], vec![6.0]])]);
+        for line in ["3,0,1.0", "x,0,1.0,2.0", "3,0,1.0,x", "3,0,1.0,2.0,3.0", "", "3"] {
+            assert_eq!(Returns::parse(&format!("iteration,task,a,b\n{line}\n")), Err(2), "{line}");
         }
     }
 

@@ -7,7 +7,8 @@
 pub mod checkpoint;
 pub mod config;
 mod error;
-pub mod events;
+mod events;
+mod growing;
 pub mod metrics;
 mod runner;
 

@@ -16,8 +16,9 @@ use rl::stream::stream;
 use super::checkpoint::{self, Best, Checkpoint, Checkpoints};
 use super::config::Config;
 use super::error::{Error, Result};
-use super::events::{self, Events};
-use super::metrics::{Rows, Table, failed, shortest};
+use super::events;
+use super::growing::{Found, Growing, failed};
+use super::metrics::{self, Rows, shortest};
 use crate::{Iteration, Learner, State};
 
 /// The file with the configuration.
@@ -166,10 +167,10 @@ struct UnderWay {
     /// The iteration of the last checkpoint.
     kept: u64,
     names: Vec<String>,
-    metrics: Table,
-    returns: Table,
-    validation: Option<Table>,
-    events: Events,
+    metrics: Growing,
+    returns: Growing,
+    validation: Option<Growing>,
+    events: Growing,
 }
 
 impl UnderWay {
@@ -234,16 +235,17 @@ impl UnderWay {
             format!("iteration,task,{listed}"),
             format!("iteration,{},is_best", steps.join(",")),
         ];
-        let open = |name: &str, header: &str, rows| Table::open(folder.join(name), header, rows, until);
-        let validation = match config.validate_every {
-            0 => None,
-            _ => Some(open(VALIDATION, &columns[2], Rows::Some)?),
-        };
+        let look = |name: &str, header: &str, rows| metrics::look(folder.join(name), header, rows, until);
+        let metrics = look(METRICS, &columns[0], Rows::Each)?;
+        let returns = look(RETURNS, &columns[1], Rows::Several)?;
+        let validates = config.validate_every > 0;
+        let validation = validates.then(|| look(VALIDATION, &columns[2], Rows::Some)).transpose()?;
+        let events = events::look(folder.join(events::NAME), until)?;
         let this = Self {
-            metrics: open(METRICS, &columns[0], Rows::Each)?,
-            returns: open(RETURNS, &columns[1], Rows::Several)?,
-            validation,
-            events: Events::open(folder.join(events::NAME), until)?,
+            metrics: metrics.open()?,
+            returns: returns.open()?,
+            validation: validation.map(Found::open).transpose()?,
+            events: events.open()?,
             folder: folder.to_owned(),
             kept: until,
             at,
@@ -276,7 +278,7 @@ impl UnderWay {
         self.metrics.sync()?;
         self.returns.sync()?;
         self.events.sync()?;
-        self.validation.iter().try_for_each(Table::sync)?;
+        self.validation.iter().try_for_each(Growing::sync)?;
         let checkpoint = Checkpoint { state: learner.state(), ..self.at.clone() };
         self.checkpoints.write(&checkpoint)?;
         self.kept = self.at.iteration;
@@ -300,7 +302,7 @@ impl UnderWay {
             write_whole([(self.folder.join(BEST), checkpoint.to_bytes())])?;
         }
         let row = [vec![iteration.to_string()], numbers(&means), vec![is_best.to_string()]].concat().join(",") + "\n";
-        self.validation.as_mut().expect("it is opened where there are validations").append(&row)
+        self.validation.as_mut().expect("it is opened where there are validations").append(row.as_bytes())
     }
 
     fn iterate(&mut self, learner: &mut dyn Learner) -> Result<Row> {
@@ -333,9 +335,9 @@ impl UnderWay {
             let of_task: Vec<f64> = returns.iter().map(|returns| returns[task]).collect();
             format!("{iteration},{task},{}\n", numbers(&of_task).join(","))
         });
-        self.returns.append(&tasks.collect::<String>())?;
-        self.events.append(iteration, row.scalars(&self.names))?;
-        self.metrics.append(&(fields.join(",") + "\n"))?;
+        self.returns.append(tasks.collect::<String>().as_bytes())?;
+        self.events.append(&events::scalars(iteration, row.scalars(&self.names)))?;
+        self.metrics.append((fields.join(",") + "\n").as_bytes())?;
         Ok(row)
     }
 
