@@ -26,8 +26,24 @@ fn train(out: &Path, options: &[&str]) -> Command {
 }
 
 /// A run of a moment, and one of some seconds at most.
-const SHORT: [&str; 4] = ["--iterations=20", "--tasks=3", "--checkpoint-every=6", "--validate-every=5"];
-const LONG: [&str; 4] = ["--iterations=3000", "--tasks=30", "--checkpoint-every=20", "--validate-every=70"];
+const SHORT: [&str; 7] = [
+    "--algorithm=maml",
+    "--env=bandit",
+    "--rollouts=3",
+    "--iterations=20",
+    "--tasks=3",
+    "--checkpoint-every=6",
+    "--validate-every=5",
+];
+const LONG: [&str; 7] = [
+    "--algorithm=maml",
+    "--env=bandit",
+    "--rollouts=3",
+    "--iterations=2000",
+    "--tasks=10",
+    "--checkpoint-every=20",
+    "--validate-every=70",
+];
 
 /// What a run has learned and written, without times and what depends on where it was ended.
 fn without_times(mut files: Files) -> Files {
@@ -102,7 +118,7 @@ fn options() -> Vec<Case> {
         ("--inner-rate=inf", "must be a number from 0"),
         ("--tasks=1e999", "must be a whole number from 1"),
         ("--seed=18446744073709551616", "must be a whole number from 0"),
-        ("--algorithm=bandit-exakt", "did you mean `bandit-exact`"),
+        ("--algorithm=promb", "did you mean `promp`"),
         ("--env=bandits", "did you mean `bandit`"),
         ("--preset=promp-corners", "did you mean `promp-corner`"),
         ("--preset=", "there is no preset"),
@@ -352,7 +368,7 @@ fn a_usage_error_is_2_and_others_are_1() {
     let place = Place::new();
     let code = |options: &[&str]| Ended::of(train(&place.out(), options)).status.code();
     assert_eq!(code(&["--gamma=2"]), Some(2));
-    assert_eq!(code(&["--algorithm=bandit-exakt"]), Some(2));
+    assert_eq!(code(&["--algorithm=promb"]), Some(2));
     assert_eq!(code(&["--config=/no/such.toml"]), Some(1));
     assert_eq!(code(&SHORT), Some(0));
     assert_eq!(code(&SHORT), Some(1), "there are results");

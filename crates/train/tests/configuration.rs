@@ -35,14 +35,14 @@ fn table(text: &str) -> Table {
 #[test]
 fn options_override_a_file_which_overrides_a_preset_which_overrides_defaults() {
     let file = File::new("layers", "gamma = 0.5\nhorizon = 7\nclip = 1\n");
-    let common = table("algorithm = 'bandit-exact'\nenv = 'bandit'\n");
+    let common = table("algorithm = 'maml'\nenv = 'bandit'\n");
     let options = common.clone().into_iter().chain(table("gamma = 0.25")).collect();
     let config = configure(None, Some("sgmrl-navigation"), Some(&file.0), options).unwrap();
     assert_eq!((config.gamma, config.horizon, config.gae_lambda, config.clip), (0.25, 7, 0.997, 1.0));
     assert_eq!((config.hidden, config.inner, config.outer), (vec![100, 100], Inner::Ad, Outer::Adam));
     // Those of the environment and the algorithm are below them, and above the built-in ones.
     assert_eq!(configure(None, None, None, common.clone()).unwrap().horizon, 1);
-    assert_eq!(configure(None, None, None, common.clone()).unwrap().outer_rate, 0.1);
+    assert_eq!(configure(None, None, None, common.clone()).unwrap().outer_steps, 1);
     let resumed = Config { gamma: 0.125, horizon: 9, ..Config::default() }.layer();
     let resumed = configure(Some(resumed), None, Some(&file.0), Table::new()).unwrap();
     assert_eq!((resumed.gamma, resumed.horizon, resumed.outer_rate), (0.5, 7, 1e-3));
@@ -138,7 +138,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_was_meant() {
         assert!(!message.contains("did you mean") || words.contains("did you mean"), "{message}");
     }
     for (text, words) in [
-        ("algorithm = 'bandit-exakt'", "there is no algorithm `bandit-exakt`; did you mean `bandit-exact`?"),
+        ("algorithm = 'promb'", "there is no algorithm `promb`; did you mean `promp`?"),
         ("env = 'bandid'", "there is no environment `bandid`; did you mean `bandit`?"),
     ] {
         let message = configure(None, None, None, table(text)).unwrap_err().to_string();
