@@ -26,7 +26,7 @@ use rl::policy::{Numbers, Policy, Sigmoid};
 use rl::rollout::{Episodes, Rollout, Steps};
 use rl::stream::stream;
 
-use crate::{Iteration, Learner, State, Taking};
+use crate::learner::{Iteration, Learner, State, Taking};
 
 const POLICY: Sigmoid = Sigmoid { states: IteratedGame::STATES };
 

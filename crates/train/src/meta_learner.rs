@@ -18,10 +18,10 @@ use rl::stream::{seed_of, stream};
 
 use crate::algorithm::{Adapted, Algorithm, Outcome, through};
 use crate::baseline::Baseline;
+use crate::learner::{Iteration, Learner, State, Taking};
 use crate::outer::{Judged, TrustRegion};
 use crate::trajectories::{Recorded, Sampled, Shape, Trajectories, heads};
 use crate::workers::Workers;
-use crate::{Iteration, Learner, State, Taking};
 
 /// The numbers of a meta-learner.
 #[derive(Clone, Debug)]

@@ -19,12 +19,14 @@ use toml::Table;
 
 use crate::algorithm::{Algorithm, Emaml, Factor, InnerObjective, Maml, PolicyGradient, Ppo, Promp, Sgmrl};
 use crate::baseline::{Baseline, Features, Linear, ValueNetwork};
+use crate::learner::Learner;
 use crate::lola::{self, Lola};
+use crate::meta_learner::{MetaLearner, Outer, Price, Settings};
 use crate::outer::TrustRegion;
 use crate::run::config::{self, Config, Layer};
 use crate::run::{Error, Result};
+use crate::trajectories::Shape;
 use crate::workers::Threads;
-use crate::{Learner, MetaLearner, Outer, Price, Settings, Shape};
 
 /// Something with a name.
 #[derive(Clone, Copy, Debug)]

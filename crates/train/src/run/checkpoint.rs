@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Layer};
 use super::error::{Error, Result, shortened};
-use crate::State;
+use crate::learner::State;
 
 /// The version of what is written.
 const VERSION: u64 = 1;

@@ -19,7 +19,7 @@ use super::error::{Error, Result};
 use super::events;
 use super::growing::{Found, Growing, failed};
 use super::metrics::{self, Rows, shortest};
-use crate::{Iteration, Learner, State};
+use crate::learner::{Iteration, Learner, State};
 
 /// The file with the configuration.
 pub const SETTINGS: &str = "config.toml";
