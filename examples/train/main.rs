@@ -71,7 +71,7 @@ fn train(matches: &ArgMatches) -> study::Outcome {
         complain("\nthe iteration is finished and saved; once more, and the run ends at once");
     })?;
 
-    let mut table = Table::new(&config, learner.returns());
+    let table = Table::new(&config, learner.returns());
     let run = Run { config: &config, out, before, stop: &STOP };
     let ended = run.go(&mut *learner, &mut |message| table.show(message));
     table.progress.finish_and_clear();
@@ -119,7 +119,7 @@ struct Table {
     /// Every so many rows is shown.
     every: u64,
     iterations: u64,
-    head: Option<String>,
+    head: String,
 }
 
 impl Table {
@@ -128,7 +128,7 @@ impl Table {
         let returns: String = names.iter().map(|name| format!("{name:>12}")).collect();
         let columns =
             format!("{:>9}{:>12}{returns}{:>12}{:>12}{:>9}", "iteration", "env steps", "|gradient|", "kl", "seconds");
-        let head = Some(format!("{}\n{columns}", config.lines()));
+        let head = format!("{}\n{columns}\n", config.lines());
         Self {
             progress: progress(iterations as usize, "iterations"),
             every: (iterations / 40).max(1),
@@ -137,19 +137,29 @@ impl Table {
         }
     }
 
-    fn show(&mut self, message: Message) {
-        let line = match message {
-            Message::Note(note) => return self.progress.suspend(|| complain(&note)),
+    fn show(&self, message: Message) {
+        match message {
+            Message::Note(note) => self.progress.suspend(|| complain(&note)),
+            Message::Begun(iteration) => {
+                self.say(&self.head);
+                self.progress.set_position(iteration);
+                self.progress.reset_eta();
+                if iteration > 0 {
+                    self.progress.suspend(|| complain(&format!("the run goes on with iteration {iteration}")));
+                }
+            }
             Message::Row(row) => {
                 self.progress.set_position(row.iteration + 1);
-                let is_shown = row.iteration.is_multiple_of(self.every) || row.iteration + 1 == self.iterations;
-                is_shown.then(|| line(&row))
+                if row.iteration.is_multiple_of(self.every) || row.iteration + 1 == self.iterations {
+                    self.say(&line(&row));
+                }
             }
-        };
-        let Some(line) = line else { return };
-        let text = self.head.take().into_iter().chain([line]).map(|line| line + "\n").collect::<String>();
-        // If nobody reads it, the run goes on.
-        self.progress.suspend(|| drop(print(&text)));
+        }
+    }
+
+    /// If nobody reads it, the run goes on.
+    fn say(&self, text: &str) {
+        self.progress.suspend(|| drop(print(text)));
     }
 }
 
@@ -157,5 +167,5 @@ fn line(row: &Row) -> String {
     let Row { iteration, env_steps, returns, gradient_norm, kl, seconds, .. } = row;
     let returns: String = returns.iter().map(|x| format!("{x:>12.4}")).collect();
     let total = seconds[3];
-    format!("{iteration:>9}{env_steps:>12}{returns}{gradient_norm:>12.3e}{kl:>12.3e}{total:>9.3}")
+    format!("{iteration:>9}{env_steps:>12}{returns}{gradient_norm:>12.3e}{kl:>12.3e}{total:>9.3}\n")
 }

@@ -131,9 +131,9 @@ mod tests {
     use super::*;
 
     /// A folder of its own, deleted in the end.
-    struct Folder(PathBuf);
+    struct Temporary(PathBuf);
 
-    impl Folder {
+    impl Temporary {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("files-{name}-{}", process::id()));
             fs::create_dir_all(&path).unwrap();
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    impl Drop for Folder {
+    impl Drop for Temporary {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn files_are_replaced_together() {
-        let folder = Folder::new("together");
+        let folder = Temporary::new("together");
         let [a, b] = ["a", "b"].map(|name| folder.0.join(name));
         write_whole([(&a, "old"), (&b, "old")]).unwrap();
         write_whole([(&a, "new"), (&b, "")]).unwrap();
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn if_one_cannot_be_written_the_old_ones_stay_and_nothing_else() {
-        let folder = Folder::new("none");
+        let folder = Temporary::new("none");
         let [a, folder_itself, missing] = ["a", "b", "no/c"].map(|name| folder.0.join(name));
         fs::create_dir(&folder_itself).unwrap();
         write_whole([(&a, "old")]).unwrap();
@@ -189,7 +189,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn links_are_followed_and_devices_written_to() {
-        let folder = Folder::new("links");
+        let folder = Temporary::new("links");
         let [file, link] = ["file", "link"].map(|name| folder.0.join(name));
         write_whole([(&file, "old")]).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
@@ -203,12 +203,36 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file() {
-        let folder = Folder::new("full");
+        let folder = Temporary::new("full");
         let [a, full] = ["a", "full"].map(|name| folder.0.join(name));
         write_whole([(&a, "old")]).unwrap();
         std::os::unix::fs::symlink("/dev/full", &full).unwrap();
         let message = write_whole([(&a, "new"), (&full, "new")]).unwrap_err().to_string();
         assert!(message.starts_with(&full.display().to_string()) && message.contains("No space left"), "{message}");
         assert_eq!(fs::read_to_string(&a).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_folder_has_one_owner_at_a_time() {
+        let place = Temporary::new("owner");
+        let path = place.0.join("new/results");
+        let first = Folder::open(&path).unwrap();
+        // However it is called.
+        let message = Folder::open(path.join("../results")).unwrap_err().to_string();
+        assert!(message.starts_with("another run is writing to the folder "), "{message}");
+        assert!(message.ends_with("wait until it has ended, or take another folder"), "{message}");
+        drop(first);
+        assert!(path.join(".lock").exists(), "as after a process that was killed");
+        Folder::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_an_error_that_names_it() {
+        let place = Temporary::new("unwritable");
+        fs::write(place.0.join("file"), "a file").unwrap();
+        for path in [PathBuf::new(), place.0.join("file"), place.0.join("file/in")] {
+            let message = Folder::open(&path).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("cannot write to the folder `{}`: ", path.display())), "{message}");
+        }
     }
 }

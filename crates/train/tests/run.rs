@@ -205,8 +205,7 @@ fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits() {
         }
         let (ended, told) = go(&folder, &config, &mut Walk::new(&config), before, None);
         assert_eq!((ended.unwrap().is_stopped, folder.files() == files), (false, true), "{stops:?}");
-        let note = format!("the run goes on with iteration {}", stops.last().unwrap());
-        assert_eq!(told[0], Message::Note(note));
+        assert_eq!(told[0], Message::Begun(*stops.last().unwrap()));
     }
 }
 
@@ -271,7 +270,9 @@ fn numbers_that_are_none_stop_a_run_and_the_last_good_checkpoint_is_kept() {
         let mut walk = Walk { fault: Some((6, fault)), ..Walk::new(&config) };
         let message = go(&folder, &config, &mut walk, Before::Ask, None).0.unwrap_err().to_string();
         assert!(message.starts_with(words), "{message}");
-        assert!(message.contains("its checkpoint of iteration 4 is in") && message.contains("checkpoint.safetensors"));
+        assert!(
+            message.contains("--resume goes on with iteration 4 from") && message.contains("checkpoint.safetensors")
+        );
         assert_eq!(folder.files()["metrics.csv"].lines().count(), 7, "six iterations");
         // Had it been a passing fault, all would be as if it had not been.
         go(&folder, &config, &mut Walk::new(&config), Before::Resume, None).0.unwrap();
@@ -332,7 +333,7 @@ fn a_table_that_is_missing_is_begun_with_a_note() {
     let (ended, told) = go(&folder, &config, &mut Walk::new(&config), Before::Resume, Some(9));
     ended.unwrap();
     assert!(
-        matches!(&told[1], Message::Note(note) if note.ends_with("metrics.csv is missing: it is begun with iteration 6"))
+        matches!(&told[0], Message::Note(note) if note.ends_with("metrics.csv is missing: it is begun with iteration 6"))
     );
     go(&folder, &config, &mut Walk::new(&config), Before::Resume, None).0.unwrap();
     let text = fs::read_to_string(folder.0.join("metrics.csv")).unwrap();

@@ -291,6 +291,11 @@ impl Checkpoints {
         }
     }
 
+    /// The one that a run is resumed from.
+    pub fn good(&self) -> &Path {
+        if self.is_good { &self.last } else { &self.before }
+    }
+
     /// Writes the next one, and keeps the last.
     ///
     /// # Errors

@@ -99,7 +99,7 @@ pub enum Error {
 
     /// An iteration that failed, or gave a number that is none.
     #[error(
-        "iteration {iteration}: {cause}; the run is stopped, and its checkpoint of iteration {kept} is in {}",
+        "iteration {iteration}: {cause}; the run is stopped, and --resume goes on with iteration {kept} from {}",
         path.display()
     )]
     Iteration {

@@ -69,6 +69,8 @@ pub struct Run<'a> {
 pub enum Message {
     /// A sentence.
     Note(String),
+    /// All files are open, and the next is this iteration.
+    Begun(u64),
     /// An iteration is done.
     Row(Row),
 }
@@ -199,7 +201,6 @@ impl UnderWay {
                 };
                 learner.restore(checkpoint.state).map_err(foreign)?;
                 note.into_iter().for_each(|note| tell(Message::Note(note)));
-                tell(Message::Note(format!("the run goes on with iteration {}", checkpoint.iteration)));
                 Checkpoint { config: config.clone(), state: State::default(), ..checkpoint }
             }
             None => {
@@ -253,6 +254,7 @@ impl UnderWay {
             names,
         };
         write_whole([(folder.join(SETTINGS), config.to_toml())])?;
+        tell(Message::Begun(until));
         Ok(this)
     }
 
@@ -260,7 +262,7 @@ impl UnderWay {
     fn boundary(&mut self, learner: &dyn Learner) -> Result<()> {
         let Config { checkpoint_every, validate_every, .. } = self.at.config;
         if self.at.iteration.is_multiple_of(checkpoint_every) {
-            self.keep(learner)?;
+            self.keep(learner).map_err(|cause| self.stopped(cause))?;
         }
         // Not a multiple of 0, but 0 itself is one.
         if validate_every > 0 && self.at.iteration.is_multiple_of(validate_every) {
@@ -343,12 +345,12 @@ impl UnderWay {
 
     /// The last checkpoint, and a validation of it if that is due.
     fn end(&mut self, learner: &dyn Learner) -> Result<()> {
-        self.keep(learner)?;
+        self.keep(learner).map_err(|cause| self.stopped(cause))?;
         if self.at.iteration >= self.at.config.iterations { self.boundary(learner) } else { Ok(()) }
     }
 
     fn stopped(&self, cause: Error) -> Error {
-        let (iteration, kept, path) = (self.at.iteration, self.kept, self.checkpoints.last.clone());
+        let (iteration, kept, path) = (self.at.iteration, self.kept, self.checkpoints.good().to_owned());
         Error::Iteration { iteration, cause: Box::new(cause), kept, path }
     }
 }
