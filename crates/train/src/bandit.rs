@@ -1,6 +1,6 @@
 //! Gradient ascent on the exact value of bandits, with nothing sampled but the tasks: quick enough to try out a run.
 //!
-//! A task is a bandit of [`ARMS`] arms, each of which pays 1 with its own probability p, uniform in [0, 1]. The value of a softmax
+//! A task is a bandit of 5 arms, each of which pays 1 with its own probability p, uniform in [0, 1]. The value of a softmax
 //! policy is J(θ) = Σ_a π_a p_a, and dJ/dθ_a = π_a (p_a − J). An outer step ascends the mean of J over tasks.
 
 use std::time::Instant;
