@@ -487,7 +487,10 @@ fn every_key_is_an_option_with_help() {
 #[test]
 fn the_configuration_is_printed_and_written_and_makes_the_same_run_again() {
     let (place, again) = (Place::new(), Place::new());
-    let text = printed(&mut train(&place.out(), &["--iterations=3", "--gamma=0.123", "--learn-rates"]));
+    let text = printed(&mut train(
+        &place.out(),
+        &["--algorithm=maml", "--env=bandit", "--iterations=3", "--gamma=0.123", "--learn-rates"],
+    ));
     let written = place.out().join("config.toml");
     let config: Config = fs::read_to_string(&written).unwrap().parse::<toml::Table>().unwrap().try_into().unwrap();
     assert_eq!((config.gamma, config.learn_rates, config.iterations), (0.123, true, 3));
@@ -500,7 +503,11 @@ fn the_configuration_is_printed_and_written_and_makes_the_same_run_again() {
 #[test]
 fn an_evaluation_is_on_fresh_tasks_with_an_interval() {
     let place = Place::new();
-    let out = after_a_run(&place, |_| ());
+    let out = place.out();
+    // Of enough trajectories, and far enough, that an inner step is for the better; the outer ones change next to nothing.
+    let adapting = [&SHORT[..], &["--rollouts=30", "--inner-rate=2", "--outer-rate=1e-6"]].concat();
+    let adapting: Vec<&str> = adapting.into_iter().filter(|option| *option != "--rollouts=3").collect();
+    printed(&mut train(&out, &adapting));
     let evaluate = |options: &[&str]| {
         let mut command = program("train");
         command.arg("evaluate").arg("--checkpoint").arg(out.join(LAST)).args(options);
@@ -517,12 +524,12 @@ fn an_evaluation_is_on_fresh_tasks_with_an_interval() {
         .collect();
     assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [0.0, 1.0, 2.0, 3.0]);
     for pair in rows.windows(2) {
-        assert!(pair[1][1] > pair[0][1], "adapting by the exact gradient helps: {text}");
+        assert!(pair[1][1] > pair[0][1], "adapting helps: {text}");
     }
-    // A policy that knows nothing has ½, with a standard deviation of 0.29 / √5 over tasks.
+    // A policy that knows nothing has ½, with a variance over tasks of 1/12/5, and that of 30 coins.
     let [_, mean, low, high] = rows[0][..] else { panic!("{text}") };
-    assert!((mean - 0.5).abs() < 4.0 * 0.129 / 800_f64.sqrt(), "{text}");
-    assert!(((high - low) / (2.0 * 1.963 * 0.129 / 800_f64.sqrt()) - 1.0).abs() < 0.15, "{text}");
+    assert!((mean - 0.5).abs() < 4.0 * 0.156 / 800_f64.sqrt(), "{text}");
+    assert!(((high - low) / (2.0 * 1.963 * 0.156 / 800_f64.sqrt()) - 1.0).abs() < 0.15, "{text}");
     assert_eq!(evaluate(&["--seeds=0"]), evaluate(&[]));
     assert_ne!(evaluate(&["--seeds=0"]), evaluate(&["--seeds=1"]));
 }

@@ -378,10 +378,16 @@ pub fn configure(resumed: Option<Layer>, name: Option<&str>, file: Option<&Path>
         layers.push(Layer::read(path)?);
     }
     layers.push(Layer::new("the options", options)?);
-    let Config { algorithm: by, env, .. } = Config::merged(&layers);
-    let place = "the configuration";
-    let defaults = [algorithm(place, &by)?.layer("algorithm")?, environment(place, &env)?.layer("environment")?];
-    Ok(Config::merged(defaults.iter().chain(&layers)))
+    // A name that there is not is refused also where a later layer has another.
+    for layer in &layers {
+        layer.name("algorithm").map_or(Ok(()), |name| algorithm(layer.place(), name).map(drop))?;
+        layer.name("env").map_or(Ok(()), |name| environment(layer.place(), name).map(drop))?;
+    }
+    let by = Config::merged(&layers).algorithm;
+    layers.insert(0, algorithm("the defaults", &by)?.layer("algorithm")?);
+    let there = Config::merged(&layers).env;
+    layers.insert(1, environment("the defaults", &there)?.layer("environment")?);
+    Ok(Config::merged(&layers))
 }
 
 /// The learner that a configuration is of.

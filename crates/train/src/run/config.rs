@@ -401,7 +401,10 @@ impl Setting for Vec<usize> {
 
 /// Some of the keys, with values that they take, and where they stand.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Layer(Table);
+pub struct Layer {
+    place: String,
+    table: Table,
+}
 
 /// No configuration is longer.
 const LARGEST: u64 = 1 << 20;
@@ -420,7 +423,17 @@ impl Layer {
                 return Err(Error::Value { place, key: key.name(), value, range: key.words() });
             }
         }
-        Ok(Self(table))
+        Ok(Self { place: place.to_owned(), table })
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What it says for a key whose values are names.
+    pub fn name(&self, key: &str) -> Option<&str> {
+        self.table.get(key)?.as_str()
     }
 
     /// The same of a text.
@@ -453,8 +466,8 @@ impl Config {
     /// The defaults, with these layers upon them.
     pub fn merged<'a>(layers: impl IntoIterator<Item = &'a Layer>) -> Self {
         let mut table = Self::default().table();
-        for Layer(layer) in layers {
-            table.extend(layer.clone());
+        for layer in layers {
+            table.extend(layer.table.clone());
         }
         table.try_into().expect("every layer is checked")
     }
@@ -466,7 +479,7 @@ impl Config {
 
     /// As a layer, with every key.
     pub fn layer(&self) -> Layer {
-        Layer(self.table())
+        Layer { place: "the run".to_owned(), table: self.table() }
     }
 
     /// As a file, with what each key means.
