@@ -254,6 +254,10 @@ pub enum Error {
     #[error("this algorithm has no evaluation on fresh tasks")]
     NoEvaluation,
 
+    /// Inner steps of a learner that makes none.
+    #[error("this algorithm does not adapt: evaluate it after 0 inner steps, not {0}")]
+    NoAdaptation(usize),
+
     /// What is not three letters, each S (estimated) or E (exact).
     #[error("`{0}` is no choice of what is estimated; write three letters for inner, Hessian and outer, each S or E")]
     Permutation(String),

@@ -23,7 +23,7 @@ pub trait Learner {
     /// # Errors
     ///
     /// What goes wrong in an environment; [`Error::Empty`] without tasks; [`Error::NoEvaluation`] where there is nothing to adapt
-    /// to.
+    /// to, [`Error::NoAdaptation`] for inner steps of who makes none.
     fn evaluate(&self, tasks: usize, steps: usize, seed: u64) -> Result<Vec<Vec<f64>>> {
         let _ = (tasks, steps, seed);
         Err(Error::NoEvaluation)

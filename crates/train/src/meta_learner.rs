@@ -202,8 +202,8 @@ impl MetaLearner {
         let rollout = task.rollout.take().expect("sampled before");
         let values = self.baseline.values(&rollout, self.settings.bootstrap)?;
         let mut data = shape.trajectories(&rollout, &values);
-        let program = match (goes_on, &self.programs.adapt) {
-            (true, Some(adapt)) => adapt,
+        let program = match &self.programs.adapt {
+            Some(adapt) if goes_on => adapt,
             _ => &self.programs.describe,
         };
         let mut results = program.run_values(&self.inputs(&task.here, [&data]))?.into_iter();
@@ -321,6 +321,9 @@ impl Learner for MetaLearner {
     fn evaluate(&self, tasks: usize, steps: usize, seed: u64) -> Result<Vec<Vec<f64>>> {
         if tasks == 0 {
             return Err(Error::Empty { what: "tasks" });
+        }
+        if steps > 0 && self.programs.adapt.is_none() {
+            return Err(Error::NoAdaptation(steps));
         }
         let blank: Vec<_> = (0..tasks).map(|_| Mutex::new(self.begin())).collect();
         let answers = self.ask(&blank, |number, task| {

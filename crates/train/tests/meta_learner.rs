@@ -395,7 +395,12 @@ fn what_does_not_fit_is_refused_by_name() {
         let error = make(settings).err().expect("refused").to_string();
         assert!(error.contains(words), "{error}");
     }
-    assert!(matches!(make(sound()).unwrap().evaluate(0, 1, 0), Err(Error::Empty { what: "tasks" })));
+    let learner = make(sound()).unwrap();
+    assert!(matches!(learner.evaluate(0, 1, 0), Err(Error::Empty { what: "tasks" })));
+    let without = make(Settings { inner_steps: 0, ..sound() }).unwrap();
+    assert_eq!(without.evaluate(2, 0, 0).unwrap().len(), 1);
+    let error = without.evaluate(2, 3, 0).unwrap_err().to_string();
+    assert_eq!(error, "this algorithm does not adapt: evaluate it after 0 inner steps, not 3");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use ndarray::ArrayD;
 use rand::RngExt;
 use rl::error::Error as DataError;
 use rl::stream::stream;
-use train::{Iteration, Learner, State};
 use train::run::config::Config;
 use train::run::{Before, Ended, Error, Message, Run, evaluation_seed};
+use train::{Iteration, Learner, State};
 
 /// A random walk whose numbers have all their digits, and faults on demand.
 struct Walk {
