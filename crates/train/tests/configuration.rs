@@ -184,12 +184,12 @@ fn an_option_is_read_as_what_its_key_is() {
 #[test]
 fn every_preset_and_every_algorithm_makes_a_learner() {
     let few = table("tasks = 2\nrollouts = 2\nhorizon = 3\nbatch = 2\ninner-batch = 2\nhidden = [3]");
-    for entry in train::registry::PRESETS {
+    for entry in PRESETS {
         let config = configure(None, Some(entry.name), None, few.clone()).unwrap();
         let mut learner = learner(&config).unwrap_or_else(|error| panic!("{}: {error}", entry.name));
         learner.iterate(0).unwrap();
     }
-    for algorithm in train::registry::ALGORITHMS {
+    for algorithm in ALGORITHMS {
         let mut options = few.clone();
         options.insert("algorithm".to_owned(), algorithm.name.into());
         let config = configure(None, None, None, options).unwrap();
@@ -197,16 +197,16 @@ fn every_preset_and_every_algorithm_makes_a_learner() {
         let done = learner.iterate(0).unwrap();
         assert!(done.returns.iter().flatten().all(|x| x.is_finite()), "{}", algorithm.name);
     }
-    for environment in train::registry::ENVIRONMENTS {
+    for environment in ENVIRONMENTS {
         let mut options = few.clone();
         options.insert("env".to_owned(), environment.name.into());
         let is_game = ["prisoners-dilemma", "matching-pennies"].contains(&environment.name);
         options.insert("algorithm".to_owned(), if is_game { "lola-dice" } else { "maml" }.into());
-        let mut learner = learner(&configure(None, None, None, options.clone()).unwrap()).unwrap();
-        learner.iterate(0).unwrap();
+        let mut learns = learner(&configure(None, None, None, options.clone()).unwrap()).unwrap();
+        learns.iterate(0).unwrap();
         // The other way round it is told.
         options.insert("algorithm".to_owned(), if is_game { "ppo" } else { "naive" }.into());
-        let error = train::registry::learner(&configure(None, None, None, options).unwrap()).err().unwrap().to_string();
+        let error = learner(&configure(None, None, None, options).unwrap()).err().unwrap().to_string();
         assert!(error.contains(if is_game { "is a game of two" } else { "is for one" }), "{error}");
     }
 }
