@@ -86,5 +86,30 @@ fn meta_gradients_are_those_of_jax() {
             let difference = max_abs(&(&found - expected));
             assert!(difference < 1e-9 * max_abs(expected), "{name}: {difference:e} of {:e}", max_abs(expected));
         }
+
+        // By learned rates (Meta-SGD), as differences have it.
+        let rates: Numbers = theta.iter().map(|(name, array)| (name.clone(), array.mapv(|x| 0.1 + 0.01 * x))).collect();
+        let alpha = policy::record(&rates, &tape);
+        let inner = Inner::<Params>::from(Rule::sgd(0.1)).rates(alpha.clone());
+        let (_, sampled) = through(&**algorithm, &params, inner, STEPS, under);
+        let (last, steps) = sampled.split_last().unwrap();
+        let outer = algorithm.outer(&Adapted { steps, last, kl_price, shift, scale });
+        let inputs = recorded.iter().flat_map(Recorded::handles_with_heads).chain(policy::handles(&alpha));
+        let outputs = [outer].into_iter().chain(outer.grad(&alpha).into_values());
+        let program = tape.compile(policy::handles(&params).into_iter().chain(inputs), outputs);
+        let at = |rates: &Numbers| {
+            let values: Vec<Value<'_>> = values.iter().map(Value::view).chain(policy::values(rates)).collect();
+            program.run(&values).unwrap()
+        };
+        let gradient = at(&rates);
+        for (place, name) in ["w1", "b3", "log_std"].into_iter().map(|name| (rates.get_index_of(name).unwrap(), name)) {
+            let there = |step: f64| {
+                let mut moved = rates.clone();
+                *moved[name].iter_mut().next().unwrap() += step;
+                at(&moved)[0].sum()
+            };
+            let (difference, found) = ((there(1e-4) - there(-1e-4)) / 2e-4, gradient[1 + place].iter().next().unwrap());
+            assert!((difference - found).abs() < 1e-7, "{name}: {difference} {found}");
+        }
     }
 }
