@@ -308,10 +308,7 @@ pub fn check_rate(rate: f64) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::NotFinite`].
-pub fn check_finite<'a>(
-    numbers: impl IntoIterator<Item = &'a f64>,
-    what: impl FnOnce(usize) -> String,
-) -> Result<()> {
+pub fn check_finite<'a>(numbers: impl IntoIterator<Item = &'a f64>, what: impl FnOnce(usize) -> String) -> Result<()> {
     match numbers.into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
         Some((number, &value)) => Err(Error::NotFinite { what: what(number), value }),
         None => Ok(()),
