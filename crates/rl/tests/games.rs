@@ -1,16 +1,20 @@
 //! Games of two players: what they pay and show, their exact values, and how they are played.
 
-use ad::{Handle, Tape, Var};
+use ad::{Tape, Var};
 use ndarray::{Array1, arr1, array};
 use rand_chacha::ChaCha8Rng;
 use rl::env::{Action, Game, IteratedGame, Players, Slot, Step, play};
 use rl::error::Error;
 use rl::meta::adapt;
 use rl::optim::Rule;
-use rl::policy::{Activation::Tanh, Dist, Network, Numbers, Params, Policy, Sigmoid, Table, record};
+use rl::policy::{Activation::Tanh, Network, Policy, Sigmoid, Table, record};
 use rl::rollout::{Rollout, Space};
 use rl::stream::stream;
 use rl::truth::max_abs;
+
+use common::Remembering;
+
+mod common;
 
 const POLICY: Sigmoid = Sigmoid { states: IteratedGame::STATES };
 const ONE: [f64; 5] = [0.1, -0.2, 0.3, 0.4, -0.5];
@@ -159,24 +163,6 @@ fn games_that_are_played_are_worth_their_value() {
     }
 }
 
-/// The same policy, made to run its program in each step: it remembers what it does not use.
-struct Remembering(Sigmoid);
-
-impl Policy for Remembering {
-    fn init(&self, rng: &mut dyn rand::Rng) -> Numbers {
-        self.0.init(rng)
-    }
-    fn along(&self, theta: &Params, observations: Handle) -> Dist {
-        self.0.along(theta, observations)
-    }
-    fn memory(&self) -> Vec<Vec<usize>> {
-        vec![vec![]]
-    }
-    fn once(&self, theta: &Params, memory: &[Var], observation: Handle) -> (Dist, Vec<Var>) {
-        (self.0.along(theta, observation), memory.to_vec())
-    }
-}
-
 #[test]
 fn games_are_the_same_bits_looked_up_or_computed_at_any_number_of_threads_and_in_any_batch() {
     let game = IteratedGame::matching_pennies();
@@ -278,4 +264,38 @@ fn players_that_do_not_fit_are_refused_and_named() {
     assert_eq!(message, words);
     let players = Players::new(&game, [&POLICY; 2], [&theta; 2], ad::DType::F64).unwrap();
     assert!(matches!(players.play(&game, [&theta, &thin], 3, 3, 0), Err(Error::Shape { what: "parameters", .. })));
+}
+
+/// Shows the second player a state that there is not, and pays the first no number, each in a step that is given.
+#[derive(Clone)]
+struct Broken {
+    shows: usize,
+    pays: usize,
+    steps: usize,
+}
+
+impl Game for Broken {
+    fn spaces(&self) -> [[Space; 2]; 2] {
+        [(); 2].map(|()| [Space::Discrete(3), Space::Discrete(2)])
+    }
+    fn reset(&mut self, _: &mut ChaCha8Rng, _: [Slot<'_>; 2]) {}
+    fn step(&mut self, _: [Action<'_>; 2], _: &mut ChaCha8Rng, [_, second]: [Slot<'_>; 2]) -> [Step; 2] {
+        self.steps += 1;
+        second.put_number(if self.steps == self.shows { 3 } else { 2 });
+        let reward = if self.steps == self.pays { f64::NAN } else { 1.0 };
+        [reward, 0.0].map(|reward| Step { reward, terminated: false, truncated: false })
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_game_is_said_with_whose_it_is() {
+    let policy = Table { states: 3, actions: 2 };
+    let theta = policy.init(&mut stream(0, 0));
+    let error = |shows, pays| {
+        let game = Broken { shows, pays, steps: 0 };
+        play(&game, [&policy; 2], [&theta; 2], 5, 30, 0).unwrap_err().to_string()
+    };
+    let message = "trajectory 0, step 2: player 1: the state is 3, but must be one of 3 numbers, counted from 0";
+    assert_eq!(error(2, 9), message);
+    assert_eq!(error(9, 4), "trajectory 0, step 3: player 0: the reward is NaN, but must be finite");
 }

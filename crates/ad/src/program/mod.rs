@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use ndarray::{ArrayD, ArrayViewMutD, IxDyn};
+use ndarray::{ArrayBase, ArrayD, ArrayViewMutD, DataMut, IxDyn};
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
@@ -413,14 +413,14 @@ impl Program {
         self.run_into_as(values, results)
     }
 
-    /// [`run_into`](Self::run_into) of a program whose results are all of another type.
+    /// [`run_into`](Self::run_into) of a program whose results are all of another type, into arrays or views of them.
     ///
     /// # Errors
     /// Those of [`run_as`](Self::run_as) and of [`run_into`](Self::run_into).
     pub fn run_into_as<E: Element>(
         &self,
         values: &[Value<'_>],
-        results: &mut [ArrayViewMutD<'_, E>],
+        results: &mut [ArrayBase<impl DataMut<Elem = E>, IxDyn>],
     ) -> Result<(), Error> {
         let shapes = || self.outputs.iter().map(|(_, shape)| shape.as_slice());
         if !shapes().eq(results.iter().map(|result| result.shape())) {

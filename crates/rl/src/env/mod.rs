@@ -17,6 +17,7 @@ mod momentum;
 mod navigation;
 mod point;
 mod sample;
+mod seat;
 mod tabular;
 mod walls;
 

@@ -3,19 +3,20 @@
 //! Trajectory i draws from its own random stream, and policies act in blocks of a fixed number of trajectories, so that the
 //! bits depend neither on how many are sampled nor on the number of threads.
 
+use std::array;
 use std::ops::Range;
 
 use ad::{DType, Element, Program, Tape, Value, Var};
-use ndarray::{Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, Axis};
+use ndarray::Array1;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::{Action, Environment, Slot};
+use super::seat::Seat;
+use super::{Action, Environment, Slot, Step};
 use crate::error::{Error, Result};
 use crate::policy::{self, Dist, Numbers, Policy, Structure, check_spaces, compare_spaces};
 use crate::rollout::{Rollout, Space, check_count};
-use crate::stream::{draw, stream};
+use crate::stream::stream;
 
 /// How many trajectories act together: as many as are sampled in a task, mostly, so that no rows are computed in vain. Another
 /// number changes bits: a product's depend on how many rows there are.
@@ -36,13 +37,13 @@ pub(super) const BLOCK: usize = 20;
 /// ```
 #[derive(Debug)]
 pub struct Actor {
-    spaces: [Space; 2],
+    pub(super) spaces: [Space; 2],
     dtype: DType,
     /// (θ, memory, observations) ↦ (probabilities, or means and deviations; memory), all of a block.
-    program: Program,
-    /// The shapes of what it gives, and how many come before memory.
-    outputs: Vec<Vec<usize>>,
-    heads: usize,
+    pub(super) program: Program,
+    /// The shapes of what it gives, and how many come before memory: 1, or 2.
+    pub(super) outputs: Vec<Vec<usize>>,
+    pub(super) heads: usize,
     parameters: Structure,
 }
 
@@ -112,275 +113,166 @@ impl Actor {
         trajectories: usize,
         seed: u64,
     ) -> Result<Rollout> {
-        let there = environment.spaces();
-        compare_spaces(&self.spaces, [&there[0], &there[1]])?;
-        let [observation, action] = &self.spaces;
-        check_count(trajectories, horizon, observation.size().saturating_add(action.size()))?;
-        self.parameters.check("parameters", theta)?;
-        ad::ready_threads();
-        let parameters = policy::values_as(theta, self.dtype);
-        let blocks = trajectories.div_ceil(BLOCK);
-        let blocks: Vec<Result<Rollout>> = (0..blocks)
-            .into_par_iter()
-            .map(|block| {
-                let numbers = block * BLOCK..trajectories.min((block + 1) * BLOCK);
-                match self.dtype {
-                    DType::F32 => self.block::<f32, E>(environment, &parameters, horizon, numbers, seed),
-                    _ => self.block::<f64, E>(environment, &parameters, horizon, numbers, seed),
-                }
-            })
-            .collect();
-        // Of several errors the first trajectory's, whichever thread met it.
-        let blocks: Vec<Rollout> = blocks.into_iter().collect::<Result<_>>()?;
-        match &blocks[..] {
-            [_] => Ok(blocks.into_iter().next().expect("one block")),
-            blocks => Rollout::concatenate(&blocks.iter().collect::<Vec<_>>()),
-        }
+        let [rollout] = sample_by([self], environment, [theta], horizon, trajectories, seed)?;
+        Ok(rollout)
     }
 
-    /// Parameters as values for the program; an error for those of another policy, where spaces are others, or where nothing
-    /// fits into memory.
-    pub(super) fn parameters<'v>(
+    /// Parameters as the program takes them; an error for those of another policy, where spaces are others, or where nothing fits
+    /// into memory.
+    fn parameters<'v>(
         &self,
-        there: [Space; 2],
         theta: &'v Numbers,
+        there: &[Space; 2],
         horizon: usize,
         trajectories: usize,
     ) -> Result<Vec<Value<'v>>> {
-        compare_spaces(&self.spaces, [&there[0], &there[1]])?;
         let [observation, action] = &self.spaces;
+        compare_spaces(&self.spaces, [&there[0], &there[1]])?;
         check_count(trajectories, horizon, observation.size().saturating_add(action.size()))?;
         self.parameters.check("parameters", theta)?;
         Ok(policy::values_as(theta, self.dtype))
     }
 
-    /// Of observations and actions.
-    pub(super) fn spaces(&self) -> &[Space; 2] {
-        &self.spaces
-    }
-
-    /// What is remembered at the begin, by a whole block.
-    pub(super) fn memory(&self) -> Vec<Value<'static>> {
-        self.outputs[self.heads..].iter().map(|shape| Value::zeros(self.dtype, shape)).collect()
-    }
-
-    /// The distributions of a whole block, which are probabilities, or means and deviations: `[BLOCK, …]` each. What is remembered
-    /// is replaced.
-    pub(super) fn distributions(
-        &self,
-        parameters: &[Value<'_>],
-        memory: &mut Vec<Value<'static>>,
-        seen: &Value<'static>,
-    ) -> Result<Vec<ArrayD<f64>>> {
-        let observation = seen.view().rounded(self.dtype);
-        let inputs: Vec<Value<'_>> =
-            parameters.iter().map(Value::view).chain(memory.iter().map(Value::view)).chain([observation]).collect();
-        let mut outputs = self.program.run_values(&inputs)?.into_iter();
-        let heads = if matches!(self.spaces[1], Space::Discrete(_)) { 1 } else { 2 };
-        let heads = (outputs.by_ref().take(heads))
-            .map(|value| value.rounded(DType::F64).into_array().expect("of floating-point numbers"))
-            .collect();
-        *memory = outputs.collect();
-        Ok(heads)
-    }
-
-    /// The probabilities of actions in each of the states, `[S, A]`, if both are numbered, nothing is remembered, and it takes at
-    /// most `runs` runs of the program: then a row of them is looked up instead of computed.
-    pub(super) fn table(&self, parameters: &[Value<'_>], runs: usize) -> Result<Option<Array2<f64>>> {
+    /// The probabilities of actions in each of the states, one state behind the other, if both are numbered, nothing is
+    /// remembered, and it takes at most `runs` runs of the program: then they are looked up instead of computed.
+    fn table<T: Element>(&self, parameters: &[Value<'_>], runs: usize) -> Result<Option<Vec<T>>> {
         let &[Space::Discrete(states), Space::Discrete(actions)] = &self.spaces else { return Ok(None) };
         if self.outputs.len() > self.heads || states.div_ceil(BLOCK) > runs {
             return Ok(None);
         }
         let mut table = Vec::with_capacity(states * actions);
         for first in (0..states).step_by(BLOCK) {
-            // (A block beyond the last state sees state 0.)
-            let numbers = (first..first + BLOCK).map(|state| if state < states { state as i32 } else { 0 });
-            let seen = Value::from(Array1::from_iter(numbers));
-            table.extend(self.distributions(parameters, &mut Vec::new(), &seen)?.swap_remove(0));
+            // (Behind the last state: state 0.)
+            let number = |row| if first + row < states { (first + row) as i32 } else { 0 };
+            let seen = Array1::from_shape_fn(BLOCK, number);
+            let inputs: Vec<Value<'_>> = parameters.iter().map(Value::view).chain([seen.into()]).collect();
+            table.extend(self.program.run_as::<T>(&inputs)?.swap_remove(0));
         }
         table.truncate(states * actions);
-        Ok(Some(Array2::from_shape_vec((states, actions), table).expect("a row for each state")))
-    }
-
-    /// Draws what is done, by row `row` of the distributions, and writes it into its place; a vector into `point`, too. Nothing
-    /// if the row is no distribution.
-    pub(super) fn draw<'p>(
-        &self,
-        distributions: &[ArrayD<f64>],
-        row: usize,
-        rng: &mut ChaCha8Rng,
-        place: Slot<'_>,
-        point: &'p mut [f64],
-    ) -> Option<Action<'p>> {
-        let [probabilities] = distributions else {
-            let [means, deviations] = [0, 1].map(|i| row_of(&distributions[i], row));
-            for ((x, mean), std) in point.iter_mut().zip(means).zip(deviations) {
-                let noise: f64 = StandardNormal.sample(rng);
-                *x = mean + std * noise;
-                // What is done is what is written down.
-                if [self.dtype, self.spaces[1].dtype()].contains(&DType::F32) {
-                    *x = f64::from(*x as f32);
-                }
-            }
-            if !point.iter().all(|x| x.is_finite()) {
-                return None;
-            }
-            place.put(point);
-            return Some(Action::Vector(point));
-        };
-        let number = draw(row_of(probabilities, row).iter().copied(), rng)?;
-        place.put_number(number);
-        Some(Action::Number(number))
-    }
-
-    /// The trajectories of these numbers, at most [`BLOCK`], by a program that computes in `T`.
-    fn block<T: Element + Into<f64>, E: Environment + Clone>(
-        &self,
-        environment: &E,
-        parameters: &[Value<'_>],
-        horizon: usize,
-        numbers: Range<usize>,
-        seed: u64,
-    ) -> Result<Rollout> {
-        let (first, rows) = (numbers.start, numbers.len());
-        let [observation_space, action_space] = &self.spaces;
-        let (seen_size, done_size) = (observation_space.size(), action_space.size());
-        let mut observations = observation_space.zeros(&[rows, horizon + 1]);
-        let mut actions = action_space.zeros(&[rows, horizon]);
-        let mut rewards = Array2::zeros((rows, horizon));
-        let (mut lengths, mut terminated) = (vec![0; rows], vec![false; rows]);
-
-        // All that a step needs is here before the first: a step allocates nothing.
-        let (mut seen, mut done) = (Slot::whole(&mut observations), Slot::whole(&mut actions));
-        // Of a whole block: rows that are not there see zeros.
-        let mut inputs: Vec<Value<'static>> = parameters.iter().map(|array| array.view().owned()).collect();
-        inputs.extend(self.outputs[self.heads..].iter().map(|shape| Value::zeros(T::DTYPE, shape)));
-        inputs.push(observation_space.zeros(&[BLOCK]).rounded(T::DTYPE));
-        let (memory, last) = (parameters.len()..inputs.len() - 1, inputs.len() - 1);
-        let mut outputs: Vec<ArrayD<T>> = self.outputs.iter().map(|shape| ArrayD::default(shape.as_slice())).collect();
-        let mut outputs: Vec<ArrayViewMutD<'_, T>> = outputs.iter_mut().map(|output| output.view_mut()).collect();
-        let mut point = vec![0.0; done_size];
-        let single = [self.dtype, action_space.dtype()].contains(&DType::F32);
-
-        let mut going: Vec<Option<(E, ChaCha8Rng)>> =
-            numbers.map(|n| Some((environment.clone(), stream(seed, n as u64)))).collect();
-        let mut shown = Slot::whole(&mut inputs[last]);
-        for (row, one) in going.iter_mut().enumerate() {
-            let (environment, rng) = one.as_mut().expect("all begin");
-            let begin = row * (horizon + 1);
-            environment.reset(rng, seen.part(begin, seen_size));
-            shown.part(row, seen_size).round(&seen.part(begin, seen_size));
-        }
-        for t in 0..horizon {
-            if going.iter().all(Option::is_none) {
-                break;
-            }
-            self.program.run_into_as(&inputs, &mut outputs)?;
-            let (heads, after) = outputs.split_at(self.heads);
-            for (before, after) in inputs[memory.clone()].iter_mut().zip(after) {
-                Slot::whole(before).fill(after.iter().map(|&x| x.into()));
-            }
-            let mut shown = Slot::whole(&mut inputs[last]);
-            for (row, one) in going.iter_mut().enumerate() {
-                let Some((environment, rng)) = one else { continue };
-                let place = row * (horizon + 1) + t;
-                let mut wrong = || {
-                    let numbers = |head: &ArrayViewMutD<'_, T>| head.index_axis(Axis(0), row).mapv(Into::<f64>::into);
-                    // Of a NaN a policy makes NaN.
-                    let what = match (not_finite(&seen.part(place, seen_size)), heads) {
-                        (Some(x), _) => format!("a number of the observation is {x}, but must be finite"),
-                        (None, [mean, deviation]) => format!(
-                            "the policy gives no distribution over actions, but means {} and deviations {}",
-                            numbers(mean),
-                            numbers(deviation)
-                        ),
-                        (None, heads) => {
-                            format!("the policy gives no distribution over actions, but {}", numbers(&heads[0]))
-                        }
-                    };
-                    Error::Step { trajectory: first + row, step: t, what }
-                };
-                let head = |head: usize| {
-                    let entries = heads[head].as_slice().expect("row-major");
-                    let size = entries.len() / BLOCK;
-                    entries[row * size..(row + 1) * size].iter().map(|&x| x.into())
-                };
-                let action = if self.heads == 1 {
-                    let number = draw(head(0), rng).ok_or_else(wrong)?;
-                    done.part(row * horizon + t, done_size).put_number(number);
-                    Action::Number(number)
-                } else {
-                    for ((x, mean), deviation) in point.iter_mut().zip(head(0)).zip(head(1)) {
-                        let noise: f64 = StandardNormal.sample(rng);
-                        *x = mean + deviation * noise;
-                        // What is done is what is written down.
-                        if single {
-                            *x = f64::from(*x as f32);
-                        }
-                    }
-                    if !point.iter().all(|x| x.is_finite()) {
-                        return Err(wrong());
-                    }
-                    done.part(row * horizon + t, done_size).put(&point);
-                    Action::Vector(&point)
-                };
-                seen.repeat(place, seen_size);
-                let step = environment.step(action, rng, seen.part(place + 1, seen_size));
-                shown.part(row, seen_size).round(&seen.part(place + 1, seen_size));
-                rewards[[row, t]] = step.reward;
-                lengths[row] = t + 1;
-                terminated[row] = step.terminated;
-                if step.terminated || step.truncated {
-                    *one = None;
-                }
-            }
-        }
-        Rollout::new(observations, actions, rewards, lengths, terminated).map_err(|error| match error {
-            Error::Step { trajectory, step, what } => Error::Step { trajectory: first + trajectory, step, what },
-            other => other,
-        })
+        Ok(Some(table))
     }
 }
 
-/// Trajectories made block by block, in parallel: of those numbered so, P rollouts each (one a player), which are put together.
-pub(super) fn in_blocks<const P: usize>(
+/// What P actors act in at once: environments are, for one, and games, for two.
+pub(super) trait World<const P: usize>: Clone + Send + Sync {
+    /// Of each, what observations and actions are.
+    fn spaces(&self) -> [[Space; 2]; P];
+    /// Begins an episode.
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observations: [Slot<'_>; P]);
+    /// Makes a step, the last if it is so for any.
+    fn step(&mut self, actions: [Action<'_>; P], rng: &mut ChaCha8Rng, observations: [Slot<'_>; P]) -> [Step; P];
+}
+
+impl<E: Environment + Clone + Sync> World<1> for E {
+    fn spaces(&self) -> [[Space; 2]; 1] {
+        [Environment::spaces(self)]
+    }
+
+    fn reset(&mut self, rng: &mut ChaCha8Rng, [observation]: [Slot<'_>; 1]) {
+        Environment::reset(self, rng, observation);
+    }
+
+    fn step(&mut self, [action]: [Action<'_>; 1], rng: &mut ChaCha8Rng, [observation]: [Slot<'_>; 1]) -> [Step; 1] {
+        [Environment::step(self, action, rng, observation)]
+    }
+}
+
+/// Trajectories of P actors of one type of numbers, who act at once: what each of them saw, did and earned.
+///
+/// Errors are those of [`Actor::sample`], and say which of several actors.
+pub(super) fn sample_by<const P: usize>(
+    actors: [&Actor; P],
+    world: &impl World<P>,
+    thetas: [&Numbers; P],
+    horizon: usize,
     trajectories: usize,
-    block: impl Fn(Range<usize>) -> Result<[Rollout; P]> + Sync,
+    seed: u64,
 ) -> Result<[Rollout; P]> {
+    match actors[0].dtype {
+        DType::F32 => sample_in::<f32, P>(actors, world, thetas, horizon, trajectories, seed),
+        _ => sample_in::<f64, P>(actors, world, thetas, horizon, trajectories, seed),
+    }
+}
+
+/// The same, computed in `T`: block by block, in parallel.
+fn sample_in<T: Element + Into<f64>, const P: usize>(
+    actors: [&Actor; P],
+    world: &impl World<P>,
+    thetas: [&Numbers; P],
+    horizon: usize,
+    trajectories: usize,
+    seed: u64,
+) -> Result<[Rollout; P]> {
+    let count = trajectories.div_ceil(BLOCK);
+    let (mut parameters, mut tables) = (Vec::with_capacity(P), Vec::with_capacity(P));
+    for ((actor, there), theta) in actors.iter().zip(world.spaces()).zip(thetas) {
+        let values = actor.parameters(theta, &there, horizon, trajectories)?;
+        tables.push(actor.table::<T>(&values, horizon.saturating_mul(count))?);
+        parameters.push(values);
+    }
     ad::ready_threads();
-    let numbers = |b: usize| b * BLOCK..trajectories.min((b + 1) * BLOCK);
-    let blocks: Vec<Result<[Rollout; P]>> =
-        (0..trajectories.div_ceil(BLOCK)).into_par_iter().map(|b| block(numbers(b))).collect();
+    let one = |number: usize| {
+        let numbers = number * BLOCK..trajectories.min((number + 1) * BLOCK);
+        let seat = |i: usize| Seat::new(actors[i], &parameters[i], tables[i].as_deref(), numbers.len(), horizon);
+        block::<T, P>(array::from_fn(seat), world, horizon, numbers, seed)
+    };
+    let blocks: Vec<Result<[Rollout; P]>> = (0..count).into_par_iter().map(one).collect();
     // Of several errors the first trajectory's, whichever thread met it.
     let mut blocks: Vec<[Rollout; P]> = blocks.into_iter().collect::<Result<_>>()?;
     if blocks.len() == 1 {
         return Ok(blocks.swap_remove(0));
     }
-    let mut all = Vec::with_capacity(P);
-    for player in 0..P {
-        all.push(Rollout::concatenate(&blocks.iter().map(|block| &block[player]).collect::<Vec<_>>())?);
-    }
-    Ok(all.try_into().expect("one of each player"))
+    let all = (0..P).map(|i| Rollout::concatenate(&Vec::from_iter(blocks.iter().map(|block| &block[i]))));
+    Ok(all.collect::<Result<Vec<_>>>()?.try_into().expect("one of each"))
 }
 
-/// An error of a block, with trajectories numbered as they are among all.
-pub(super) fn counted_from(first: usize, error: Error) -> Error {
-    match error {
-        Error::Step { trajectory, step, what } => Error::Step { trajectory: first + trajectory, step, what },
-        other => other,
-    }
-}
-
-/// Why nothing can be drawn from a row of distributions, its probabilities or means and deviations. (Of a NaN that is seen a policy
-/// makes NaN.)
-pub(super) fn why_none(seen: &Slot<'_>, row: &[ArrayViewD<'_, f64>]) -> String {
-    match (not_finite(seen), row) {
-        (Some(x), _) => format!("a number of the observation is {x}, but must be finite"),
-        (None, [means, deviations]) => {
-            format!("the policy gives no distribution over actions, but means {means} and deviations {deviations}")
+/// The trajectories of these numbers, at most [`BLOCK`].
+fn block<T: Element + Into<f64>, const P: usize>(
+    mut seats: [Seat<'_, T>; P],
+    world: &impl World<P>,
+    horizon: usize,
+    numbers: Range<usize>,
+    seed: u64,
+) -> Result<[Rollout; P]> {
+    let first = numbers.start;
+    // As trajectories are numbered among all.
+    let of = |seat: usize, error| match error {
+        Error::Step { trajectory, step, what } => {
+            let what = if P == 1 { what } else { format!("player {seat}: {what}") };
+            Error::Step { trajectory: first + trajectory, step, what }
         }
-        (None, row) => format!("the policy gives no distribution over actions, but {}", row[0]),
+        other => other,
+    };
+    let mut going: Vec<Option<_>> = numbers.map(|n| Some((world.clone(), stream(seed, n as u64)))).collect();
+    for (row, one) in going.iter_mut().enumerate() {
+        let (world, rng) = one.as_mut().expect("all begin");
+        world.reset(rng, seats.each_mut().map(|seat| seat.begin(row)));
     }
+    for t in 0..horizon {
+        if going.iter().all(Option::is_none) {
+            break;
+        }
+        for seat in &mut seats {
+            seat.look(t)?;
+        }
+        for (row, one) in going.iter_mut().enumerate() {
+            let Some((world, rng)) = one else { continue };
+            for (i, seat) in seats.iter_mut().enumerate() {
+                seat.act(row, t, rng).map_err(|error| of(i, error))?;
+            }
+            let turns = seats.each_mut().map(|seat| seat.turn(row, t));
+            let actions = turns.each_ref().map(|(action, _)| *action);
+            let steps = world.step(actions, rng, turns.map(|(_, next)| next));
+            for (seat, step) in seats.iter_mut().zip(steps) {
+                seat.earn(row, t, step);
+            }
+            if steps.iter().any(|step| step.terminated || step.truncated) {
+                *one = None;
+            }
+        }
+    }
+    let rollouts = seats.into_iter().enumerate().map(|(i, seat)| seat.into_rollout().map_err(|error| of(i, error)));
+    Ok(rollouts.collect::<Result<Vec<_>>>()?.try_into().expect("one of each"))
 }
 
 /// A distribution over tasks, as whoever samples in them needs it: any function from a random stream to an environment.
@@ -462,89 +354,46 @@ pub fn sample<E: Environment + Clone + Sync>(
     )
 }
 
-impl<'v> Slot<'v> {
-    /// All entries of an array, in row-major order.
-    #[inline]
-    fn whole(array: &'v mut Value<'_>) -> Self {
-        match array {
-            Value::F64(array) => Slot::F64(array.as_slice_mut().expect("row-major")),
-            Value::F32(array) => Slot::F32(array.as_slice_mut().expect("row-major")),
-            Value::I32(array) => Slot::I32(array.as_slice_mut().expect("row-major")),
-            Value::U8(array) => Slot::U8(array.as_slice_mut().expect("row-major")),
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::RngExt;
+
+    use super::*;
+    use crate::policy::{Activation::Tanh, Network, OfFeatures, Table};
+
+    /// Fails unless the table of a policy over 45 states has the bits that the program gives in whichever row a state is seen.
+    fn assert_same_bits<T: Element>(policy: &dyn Policy, actions: usize) {
+        let rng = &mut stream(0, 0);
+        let mut theta = policy.init(rng);
+        theta.values_mut().for_each(|array| array.mapv_inplace(|x| x + rng.random::<f64>()));
+        let actor = Actor::new(policy, &theta, &[Space::Discrete(45), Space::Discrete(actions)], T::DTYPE).unwrap();
+        let parameters = policy::values_as(&theta, T::DTYPE);
+        assert!(actor.table::<T>(&parameters, 2).unwrap().is_none(), "it takes three runs");
+        let table = actor.table::<T>(&parameters, 3).unwrap().expect("over few states, without memory");
+        assert_eq!(table.len(), 45 * actions);
+        for shift in 0..45 {
+            let states = Array1::from_shape_fn(BLOCK, |row| (row * 7 + shift) % 45);
+            let seen = states.mapv(|state| state as i32);
+            let inputs: Vec<_> = parameters.iter().map(Value::view).chain([seen.into()]).collect();
+            let rows = actor.program.run_as::<T>(&inputs).unwrap().swap_remove(0);
+            for (row, &state) in rows.rows().into_iter().zip(&states) {
+                assert_eq!(row.as_slice().unwrap(), &table[state * actions..(state + 1) * actions], "state {state}");
+            }
         }
     }
 
-    /// Number `i` of things of `size` entries.
-    #[inline]
-    fn part(&mut self, i: usize, size: usize) -> Slot<'_> {
-        let entries = i * size..(i + 1) * size;
-        match self {
-            Slot::F64(all) => Slot::F64(&mut all[entries]),
-            Slot::F32(all) => Slot::F32(&mut all[entries]),
-            Slot::I32(all) => Slot::I32(&mut all[entries]),
-            Slot::U8(all) => Slot::U8(&mut all[entries]),
+    #[test]
+    fn a_table_has_the_bits_of_the_program() {
+        for actions in [2, 3, 5] {
+            let features = Array2::from_shape_fn((45, 6), |(s, i)| ((s * 5 + i * 3) % 11) as f64 / 7.0 - 0.6);
+            let network = Network::new(&Space::vector(6)).dense(17, Tanh).dense(33, Tanh).categorical(actions);
+            let network = OfFeatures { policy: network, features: features.into() };
+            let table = Table { states: 45, actions };
+            for policy in [&table as &dyn Policy, &network] {
+                assert_same_bits::<f64>(policy, actions);
+                assert_same_bits::<f32>(policy, actions);
+            }
         }
-    }
-
-    /// Copies number `i` of such things to behind it.
-    #[inline]
-    fn repeat(&mut self, i: usize, size: usize) {
-        let (from, to) = (i * size..(i + 1) * size, (i + 1) * size);
-        match self {
-            Slot::F64(all) => all.copy_within(from, to),
-            Slot::F32(all) => all.copy_within(from, to),
-            Slot::I32(all) => all.copy_within(from, to),
-            Slot::U8(all) => all.copy_within(from, to),
-        }
-    }
-
-    /// Puts real numbers, rounded to its type.
-    #[inline]
-    fn fill(self, numbers: impl Iterator<Item = f64>) {
-        match self {
-            Slot::F64(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = x),
-            Slot::F32(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = x as f32),
-            other => unreachable!("{other:?} are not real"),
-        }
-    }
-
-    /// Copies another's entries, real ones rounded to its own type.
-    #[inline]
-    fn round(self, from: &Slot<'_>) {
-        match (self, from) {
-            (Slot::F64(to), Slot::F64(from)) => to.copy_from_slice(from),
-            (Slot::F32(to), Slot::F32(from)) => to.copy_from_slice(from),
-            (to, Slot::F64(from)) => to.fill(from.iter().copied()),
-            (to, Slot::F32(from)) => to.fill(from.iter().copied().map(f64::from)),
-            (Slot::I32(to), Slot::I32(from)) => to.copy_from_slice(from),
-            (Slot::U8(to), Slot::U8(from)) => to.copy_from_slice(from),
-            (to, from) => unreachable!("{from:?} are shown as {to:?}"),
-        }
-    }
-}
-
-/// The first number that is not finite.
-fn not_finite(of: &Slot<'_>) -> Option<f64> {
-    match of {
-        Slot::F64(entries) => entries.iter().copied().find(|x| !x.is_finite()),
-        Slot::F32(entries) => entries.iter().copied().map(f64::from).find(|x| !x.is_finite()),
-        Slot::I32(_) | Slot::U8(_) => None,
-    }
-}
-
-/// A row of what a program gave.
-fn row_of(array: &ArrayD<f64>, row: usize) -> &[f64] {
-    let size = array.len() / array.shape()[0];
-    &array.as_slice().expect("row-major")[row * size..(row + 1) * size]
-}
-
-/// Copies what is in one place to another.
-pub(super) fn copy(to: Slot<'_>, from: &Slot<'_>) {
-    match (to, from) {
-        (Slot::F64(to), Slot::F64(from)) => to.copy_from_slice(from),
-        (Slot::F32(to), Slot::F32(from)) => to.copy_from_slice(from),
-        (Slot::I32(to), Slot::I32(from)) => to.copy_from_slice(from),
-        (Slot::U8(to), Slot::U8(from)) => to.copy_from_slice(from),
-        _ => unreachable!("both are of one space"),
     }
 }

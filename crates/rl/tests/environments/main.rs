@@ -5,6 +5,8 @@ use rl::stream::stream;
 use serde::de::DeserializeOwned;
 
 mod cart_pole;
+#[path = "../common/mod.rs"]
+mod common;
 mod linear_quadratic;
 mod points;
 mod sampling;

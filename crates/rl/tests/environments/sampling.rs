@@ -2,14 +2,16 @@
 
 use ad::DType;
 use ndarray::{Array2, Axis, array, s};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rl::env::{Action, Actor, Environment, Navigation, Slot, Step, TabularMdp, sample};
+use rl::env::{Action, Actor, Bandit, Environment, Navigation, Slot, Step, TabularMdp, Walk, sample};
 use rl::error::Error;
 use rl::policy::Activation::Tanh;
 use rl::policy::{Dist, Network, Normal, Numbers, OfFeatures, Params, Policy, Table, record, softmax};
 use rl::rollout::{Rollout, Space};
 use rl::stream::stream;
 
+use super::common::Remembering;
 use super::refused;
 
 fn mdp() -> TabularMdp {
@@ -49,6 +51,39 @@ fn samples_are_the_same_bits_at_any_number_of_threads_and_in_any_batch() {
         assert_eq!(all.select(&Vec::from_iter(0..41)), on(2, 41));
         assert_eq!(all.select(&[0]), on(1, 1));
     }
+}
+
+/// Fails unless 45 trajectories are the same bits by a policy that is looked up, if it can be, and by one that is computed.
+fn assert_looked_up(environment: &(impl Environment + Clone + Sync), policy: impl Policy) {
+    let rng = &mut stream(3, 0);
+    let mut theta = policy.init(rng);
+    theta.values_mut().for_each(|array| array.mapv_inplace(|x| x + rng.random::<f64>()));
+    let computed = Remembering(policy);
+    for dtype in [DType::F64, DType::F32] {
+        let by = |policy: &dyn Policy| {
+            let actor = Actor::new(policy, &theta, &environment.spaces(), dtype).unwrap();
+            actor.sample(environment, &theta, 12, 45, 8).unwrap()
+        };
+        assert_eq!(by(&computed.0), by(&computed));
+    }
+}
+
+#[test]
+fn what_a_policy_does_in_a_state_is_the_same_bits_looked_up_or_computed() {
+    let bandit = Bandit::random(5, &mut stream(1, 0)).unwrap();
+    assert_looked_up(&bandit, Table { states: 1, actions: 5 });
+    assert_looked_up(&mdp().walk(), Table { states: 3, actions: 2 });
+    // More states than a block has rows; a walk ends nowhere.
+    let walk = Walk::random(45, 3, &mut stream(1, 1)).unwrap();
+    let features = Array2::from_shape_fn((45, 4), |(s, i)| ((s * 5 + i * 3) % 11) as f64 - 5.0).into();
+    let network = Network::new(&Space::vector(4)).dense(7, Tanh).categorical(3);
+    assert_looked_up(&walk, OfFeatures { policy: network, features });
+    // Where it is not worth it, nothing is looked up: of 45 states, for fewer than three runs of the program.
+    let policy = Table { states: 45, actions: 3 };
+    let theta = policy.init(&mut stream(3, 0));
+    let [short, long] = [2, 3].map(|horizon| sample(&walk, &policy, &theta, horizon, 20, 4).unwrap());
+    assert_eq!(short.rewards(), long.rewards().slice(s![.., ..2]));
+    assert_eq!(short.states(), long.states().slice(s![.., ..3]));
 }
 
 #[test]
@@ -187,6 +222,27 @@ fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
     let policy = Table { states: 1, actions: 2 };
     let message = sample(&Broken(0), &policy, &theta(&policy), 4, 40, 0).unwrap_err().to_string();
     assert_eq!(message, "trajectory 0, step 2: the reward is NaN, but must be finite");
+
+    /// Is in state −1 or 2 of two after a step.
+    #[derive(Clone)]
+    struct Lost(i32);
+    impl Environment for Lost {
+        fn spaces(&self) -> [Space; 2] {
+            [Space::Discrete(2), Space::Discrete(2)]
+        }
+        fn reset(&mut self, _: &mut ChaCha8Rng, _: Slot<'_>) {}
+        fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+            let Slot::I32(entries) = observation else { unreachable!("a number") };
+            entries[0] = self.0;
+            Step { reward: 0.0, terminated: false, truncated: false }
+        }
+    }
+    let policy = Table { states: 2, actions: 2 };
+    for state in [-1, 2] {
+        let message = sample(&Lost(state), &policy, &theta(&policy), 4, 40, 0).unwrap_err().to_string();
+        let words = "but must be one of 2 numbers, counted from 0";
+        assert_eq!(message, format!("trajectory 0, step 1: the state is {state}, {words}"));
+    }
 }
 
 /// Shows what is handed to it, in the second step; vectors of two, in either precision, or frames.
