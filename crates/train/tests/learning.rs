@@ -15,8 +15,8 @@ fn mean(numbers: &[f64]) -> f64 {
     numbers.iter().sum::<f64>() / numbers.len() as f64
 }
 
-/// Returns after adaptation in the corner vary from seed to seed: in some runs the policies go to one corner and adapt little. (So do
-/// those of the same algorithm written in JAX from the same parameters.)
+/// How soon a policy learns to adapt varies from seed to seed: in most runs it has first to leave a place where all go to one corner,
+/// as those of the same algorithm written in JAX do from the same parameters. So the mean is over ten.
 #[test]
 #[ignore = "ten minutes"]
 fn promp_learns_to_find_the_corner() {
@@ -32,7 +32,7 @@ fn promp_learns_to_find_the_corner() {
         .collect();
     let of = |place: usize| mean(&curves.iter().map(|curve| curve[place]).collect::<Vec<_>>());
     println!("mean: {:.3} {:.3} {:.3}", of(0), of(1), of(2));
-    assert!((of(0) - 0.43).abs() < 0.06 && (of(1) - 0.58).abs() < 0.08 && of(2) > 0.6, "{} {} {}", of(0), of(1), of(2));
+    assert!((of(0) - 0.43).abs() < 0.06 && of(1) > 0.55 && of(2) > 0.6, "{:.3} {:.3} {:.3}", of(0), of(1), of(2));
 }
 
 /// A mean return of 475 of 500 over 100 episodes that are not those of training, in each of 3 seeds.
