@@ -11,8 +11,8 @@ use ndarray::Array1;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::seat::Seat;
-use super::{Action, Environment, Slot, Step};
+use super::Environment;
+use super::seat::{Number, Seat};
 use crate::error::{Error, Result};
 use crate::policy::{self, Dist, Numbers, Policy, Structure, check_spaces, compare_spaces};
 use crate::rollout::{Rollout, Space, check_count};
@@ -153,14 +153,14 @@ impl Actor {
     }
 }
 
-/// What P actors act in at once: environments are, for one, and games, for two.
+/// What P actors act in at once, from their seats: environments are, for one, and games, for two.
 pub(super) trait World<const P: usize>: Clone + Send + Sync {
     /// Of each, what observations and actions are.
     fn spaces(&self) -> [[Space; 2]; P];
     /// Begins an episode.
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observations: [Slot<'_>; P]);
-    /// Makes a step, the last if it is so for any.
-    fn step(&mut self, actions: [Action<'_>; P], rng: &mut ChaCha8Rng, observations: [Slot<'_>; P]) -> [Step; P];
+    fn reset<T: Number>(&mut self, seats: &mut [Seat<'_, T>; P], row: usize, rng: &mut ChaCha8Rng);
+    /// Makes step `t`, and says whether it was the last for any.
+    fn step<T: Number>(&mut self, seats: &mut [Seat<'_, T>; P], row: usize, t: usize, rng: &mut ChaCha8Rng) -> bool;
 }
 
 impl<E: Environment + Clone + Sync> World<1> for E {
@@ -168,12 +168,14 @@ impl<E: Environment + Clone + Sync> World<1> for E {
         [Environment::spaces(self)]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, [observation]: [Slot<'_>; 1]) {
-        Environment::reset(self, rng, observation);
+    fn reset<T: Number>(&mut self, [seat]: &mut [Seat<'_, T>; 1], row: usize, rng: &mut ChaCha8Rng) {
+        Environment::reset(self, rng, seat.begin(row));
     }
 
-    fn step(&mut self, [action]: [Action<'_>; 1], rng: &mut ChaCha8Rng, [observation]: [Slot<'_>; 1]) -> [Step; 1] {
-        [Environment::step(self, action, rng, observation)]
+    fn step<T: Number>(&mut self, [seat]: &mut [Seat<'_, T>; 1], row: usize, t: usize, rng: &mut ChaCha8Rng) -> bool {
+        let (action, next) = seat.turn(row, t);
+        let step = Environment::step(self, action, rng, next);
+        seat.earn(row, t, step)
     }
 }
 
@@ -195,7 +197,7 @@ pub(super) fn sample_by<const P: usize>(
 }
 
 /// The same, computed in `T`: block by block, in parallel.
-fn sample_in<T: Element + Into<f64>, const P: usize>(
+fn sample_in<T: Number, const P: usize>(
     actors: [&Actor; P],
     world: &impl World<P>,
     thetas: [&Numbers; P],
@@ -227,7 +229,7 @@ fn sample_in<T: Element + Into<f64>, const P: usize>(
 }
 
 /// The trajectories of these numbers, at most [`BLOCK`].
-fn block<T: Element + Into<f64>, const P: usize>(
+fn block<T: Number, const P: usize>(
     mut seats: [Seat<'_, T>; P],
     world: &impl World<P>,
     horizon: usize,
@@ -246,7 +248,7 @@ fn block<T: Element + Into<f64>, const P: usize>(
     let mut going: Vec<Option<_>> = numbers.map(|n| Some((world.clone(), stream(seed, n as u64)))).collect();
     for (row, one) in going.iter_mut().enumerate() {
         let (world, rng) = one.as_mut().expect("all begin");
-        world.reset(rng, seats.each_mut().map(|seat| seat.begin(row)));
+        world.reset(&mut seats, row, rng);
     }
     for t in 0..horizon {
         if going.iter().all(Option::is_none) {
@@ -260,13 +262,7 @@ fn block<T: Element + Into<f64>, const P: usize>(
             for (i, seat) in seats.iter_mut().enumerate() {
                 seat.act(row, t, rng).map_err(|error| of(i, error))?;
             }
-            let turns = seats.each_mut().map(|seat| seat.turn(row, t));
-            let actions = turns.each_ref().map(|(action, _)| *action);
-            let steps = world.step(actions, rng, turns.map(|(_, next)| next));
-            for (seat, step) in seats.iter_mut().zip(steps) {
-                seat.earn(row, t, step);
-            }
-            if steps.iter().any(|step| step.terminated || step.truncated) {
+            if world.step(&mut seats, row, t, rng) {
                 *one = None;
             }
         }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Game;
 use crate::env::sample::{Actor, World, sample_by};
-use crate::env::{Action, Slot, Step};
+use crate::env::seat::{Number, Seat};
 use crate::error::Result;
 use crate::policy::{Numbers, Policy};
 use crate::rollout::{Rollout, Space};
@@ -71,12 +71,20 @@ impl<G: Game + Clone + Sync> World<2> for G {
         Game::spaces(self)
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observations: [Slot<'_>; 2]) {
-        Game::reset(self, rng, observations);
+    fn reset<T: Number>(&mut self, [one, two]: &mut [Seat<'_, T>; 2], row: usize, rng: &mut ChaCha8Rng) {
+        Game::reset(self, rng, [one.begin(row), two.begin(row)]);
     }
 
-    fn step(&mut self, actions: [Action<'_>; 2], rng: &mut ChaCha8Rng, observations: [Slot<'_>; 2]) -> [Step; 2] {
-        Game::step(self, actions, rng, observations)
+    fn step<T: Number>(
+        &mut self,
+        [one, two]: &mut [Seat<'_, T>; 2],
+        row: usize,
+        t: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> bool {
+        let ((action, next), (other_action, other_next)) = (one.turn(row, t), two.turn(row, t));
+        let [step, other_step] = Game::step(self, [action, other_action], rng, [next, other_next]);
+        [one.earn(row, t, step), two.earn(row, t, other_step)].contains(&true)
     }
 }
 
