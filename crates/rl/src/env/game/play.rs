@@ -33,7 +33,7 @@ impl Players {
     ///
     /// # Errors
     ///
-    /// [`Error::Space`] if a policy is for another game.
+    /// [`Error::Space`](crate::error::Error::Space) if a policy is for another game.
     ///
     /// Panics if what a policy's `once` gives is not a distribution for each observation, and its memory.
     #[track_caller]
