@@ -3,6 +3,7 @@
 //! All that is recorded is recorded once, for one task's trajectories, and replayed for every task and iteration. What is drawn is
 //! a function of (seed, iteration, task, step, trajectory), and tasks are added up in their order.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -191,9 +192,12 @@ impl MetaLearner {
     }
 
     /// The parameters that the policy has, without the learned rates.
-    fn policy_of(&self, theta: &Numbers) -> Numbers {
-        let own = theta.iter().filter(|(name, _)| !(self.settings.learn_rates && name.starts_with(RATE)));
-        own.map(|(name, array)| (name.clone(), array.clone())).collect()
+    fn policy_of<'n>(&self, theta: &'n Numbers) -> Cow<'n, Numbers> {
+        if !self.settings.learn_rates {
+            return Cow::Borrowed(theta);
+        }
+        let own = theta.iter().filter(|(name, _)| !name.starts_with(RATE));
+        Cow::Owned(own.map(|(name, array)| (name.clone(), array.clone())).collect())
     }
 
     /// Makes data of what was sampled, and an inner step if there is another (`goes_on`).
@@ -206,7 +210,7 @@ impl MetaLearner {
             Some(adapt) if goes_on => adapt,
             _ => &self.programs.describe,
         };
-        let mut results = program.run_values(&self.inputs(&task.here, [&data]))?.into_iter();
+        let mut results = program.run_values(&values_of(&self.values(&task.here), [&data]))?.into_iter();
         data.extend(results.by_ref().take(shape.heads()));
         for ((name, here), value) in task.here.iter_mut().zip(results) {
             *here = value.rounded(DType::F64).into_array().expect("floating-point numbers");
@@ -219,10 +223,9 @@ impl MetaLearner {
         Ok(())
     }
 
-    /// θ, rates and data, as a program takes them.
-    fn inputs<'v>(&self, theta: &'v Numbers, data: impl IntoIterator<Item = &'v Trajectories>) -> Vec<Value<'v>> {
-        let data = data.into_iter().flatten().map(Value::view);
-        policy::values_as(theta, self.settings.shape.dtype).into_iter().chain(data).collect()
+    /// θ and rates, as a program takes them.
+    fn values<'n>(&self, theta: &'n Numbers) -> Vec<Value<'n>> {
+        policy::values_as(theta, self.settings.shape.dtype)
     }
 
     /// Asks about each task, and says which one an error is about.
@@ -238,16 +241,17 @@ impl MetaLearner {
     }
 
     /// The mean over tasks of a program's results, at these parameters: `given` are a task's last inputs.
-    fn mean(
+    fn mean<'g>(
         &self,
         program: &Program,
         tasks: &[Mutex<Task>],
         theta: &Numbers,
-        given: impl Fn(usize) -> Vec<Value<'static>> + Sync,
+        given: impl Fn(usize) -> Vec<Value<'g>> + Sync,
     ) -> Result<Vec<f64>> {
+        let parameters = self.values(theta);
         let answers = self.ask(tasks, |number, task| {
             let given = given(number);
-            let mut inputs = self.inputs(theta, &task.data);
+            let mut inputs = values_of(&parameters, &task.data);
             inputs.extend(given.iter().map(Value::view));
             let results = program.run_values(&inputs)?;
             let mut numbers = Vec::new();
@@ -298,6 +302,11 @@ impl MetaLearner {
         let scalar = |x: f64| Value::from(arr0(x));
         prices.into_iter().chain(across.map(scalar)).map(|value| value.rounded(dtype)).collect()
     }
+}
+
+/// θ, rates and data, as a program takes them.
+fn values_of<'v>(parameters: &'v [Value<'_>], data: impl IntoIterator<Item = &'v Trajectories>) -> Vec<Value<'v>> {
+    parameters.iter().map(Value::view).chain(data.into_iter().flatten().map(Value::view)).collect()
 }
 
 /// The mean of vectors, added in their order.
@@ -425,8 +434,9 @@ impl MetaLearner {
                 (None, Outer::TrustRegion(region)) => {
                     let curvature = self.programs.curvature.as_ref().expect("compiled for a region of trust");
                     let product = |v: &Numbers| {
-                        let along = policy::values_as(v, shape.dtype).into_iter().map(Value::owned).collect::<Vec<_>>();
-                        let product = self.mean(curvature, &tasks, &theta, |_| along.clone())?;
+                        let along = self.values(v);
+                        let views = |_| along.iter().map(Value::view).collect();
+                        let product = self.mean(curvature, &tasks, &theta, views)?;
                         Ok(self.tree(&product))
                     };
                     let judge = |there: &Numbers| {
