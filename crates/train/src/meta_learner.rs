@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use ad::{DType, Handle, Program, Tape, Value, Var};
+use indexmap::IndexMap;
 use ndarray::{Array1, Array2, ArrayD, ArrayView1, arr0};
 use rl::env::{Actor, Tasks};
 use rl::error::{Error, Result, check_finite};
@@ -196,8 +197,7 @@ impl MetaLearner {
         if !self.settings.learn_rates {
             return Cow::Borrowed(theta);
         }
-        let own = theta.iter().filter(|(name, _)| !name.starts_with(RATE));
-        Cow::Owned(own.map(|(name, array)| (name.clone(), array.clone())).collect())
+        Cow::Owned(without_rates(theta))
     }
 
     /// Makes data of what was sampled, and an inner step if there is another (`goes_on`).
@@ -284,17 +284,6 @@ impl MetaLearner {
         }
     }
 
-    /// Parameters of these names and shapes.
-    fn tree(&self, numbers: &[f64]) -> Numbers {
-        let mut left = numbers;
-        let leaf = |(name, like): (&String, &ArrayD<f64>)| {
-            let (own, rest) = left.split_at(like.len());
-            left = rest;
-            (name.clone(), ArrayD::from_shape_vec(like.raw_dim(), own.to_vec()).expect("as many"))
-        };
-        self.theta.iter().map(leaf).collect()
-    }
-
     /// What is given to a task beside its data: prices, shift and scale.
     fn given(&self, across: &[f64; 2]) -> Vec<Value<'static>> {
         let dtype = self.settings.shape.dtype;
@@ -307,6 +296,16 @@ impl MetaLearner {
 /// θ, rates and data, as a program takes them.
 fn values_of<'v>(parameters: &'v [Value<'_>], data: impl IntoIterator<Item = &'v Trajectories>) -> Vec<Value<'v>> {
     parameters.iter().map(Value::view).chain(data.into_iter().flatten().map(Value::view)).collect()
+}
+
+/// What of a tree with learned rates is the policy's.
+fn without_rates<T: Clone>(all: &IndexMap<String, T>) -> IndexMap<String, T> {
+    all.iter().filter(|(name, _)| !name.starts_with(RATE)).map(|(name, x)| (name.clone(), x.clone())).collect()
+}
+
+/// The learned rates of a tree, by the names of the parameters that they are of.
+fn rates_of(all: &Params) -> Params {
+    all.iter().filter_map(|(name, &rate)| Some((name.strip_prefix(RATE)?.to_owned(), rate))).collect()
 }
 
 /// The mean of vectors, added in their order.
@@ -423,7 +422,7 @@ impl MetaLearner {
         for _ in 0..outer_steps {
             let given = |number: usize| self.given(&across[number]);
             let mut means = self.mean(&self.programs.gradient, &tasks, &theta, given)?;
-            gradient = self.tree(&means.split_off(2 + inner_steps));
+            gradient = policy::from_flat(&self.theta, &means.split_off(2 + inner_steps));
             facts = means;
             match (&mut optimiser, &self.settings.outer) {
                 (Some(optimiser), _) => {
@@ -437,7 +436,7 @@ impl MetaLearner {
                         let along = self.values(v);
                         let views = |_| along.iter().map(Value::view).collect();
                         let product = self.mean(curvature, &tasks, &theta, views)?;
-                        Ok(self.tree(&product))
+                        Ok(policy::from_flat(&self.theta, &product))
                     };
                     let judge = |there: &Numbers| {
                         let facts = self.mean(&self.programs.judge, &tasks, there, given)?;
@@ -490,13 +489,9 @@ impl Programs {
         let Settings { shape, inner_steps, .. } = settings;
         let tape = Tape::new();
         let all = policy::record_as(theta, &tape, shape.dtype);
-        let rates: Params =
-            all.iter().filter_map(|(name, &rate)| Some((name.strip_prefix(RATE)?.to_owned(), rate))).collect();
-        let start: Params = match settings.learn_rates {
-            true => {
-                all.iter().filter(|(name, _)| !name.starts_with(RATE)).map(|(name, &x)| (name.clone(), x)).collect()
-            }
-            false => all.clone(),
+        let (start, rates) = match settings.learn_rates {
+            true => (without_rates(&all), rates_of(&all)),
+            false => (all.clone(), Params::new()),
         };
         let inner = || {
             let inner = Inner::from(Rule::sgd(settings.inner_rate));

@@ -30,7 +30,9 @@ pub use features::OfFeatures;
 pub use network::{Activation, Init, Network, NetworkPolicy};
 pub use normal::Normal;
 use params::parameter;
-pub use params::{Numbers, Params, evaluate, function, handles, record, record_as, values, values_as, zeros_like};
+pub use params::{
+    Numbers, Params, evaluate, from_flat, function, handles, record, record_as, values, values_as, zeros_like,
+};
 pub(crate) use params::{Structure, record_as_one};
 pub use sigmoid::Sigmoid;
 pub use table::Table;

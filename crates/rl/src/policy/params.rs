@@ -79,6 +79,20 @@ pub fn zeros_like(numbers: &Numbers) -> Numbers {
     numbers.iter().map(|(name, array)| (name.clone(), ArrayD::zeros(array.raw_dim()))).collect()
 }
 
+/// Numbers of the names and shapes of `like`, one leaf behind another, as a tree.
+///
+/// Panics if there are fewer; what is behind them is not looked at.
+#[track_caller]
+pub fn from_flat(like: &Numbers, numbers: &[f64]) -> Numbers {
+    let mut left = numbers;
+    let leaf = |(name, like): (&String, &ArrayD<f64>)| {
+        let (own, rest) = left.split_at(like.len());
+        left = rest;
+        (name.clone(), ArrayD::from_shape_vec(like.raw_dim(), own.to_vec()).expect("as many"))
+    };
+    like.iter().map(leaf).collect()
+}
+
 /// The values of Vars by name, such as a gradient by parameters, in double precision. Evaluates them.
 pub fn evaluate(tree: &Params) -> Numbers {
     let vars: Vec<Var> = tree.values().map(|var| var.cast(DType::F64)).collect();

@@ -2,16 +2,13 @@
 
 use ad::Var;
 use rl::objective::{DiceTmaml, Estimator, ImportanceSampling, LoadedDice, ScoreFunction, TayPo};
-use serde::{Deserialize, Serialize};
 
 use crate::trajectories::Sampled;
 
 /// An estimator. All have the same gradient where the data were sampled; they differ in what is differentiated of it again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InnerObjective {
     /// Σ_t A_t log π: the log-likelihood of the original MAML.
-    #[default]
     Ad,
     /// Σ_t r_t □(Σ_{k≤t} log π_k), without a baseline: Foerster et al. 2018.
     Dice,

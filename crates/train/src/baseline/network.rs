@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ad::{DType, Handle, Program, Tape, Value};
-use ndarray::{Array2, ArrayD};
+use ndarray::Array2;
 use rl::batch::Batch;
 use rl::error::Result;
 use rl::optim::{Optimiser, Rule};
@@ -85,13 +85,7 @@ impl ValueNetwork {
     ///
     /// Those of [`Optimiser::step_all`].
     pub fn step(&mut self, gradient: &[f64]) -> Result<()> {
-        let mut left = &gradient[1..];
-        let mut leaves = Vec::with_capacity(self.parameters.len());
-        for array in self.parameters.values() {
-            let (own, rest) = left.split_at(array.len());
-            leaves.push(ArrayD::from_shape_vec(array.raw_dim(), own.to_vec()).expect("as many"));
-            left = rest;
-        }
-        self.optimiser.step_all(self.parameters.values_mut(), &leaves)
+        let gradient = policy::from_flat(&self.parameters, &gradient[1..]);
+        self.optimiser.step_all(self.parameters.values_mut(), gradient.values())
     }
 }

@@ -4,12 +4,11 @@
 use rl::error::Result;
 use rl::optim::{add, conjugate_gradient, dot};
 use rl::policy::Numbers;
-use serde::{Deserialize, Serialize};
 
 /// θ + β^j √(2δ / xᵀHx) x, where x solves (H + damping) x = g by conjugate gradients, g is the objective's gradient and H the
 /// divergence's Hessian, for the first j at which the objective is above what it was, and the divergence not above δ; θ itself,
 /// if there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrustRegion {
     /// δ, how far a step may lead.
     pub radius: f64,
