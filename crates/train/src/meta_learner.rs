@@ -36,8 +36,10 @@ pub struct Settings {
     pub shape: Shape,
     /// K, how many inner steps there are; 0 for learning without adaptation.
     pub inner_steps: usize,
-    /// α.
+    /// α, of the first inner step.
     pub inner_rate: f64,
+    /// What the rates of all later ones are multiplied by.
+    pub rate_decay: f64,
     /// Whether every parameter has a rate of its own that is learned (Meta-SGD, Li et al. 2017).
     pub learn_rates: bool,
     /// How the parameters follow from the gradient.
@@ -78,6 +80,7 @@ enum Draw {
     Policy,
     Train,
     Evaluate,
+    Adapt,
 }
 
 /// An algorithm, a policy and a distribution over tasks, compiled.
@@ -99,8 +102,8 @@ pub struct MetaLearner {
 
 /// What runs. In front of all inputs are θ and the rates.
 struct Programs {
-    /// (θ_k, rates, D_k) ↦ heads of π at θ_k, θ_{k+1}.
-    adapt: Option<Program>,
+    /// (θ_k, rates, D_k) ↦ heads of π at θ_k, θ_{k+1}: of the first step, and of later ones.
+    adapt: Option<[Program; 2]>,
     /// (θ_K, rates, D_K) ↦ heads.
     describe: Program,
     /// (θ, rates, D_0 … D_K, prices, shift, scale) ↦ objective, divergence at each step, gradient.
@@ -144,6 +147,7 @@ impl MetaLearner {
         }
         rl::error::check_discount(settings.shape.gamma)?;
         rl::error::check_rate(settings.inner_rate)?;
+        rl::error::check_rate(settings.rate_decay)?;
         let mut theta = policy.init(&mut stream(seed_of(settings.seed, &[Draw::Policy as u64]), 0));
         let actor = Actor::new(policy, &theta, &settings.shape.spaces, settings.shape.dtype)?;
         if settings.learn_rates {
@@ -166,18 +170,42 @@ impl MetaLearner {
         &self.theta
     }
 
+    /// What is sampled in a task before, between and after `steps` inner steps: in the task that these have at this seed.
+    ///
+    /// # Errors
+    ///
+    /// What goes wrong in an environment; [`Error::NoAdaptation`] for inner steps of who makes none.
+    pub fn adaptation(&self, tasks: &dyn Tasks, steps: usize, seed: u64) -> Result<Vec<Rollout>> {
+        self.check_steps(steps)?;
+        let mut task = self.begin();
+        let mut rollouts = Vec::with_capacity(steps + 1);
+        for step in 0..=steps {
+            let names = [Draw::Adapt as u64, seed, step as u64];
+            self.sample(tasks, &mut task, &names[..2], &names)?;
+            rollouts.extend(task.rollout.clone());
+            if step < steps {
+                self.adapt(&mut task, Some(step))?;
+            }
+        }
+        Ok(rollouts)
+    }
+
+    fn check_steps(&self, steps: usize) -> Result<()> {
+        let can = steps == 0 || self.programs.adapt.is_some();
+        if can { Ok(()) } else { Err(Error::NoAdaptation(steps)) }
+    }
+
     fn begin(&self) -> Task {
         Task { here: self.theta.clone(), rollout: None, data: Vec::new(), unfitted: Vec::new() }
     }
 
     /// Samples with the parameters that the task is at. Which task it is and what is sampled are draws with these names.
-    fn sample(&self, task: &mut Task, which: &[u64], names: &[u64]) -> Result<Outcome> {
+    fn sample(&self, tasks: &dyn Tasks, task: &mut Task, which: &[u64], names: &[u64]) -> Result<Outcome> {
         let Settings { seed, ref shape, .. } = self.settings;
         let Shape { horizon, trajectories, gamma, .. } = *shape;
         let mut which = stream(seed_of(seed, which), 0);
         let policy = self.policy_of(&task.here);
-        let rollout =
-            self.tasks.sample(&mut which, &self.actor, &policy, horizon, trajectories, seed_of(seed, names))?;
+        let rollout = tasks.sample(&mut which, &self.actor, &policy, horizon, trajectories, seed_of(seed, names))?;
         let rewards = rollout.rewards();
         // (From the end, and 0 behind it.)
         let value =
@@ -200,14 +228,20 @@ impl MetaLearner {
         Cow::Owned(without_rates(theta))
     }
 
-    /// Makes data of what was sampled, and an inner step if there is another (`goes_on`).
-    fn adapt(&self, task: &mut Task, goes_on: bool) -> Result<()> {
+    /// Makes data of what was sampled, and inner step number `step` if there is one.
+    fn adapt(&self, task: &mut Task, step: Option<usize>) -> Result<()> {
         let shape = &self.settings.shape;
         let rollout = task.rollout.take().expect("sampled before");
         let values = self.baseline.values(&rollout, self.settings.bootstrap)?;
         let mut data = shape.trajectories(&rollout, &values);
-        let program = match &self.programs.adapt {
-            Some(adapt) if goes_on => adapt,
+        let program = match (&self.programs.adapt, step) {
+            (Some([first, later]), Some(step)) => {
+                if step == 0 {
+                    first
+                } else {
+                    later
+                }
+            }
             _ => &self.programs.describe,
         };
         let mut results = program.run_values(&values_of(&self.values(&task.here), [&data]))?.into_iter();
@@ -330,19 +364,16 @@ impl Learner for MetaLearner {
         if tasks == 0 {
             return Err(Error::Empty { what: "tasks" });
         }
-        if steps > 0 && self.programs.adapt.is_none() {
-            return Err(Error::NoAdaptation(steps));
-        }
+        self.check_steps(steps)?;
         let blank: Vec<_> = (0..tasks).map(|_| Mutex::new(self.begin())).collect();
         let answers = self.ask(&blank, |number, task| {
             let names = |step: usize| [Draw::Evaluate as u64, seed, number as u64, step as u64];
             let mut returns = Vec::with_capacity(steps + 1);
             for step in 0..=steps {
-                returns.push(
-                    self.sample(task, &names(0)[..3], &names(step))?.rewards / self.settings.shape.trajectories as f64,
-                );
+                let outcome = self.sample(&*self.tasks, task, &names(0)[..3], &names(step))?;
+                returns.push(outcome.rewards / self.settings.shape.trajectories as f64);
                 if step < steps {
-                    self.adapt(task, true)?;
+                    self.adapt(task, Some(step))?;
                     task.data.clear();
                 }
             }
@@ -402,7 +433,8 @@ impl MetaLearner {
             let begin = Instant::now();
             let answers = self.ask(&tasks, |number, task| {
                 let names = [Draw::Train as u64, iteration, number as u64, step as u64];
-                let Outcome { steps, rewards, squares, value } = self.sample(task, &names[..3], &names)?;
+                let Outcome { steps, rewards, squares, value } =
+                    self.sample(&*self.tasks, task, &names[..3], &names)?;
                 Ok(vec![steps, rewards, squares, value])
             })?;
             seconds[0] += begin.elapsed().as_secs_f64();
@@ -411,7 +443,8 @@ impl MetaLearner {
             returns.push(outcomes.iter().map(|one| one.rewards / shape.trajectories as f64).collect());
             env_steps += outcomes.iter().map(|one| one.steps as u64).sum::<u64>();
             let begin = Instant::now();
-            self.ask(&tasks, |_, task| self.adapt(task, step < inner_steps).map(|()| Vec::new()))?;
+            let goes_on = (step < inner_steps).then_some(step);
+            self.ask(&tasks, |_, task| self.adapt(task, goes_on).map(|()| Vec::new()))?;
             seconds[1] += begin.elapsed().as_secs_f64();
         }
 
@@ -493,9 +526,11 @@ impl Programs {
             true => (without_rates(&all), rates_of(&all)),
             false => (all.clone(), Params::new()),
         };
-        let inner = || {
-            let inner = Inner::from(Rule::sgd(settings.inner_rate));
-            if settings.learn_rates { inner.rates(rates.clone()) } else { inner }
+        let inner = |step: usize| {
+            let decay = if step == 0 { 1.0 } else { settings.rate_decay };
+            let inner = Inner::from(Rule::sgd(settings.inner_rate * decay));
+            let learned = || rates.iter().map(|(name, &rate)| (name.clone(), rate * decay)).collect();
+            if settings.learn_rates { inner.rates(learned()) } else { inner }
         };
         let inputs = |others: &[Handle]| -> Vec<Handle> {
             policy::handles(&all).into_iter().chain(others.iter().copied()).collect()
@@ -507,9 +542,11 @@ impl Programs {
         let described = heads(&fresh(&start).dist);
         let describe = tape.compile(inputs(&one.handles()), described.clone());
         let adapt = (*inner_steps > 0).then(|| {
-            let points = adapt(&start, inner(), 1, |_, theta| algorithm.inner(&fresh(theta)));
-            let results = described.iter().copied().chain(points[1].values().copied()).chain(rates.values().copied());
-            tape.compile(inputs(&one.handles()), results)
+            [0, 1].map(|step| {
+                let points = adapt(&start, inner(step), 1, |_, theta| algorithm.inner(&fresh(theta)));
+                let there = points[1].values().chain(rates.values());
+                tape.compile(inputs(&one.handles()), described.iter().chain(there).copied())
+            })
         });
 
         // All steps, as a function of where they begin.
@@ -518,7 +555,7 @@ impl Programs {
         let prices = (*inner_steps > 0).then(|| tape.input("prices", Value::zeros(shape.dtype, &[*inner_steps])));
         let (shift, scale) = (scalar("shift", 0.0), scalar("scale", 1.0));
         let (_, sampled) =
-            through(algorithm, &start, inner(), *inner_steps, |step, theta| recorded[step].under(shape, policy, theta));
+            through(algorithm, &start, inner, *inner_steps, |step, theta| recorded[step].under(shape, policy, theta));
         let (last, steps) = sampled.split_last().expect("at least one");
         let objective = algorithm.outer(&Adapted { steps, last, kl_price: prices, shift, scale });
         let divergences: Vec<Var> = sampled.iter().map(Sampled::kl).collect();

@@ -400,10 +400,8 @@ pub fn learner(config: &Config) -> Result<Box<dyn Learner>> {
     let place = "the configuration";
     let (algorithm, environment) = (algorithm(place, &config.algorithm)?, environment(place, &config.env)?);
     match (algorithm.make, environment.make) {
-        (Make::Meta(make), Make::Tasks(tasks)) => Ok(Box::new(meta_learner(config, make(config), tasks())?)),
         (Make::Players, Make::Game(game)) => Ok(Box::new(players(config, game())?)),
-        (Make::Players, _) => Err(misfit(config, "is for games of two players", "is for one")),
-        _ => Err(misfit(config, "is for one player", "is a game of two")),
+        _ => Ok(Box::new(meta_learner(config)?)),
     }
 }
 
@@ -417,7 +415,19 @@ fn misfit(config: &Config, algorithm: &str, environment: &str) -> Error {
 /// What a stream is for that no part of the learner draws from.
 const CRITIC: u64 = 1 << 32;
 
-fn meta_learner(config: &Config, algorithm: Box<dyn Algorithm>, tasks: Box<dyn Tasks>) -> Result<MetaLearner> {
+/// The learner of a configuration that learns over tasks.
+///
+/// # Errors
+///
+/// Those of [`learner`], and [`Error::Misfit`] for a game.
+pub fn meta_learner(config: &Config) -> Result<MetaLearner> {
+    let place = "the configuration";
+    let (make, tasks) = match (algorithm(place, &config.algorithm)?.make, environment(place, &config.env)?.make) {
+        (Make::Meta(make), Make::Tasks(tasks)) => (make, tasks()),
+        (Make::Players, Make::Tasks(_)) => return Err(misfit(config, "is for games of two players", "is for one")),
+        (Make::Players, _) => return Err(misfit(config, "does not learn over tasks", "has none")),
+        _ => return Err(misfit(config, "is for one player", "is a game of two")),
+    };
     let spaces = tasks.spaces();
     let dtype = match config.precision {
         config::Precision::F32 => DType::F32,
@@ -465,13 +475,14 @@ fn meta_learner(config: &Config, algorithm: Box<dyn Algorithm>, tasks: Box<dyn T
         shape,
         inner_steps: config.inner_steps,
         inner_rate: config.inner_rate,
+        rate_decay: config.rate_decay,
         learn_rates: config.learn_rates,
         outer,
         outer_steps: config.outer_steps,
         price: Price { initial: config.kl_price, target: config.kl_adaptive.then_some(config.kl_target) },
         bootstrap: config.bootstrap,
     };
-    Ok(MetaLearner::new(settings, algorithm, &*policy(config, &spaces), tasks, baseline, Box::new(Threads))?)
+    Ok(MetaLearner::new(settings, make(config), &*policy(config, &spaces), tasks, baseline, Box::new(Threads))?)
 }
 
 /// A network as the configuration has it; a table, of numbered states and actions without hidden layers.

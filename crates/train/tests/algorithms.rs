@@ -36,7 +36,7 @@ fn objective(algorithm: &dyn Algorithm, batch: &MetaBatch<'_>) -> Var {
         let dist = batch.policy.along(theta, episodes.acted_on());
         Sampled::new(&shape(episodes.trajectories()), episodes, dist, dist, None)
     };
-    let (_, sampled) = through(algorithm, batch.theta, Inner::from(Rule::sgd(RATE)), steps, data);
+    let (_, sampled) = through(algorithm, batch.theta, |_| Inner::from(Rule::sgd(RATE)), steps, data);
     let number = |x: f64| batch.theta.values().next().unwrap().constant(arr0(x));
     let (last, steps) = sampled.split_last().unwrap();
     // Of one task nothing is known about others; a price that is no small one.
@@ -215,7 +215,7 @@ impl Deep {
             let dist = self.policy.along(here, episodes[step].acted_on());
             Sampled::new(&self.shape, episodes[step], dist, dist, None)
         };
-        through(algorithm, theta, Inner::from(Rule::sgd(0.1)), self.rollouts.len() - 1, data)
+        through(algorithm, theta, |_| Inner::from(Rule::sgd(0.1)), self.rollouts.len() - 1, data)
     }
 
     fn gradient(&self, algorithm: &dyn Algorithm, price: f64) -> Vec<ArrayD<f64>> {

@@ -20,7 +20,7 @@ use train::algorithm::{Adapted, Algorithm, Emaml, Factor, InnerObjective, Maml, 
 use train::baseline::{Baseline, Features, Linear, ValueNetwork};
 use train::outer::{Judged, TrustRegion};
 use train::workers::Threads;
-use train::{Learner, MetaLearner, Outer, Price, Sampled, Settings, Shape, State};
+use train::{Learner, MetaLearner, Outer, Price, Sampled, Settings, Shape, State, heads};
 
 const REGION: TrustRegion = TrustRegion { radius: 0.01, iterations: 10, damping: 1e-5, backtracks: 15, ratio: 0.8 };
 
@@ -35,6 +35,7 @@ fn tabular(seed: u64, tasks: usize, trajectories: usize) -> Settings {
         shape,
         inner_steps: 1,
         inner_rate: 0.8,
+        rate_decay: 1.0,
         learn_rates: false,
         outer: Outer::Rule(Rule::sgd(1.0)),
         outer_steps: 1,
@@ -372,6 +373,58 @@ fn promp_climbs_in_the_corner_and_its_bits_are_its_seeds() {
 }
 
 #[test]
+fn later_inner_steps_have_a_rate_that_is_decayed() {
+    /// Widens the policy by α/2 a unit of rate, whatever was sampled, and shows how wide it is.
+    struct Widening;
+    impl Algorithm for Widening {
+        fn inner(&self, data: &Sampled) -> Var {
+            let [mean, log_std] = heads(&data.dist)[..] else { unreachable!("of a normal distribution") };
+            log_std.mean() + mean.mean() * 0.0
+        }
+        fn outer(&self, adapted: &Adapted<'_>) -> Var {
+            let width = |dist| heads(dist)[1].mean();
+            let Sampled { dist, sampled_by, .. } = *adapted.last;
+            let all_depend = heads(&dist)[0].mean() * 0.0;
+            width(&dist) * width(&sampled_by) + width(&dist).square() + all_depend
+        }
+    }
+    for learn_rates in [false, true] {
+        let settings = Settings {
+            inner_steps: 3,
+            inner_rate: 0.2,
+            rate_decay: 0.5,
+            outer_steps: 1,
+            learn_rates,
+            ..navigation(Outer::Rule(Rule::sgd(1.0)), DType::F64)
+        };
+        let mut learner = in_the_plane(settings, Widening, Baseline::None);
+        learner.iterate(0).unwrap();
+        // Widths: 0.1, 0.15, 0.2 after the steps; d(w·0.2 + w²) = 0.6 dw, and dw is half of each entry's.
+        let log_std = &learner.parameters()["log_std"];
+        assert!(log_std.iter().all(|x| (x - 0.3).abs() < 1e-14), "{log_std}");
+    }
+}
+
+#[test]
+fn an_adaptation_is_shown_in_the_task_that_is_asked_for() {
+    let settings = navigation(Outer::Rule(Rule::adam(1e-2)), DType::F64);
+    let baseline = linear(&settings);
+    let learner = in_the_plane(settings, PROMP, baseline);
+    let to = |goal: [f64; 2]| move |_: &mut ChaCha8Rng| Navigation::to(goal);
+    let shown = |goal, seed| learner.adaptation(&to(goal), 2, seed).unwrap();
+    let [near, again, other, far] =
+        [([0.3, 0.1], 1), ([0.3, 0.1], 1), ([0.3, 0.1], 2), ([-0.4, 0.2], 1)].map(|(goal, seed)| {
+            shown(goal, seed).iter().map(|rollout| rollout.observations().to_owned()).collect::<Vec<_>>()
+        });
+    assert_eq!(near.len(), 3);
+    assert_eq!(near, again);
+    assert_ne!(near[0], other[0]);
+    // Before the first step nothing is known of the goal.
+    assert_eq!(near[0], far[0]);
+    assert_ne!(near[1], far[1]);
+}
+
+#[test]
 fn what_does_not_fit_is_refused_by_name() {
     let make = |settings: Settings| {
         let policy = Table { states: 2, actions: 2 };
@@ -385,6 +438,7 @@ fn what_does_not_fit_is_refused_by_name() {
         (Settings { tasks: 0, ..sound() }, "no tasks"),
         (Settings { outer_steps: 0, ..sound() }, "no outer steps"),
         (Settings { inner_rate: -1.0, ..sound() }, "the rate is -1"),
+        (Settings { rate_decay: f64::NAN, ..sound() }, "the rate is NaN"),
         (Settings { shape: Shape { gamma: 1.5, ..sound().shape }, ..sound() }, "the discount is 1.5"),
         (Settings { shape: Shape { horizon: 0, ..sound().shape }, ..sound() }, "no steps (the horizon is 0)"),
         (
@@ -399,8 +453,10 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(matches!(learner.evaluate(0, 1, 0), Err(Error::Empty { what: "tasks" })));
     let without = make(Settings { inner_steps: 0, ..sound() }).unwrap();
     assert_eq!(without.evaluate(2, 0, 0).unwrap().len(), 1);
-    let error = without.evaluate(2, 3, 0).unwrap_err().to_string();
-    assert_eq!(error, "this algorithm does not adapt: evaluate it after 0 inner steps, not 3");
+    let task = |_: &mut ChaCha8Rng| TabularMdp::random(2, 2, 1.0, &mut stream(0, 0)).unwrap().walk();
+    for error in [without.evaluate(2, 3, 0).unwrap_err(), without.adaptation(&task, 3, 0).unwrap_err()] {
+        assert_eq!(error.to_string(), "this algorithm does not adapt: evaluate it after 0 inner steps, not 3");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn meta_gradients_are_those_of_jax() {
             data.push(this);
         }
 
-        let inner = Inner::<Params>::from(Rule::sgd(0.1));
+        let inner = |_| Inner::<Params>::from(Rule::sgd(0.1));
         let under = |step: usize, theta: &Params| recorded[step].under(&shape, &policy, theta);
         let (_, sampled) = through(&**algorithm, &params, inner, STEPS, under);
         let (last, steps) = sampled.split_last().unwrap();
@@ -90,7 +90,7 @@ fn meta_gradients_are_those_of_jax() {
         // By learned rates (Meta-SGD), as differences have it.
         let rates: Numbers = theta.iter().map(|(name, array)| (name.clone(), array.mapv(|x| 0.1 + 0.01 * x))).collect();
         let alpha = policy::record(&rates, &tape);
-        let inner = Inner::<Params>::from(Rule::sgd(0.1)).rates(alpha.clone());
+        let inner = |_| Inner::<Params>::from(Rule::sgd(0.1)).rates(alpha.clone());
         let (_, sampled) = through(&**algorithm, &params, inner, STEPS, under);
         let (last, steps) = sampled.split_last().unwrap();
         let outer = algorithm.outer(&Adapted { steps, last, kl_price, shift, scale });

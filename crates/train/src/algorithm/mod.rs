@@ -92,21 +92,23 @@ pub struct Outcome {
     pub value: f64,
 }
 
-/// θ_0 … θ_K, and the trajectories under each, where `data(k, θ_k)` are those that were sampled at step k.
+/// θ_0 … θ_K, and the trajectories under each, where `inner(k)` is how step k follows from its gradient, and `data(k, θ_k)` are the
+/// trajectories that were sampled for it.
 #[track_caller]
 pub fn through(
     algorithm: &dyn Algorithm,
     theta: &Params,
-    inner: Inner<Params>,
+    inner: impl Fn(usize) -> Inner<Params>,
     steps: usize,
     data: impl Fn(usize, &Params) -> Sampled,
 ) -> (Vec<Params>, Vec<Sampled>) {
-    let inner = if algorithm.first_order() { inner.first_order() } else { inner };
+    let mut points = vec![theta.clone()];
     let mut sampled = Vec::with_capacity(steps + 1);
-    let points = adapt(theta, inner, steps, |step, here| {
-        sampled.push(data(step, here));
-        algorithm.inner(&sampled[step])
-    });
+    for step in 0..steps {
+        let inner = if algorithm.first_order() { inner(step).first_order() } else { inner(step) };
+        sampled.push(data(step, &points[step]));
+        points.extend(adapt(&points[step], inner, 1, |_, _| algorithm.inner(&sampled[step])).pop());
+    }
     sampled.push(data(steps, &points[steps]));
     (points, sampled)
 }

@@ -63,6 +63,8 @@ keys! {
     inner_steps: usize = 1, from(0, 100);
     /// The rate of an inner step.
     inner_rate: f64 = 0.1, from(0.0, 1e6);
+    /// What the rate of every inner step but the first is multiplied by.
+    rate_decay: f64 = 1.0, from(0.0, 1.0);
     /// The surrogate that an inner step ascends.
     inner: Inner = Inner::Ad, ();
     /// Whether inner rates are learned, one a parameter (Meta-SGD).
