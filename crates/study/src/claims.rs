@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 use rl::report::Interval;
 
 use crate::output::Output;
+use crate::statistics::interval;
 
 /// Claims, in the order in which they were put.
 #[derive(Default)]
@@ -117,13 +118,5 @@ impl Verdict {
             Verdict::Undecided => "UNDECIDED",
             Verdict::Fails => "FAILS",
         }
-    }
-}
-
-/// The mean and its 95 % interval, by Student's t; of a single number, everything.
-fn interval(x: &[f64]) -> Interval {
-    match x {
-        &[x] => Interval { value: x, low: f64::NEG_INFINITY, high: f64::INFINITY },
-        _ => Interval::of_mean(x),
     }
 }

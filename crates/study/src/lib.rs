@@ -2,6 +2,7 @@
 //!
 //! - [`options`], [`output`]: what may be given to an example, and what it prints and writes.
 //! - [`claims`], [`saved`]: the sentences of a paper as differences to be judged; parts of a run that may be ended.
+//! - [`learning`]: learners side by side, from the same seeds.
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
@@ -13,6 +14,7 @@ pub mod exact;
 pub mod hessian_bias;
 pub mod identities;
 pub mod intrinsic_reward;
+pub mod learning;
 pub mod lines;
 pub mod meta_gradient_bias;
 pub mod options;

@@ -122,6 +122,7 @@ pub struct Line {
     name: String,
     points: Vec<(f64, Interval)>,
     connected: bool,
+    marked: bool,
 }
 
 /// With more points than this, intervals are a band, and points are not marked.
@@ -136,12 +137,17 @@ impl Line {
 
     /// Numbers with their intervals, as bars (or a band, if there are many).
     pub fn with_intervals(name: impl Into<String>, points: impl IntoIterator<Item = (f64, Interval)>) -> Self {
-        Self { name: name.into(), points: points.into_iter().collect(), connected: true }
+        Self { name: name.into(), points: points.into_iter().collect(), connected: true, marked: true }
     }
 
     /// The points alone, not connected.
     pub fn dots(self) -> Self {
         Self { connected: false, ..self }
+    }
+
+    /// The line alone: no points, no intervals.
+    pub fn without_marks(self) -> Self {
+        Self { marked: false, ..self }
     }
 
     fn is_long(&self) -> bool {
@@ -264,16 +270,17 @@ fn draw(area: &Area<'_>, panel: &Panel, names: &[&str]) -> Outcome {
         let colour = COLOURS[number % COLOURS.len()];
         let exists = |(at, value): &&(f64, Interval)| x.place(*at).is_finite() && y.place(value.value).is_finite();
         let drawn = || line.points.iter().filter(exists);
-        if line.is_long() {
+        if line.is_long() && line.marked {
             let low = drawn().map(|(at, value)| point(*at, value.low));
             let high = drawn().rev().map(|(at, value)| point(*at, value.high));
             chart.draw_series([Polygon::new(low.chain(high).collect::<Vec<_>>(), colour.mix(0.15))])?;
         }
         if line.connected {
             let middle = drawn().map(|(at, value)| point(*at, value.value));
-            chart.draw_series(LineSeries::new(middle, colour.stroke_width(2)))?;
+            let width = if line.marked { 2 } else { 1 };
+            chart.draw_series(LineSeries::new(middle, colour.stroke_width(width)))?;
         }
-        for (at, value) in drawn().filter(|_| !line.is_long()) {
+        for (at, value) in drawn().filter(|_| line.marked && !line.is_long()) {
             if value.low < value.high {
                 chart.draw_series([PathElement::new([point(*at, value.low), point(*at, value.high)], colour)])?;
             }

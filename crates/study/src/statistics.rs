@@ -18,6 +18,14 @@ pub fn mean_with_error(x: &[f64]) -> Interval {
     Interval { value, low: value - error, high: value + error }
 }
 
+/// The mean and its 95 % interval, by Student's t; of a single number, everything.
+pub fn interval(x: &[f64]) -> Interval {
+    match x {
+        &[x] => Interval { value: x, low: f64::NEG_INFINITY, high: f64::INFINITY },
+        _ => Interval::of_mean(x),
+    }
+}
+
 /// The differences of pairs.
 pub fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()

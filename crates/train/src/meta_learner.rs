@@ -567,10 +567,8 @@ impl Programs {
         let judge = tape.compile(all_inputs, facts());
         let curvature = matches!(settings.outer, Outer::TrustRegion(_)).then(|| {
             let v = policy::record_as(&policy::zeros_like(theta), &tape, shape.dtype);
-            // From where it is: with no first derivative there, the Hessian is JᵀFJ, J the derivative of the inner steps and F the
-            // Fisher matrix, and positive also where earlier outer steps have led away from what sampled the data.
-            let divergence = last.mean(last.dist.stop_gradient().kl(&last.dist));
-            let products = divergence.hvp(&all, &v);
+            // From where it is, so that it is positive also where earlier outer steps have led away from what sampled the data.
+            let products = last.curvature(&all, &v);
             let inputs = inputs(&data).into_iter().chain(policy::handles(&v));
             tape.compile(inputs, products.into_values())
         });

@@ -251,30 +251,50 @@ fn where_the_data_were_sampled_promp_is_lvc_inside_and_a_ratio_outside_whatever_
     }
 }
 
+/// The largest difference of two trees over the largest entry of the second.
+fn relative(found: &Params, expected: &Params) -> f64 {
+    let (found, expected) = (policy::evaluate(found), policy::evaluate(expected));
+    let scale = expected.values().map(max_abs).fold(0.0, f64::max);
+    found.iter().map(|(name, found)| max_abs(&(found - &expected[name])) / scale).fold(0.0, f64::max)
+}
+
 #[test]
 fn the_hessian_of_trpos_divergence_is_the_fisher_matrix_between_jacobians_of_the_inner_steps() {
-    let deep = Deep::new(2);
-    let algorithm = Maml { inner: InnerObjective::Lvc, first_order: false };
-    let tape = Tape::new();
-    let theta = policy::record(&deep.theta, &tape);
-    let (points, sampled) = deep.through(&algorithm, &theta);
-    let there = &points[2];
-    // A direction, and J times it: how far θ_2 moves.
-    let mut rng = stream(3, 0);
-    let mut draw = |like: &ArrayD<f64>| like.mapv(|_| rng.random_range(-1.0..1.0));
-    let v: Params = deep.theta.iter().map(|(name, array)| (name.clone(), tape.constant(draw(array)))).collect();
-    let product = policy::evaluate(&sampled[2].kl().hvp(&theta, &v));
+    for steps in [0, 1, 2] {
+        let deep = Deep::new(steps);
+        let algorithm = Maml { inner: InnerObjective::Lvc, first_order: false };
+        let tape = Tape::new();
+        let theta = policy::record(&deep.theta, &tape);
+        let (points, sampled) = deep.through(&algorithm, &theta);
+        let (there, last) = (&points[steps], &sampled[steps]);
+        // A direction, and J times it: how far θ_K moves.
+        let mut rng = stream(3, 0);
+        let mut draw = |like: &ArrayD<f64>| like.mapv(|_| rng.random_range(-1.0..1.0));
+        let v: Params = deep.theta.iter().map(|(name, array)| (name.clone(), tape.constant(draw(array)))).collect();
 
-    let moved: Params = there.iter().map(|(name, x)| (name.clone(), x.jvp(&theta, &v))).collect();
-    // E[u uᵀ] at θ_2, the mean over what was seen there: the Hessian of the divergence from it, as a function of θ_2 alone.
-    let alone: Params = there.iter().map(|(name, x)| (name.clone(), x.stop_gradient())).collect();
-    let dist = deep.policy.along(&alone, sampled[2].episodes.acted_on());
-    let fisher = dist.stop_gradient().kl(&dist).mean().hvp(&alone, &moved);
-    let back = there.iter().map(|(name, &x)| (x * fisher[name].stop_gradient()).sum()).reduce(|a, b| a + b).unwrap();
-    let expected = policy::evaluate(&back.grad(&theta));
-    let scale = expected.values().map(max_abs).fold(0.0, f64::max);
-    for (name, found) in &product {
-        let difference = max_abs(&(found - &expected[name]));
-        assert!(difference < 1e-12 * scale, "{name}: {difference:e} of {scale:e}");
+        // (At θ_0 itself, a leaf moves by its own part of the direction alone.)
+        let tangent = |name: &str, x: Var| if steps == 0 { v[name] } else { x.jvp(&theta, &v) };
+        let moved: Params = there.iter().map(|(name, x)| (name.clone(), tangent(name, *x))).collect();
+        // E[u uᵀ] at θ_K, the mean over what was seen there: the Hessian of the divergence from it, as a function of θ_K alone.
+        let alone: Params = there.iter().map(|(name, x)| (name.clone(), x.stop_gradient())).collect();
+        let dist = deep.policy.along(&alone, last.episodes.acted_on());
+        let fisher = dist.stop_gradient().kl(&dist).mean().hvp(&alone, &moved);
+        let back =
+            there.iter().map(|(name, &x)| (x * fisher[name].stop_gradient()).sum()).reduce(|a, b| a + b).unwrap();
+        let expected = back.grad(&theta);
+        for product in [last.kl().hvp(&theta, &v), last.curvature(&theta, &v)] {
+            let difference = relative(&product, &expected);
+            assert!(difference < 1e-12, "{steps} steps: {difference:e}");
+        }
     }
+    // Over numbered actions.
+    let (mdp, logits) = process();
+    let tape = Tape::new();
+    let theta = Table::params(tape.input("theta", &logits));
+    let episodes = mdp.sample(&policy::softmax(&logits), HORIZON, 5, 0).unwrap().record(&tape);
+    let dist = Table { states: 2, actions: 2 }.along(&theta, episodes.acted_on());
+    let data = Sampled::new(&shape(5), episodes, dist, dist, None);
+    let v = Table::params(tape.constant(ndarray::arr2(&[[0.3, -1.2], [0.8, 0.1]])));
+    let difference = relative(&data.curvature(&theta, &v), &data.kl().hvp(&theta, &v));
+    assert!(difference < 1e-12, "{difference:e}");
 }

@@ -1,0 +1,86 @@
+//! MAML on its authors' point environment (Finn et al. 2017, section 5.3, Fig. 4; returns from their released arrays): from the
+//! origin to a goal that is not seen, paid minus the distance. One inner step of rate 0.5 in learning; up to four at test, the later
+//! ones of half the rate.
+//!
+//! The settings are those of the authors' code (the preset `maml-navigation`); by default with fewer iterations and a smaller
+//! network in single precision.
+
+use clap::Parser;
+use rl::env::Navigation;
+use study::claims::Claims;
+use study::learning::{LearningOptions, Named, Paths, Size, with_half_width};
+use study::lines::picture;
+use train::Learner;
+
+/// Returns of MAML on a point's way to a goal, by inner steps at test, beside those of its authors.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    learning: LearningOptions,
+}
+
+const VARIANTS: [Named<'_>; 1] = [("MAML", "maml-navigation", "")];
+
+const SIZES: [Size; 3] = [
+    Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
+    Size { seeds: 4, iterations: 60, others: "hidden = [32, 32]\nprecision = \"f32\"" },
+    Size { seeds: 4, iterations: 100, others: "rollouts = 40" },
+];
+
+/// Inner steps at test.
+const STEPS: usize = 4;
+/// Tasks at test.
+const TASKS: usize = 40;
+/// Mean returns after 0 … 4 steps in the authors' arrays.
+const AUTHORS: [f64; STEPS + 1] = [-40.41, -11.68, -3.33, -3.23, -3.35];
+const GOALS: [[f64; 2]; 4] = [[-0.4, -0.3], [0.35, -0.4], [-0.3, 0.4], [0.4, 0.25]];
+
+fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    study::run(|| maml_navigation(&options.learning))
+}
+
+fn maml_navigation(options: &LearningOptions) -> study::Outcome {
+    let seed = options.study.common.seed;
+    let comparison = options.comparison(SIZES, &VARIANTS)?;
+    let paths = Paths { goals: GOALS.to_vec(), inner_steps: 2, count: 3, horizon: 100 };
+    // At test, then the paths.
+    let (compared, mut output, saved) = options.learn("maml_navigation", &comparison, |learner, _, run| {
+        let returns = learner.evaluate(TASKS, STEPS, seed)?;
+        let mut numbers: Vec<f64> = returns.iter().map(|tasks| tasks.iter().sum::<f64>() / TASKS as f64).collect();
+        if run == 0 {
+            numbers.extend(paths.walked(learner, Navigation::to, seed)?);
+        }
+        Ok(numbers)
+    })?;
+
+    let runs = &compared.runs[0];
+    let after = |step: usize| -> Vec<f64> { runs.iter().map(|run| run.after[step]).collect() };
+    writeln!(output, "Mean return on {TASKS} fresh tasks, {} runs, with 95 % intervals:\n", runs.len());
+    writeln!(output, "inner steps              here     authors");
+    for (step, authors) in AUTHORS.iter().enumerate() {
+        writeln!(output, "{step:>11}{:>18}{authors:>12}", with_half_width(&after(step)));
+    }
+    compared.write(&mut output);
+    let rows = runs.iter().enumerate().flat_map(|(run, of)| {
+        let returns = of.after[..=STEPS].iter().enumerate();
+        returns.map(move |(step, value)| [run.to_string(), step.to_string(), value.to_string()])
+    });
+    output.table("test.csv", &["seed", "inner_steps", "return"], rows);
+    let shown = [("MAML", &runs[0].after[STEPS + 1..])];
+    paths.write(&mut output, &shown);
+    let mut panels: Vec<_> = paths.panels(&shown, 0.8).concat();
+    panels.push(compared.panel("return after one inner step"));
+    output.file("maml_navigation.svg", picture(&[panels])?);
+    if options.study.check {
+        let mut claims = Claims::default();
+        for (step, least) in [(1, -15.0), (2, -5.0)] {
+            let claim = claims.claim(&format!("at test, a task is paid at least {least} after {step} inner step(s)"));
+            let above: Vec<f64> = after(step).iter().map(|value| value - least).collect();
+            claim.above(format!("return after {step}, less {least}"), &above);
+        }
+        writeln!(output);
+        claims.judge(&mut output);
+    }
+    output.finish(Some(saved))
+}
