@@ -37,8 +37,11 @@ struct Example {
 const SIMPLE: Example = Example { name: "", options: &[], whole: &[], real: &[], lists: &[], is_study: false };
 const STUDY: Example = Example { is_study: true, ..SIMPLE };
 
+/// One that compares learners.
+const LEARNING: Example = Example { options: &["--quick"], whole: &[("--seeds", 1), ("--iterations", 1)], ..STUDY };
+
 /// Those that write files.
-const EXAMPLES: [Example; 9] = [
+const EXAMPLES: [Example; 14] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -89,6 +92,11 @@ const EXAMPLES: [Example; 9] = [
         lists: &["--samples", "--batch"],
         ..STUDY
     },
+    Example { name: "exploration", ..LEARNING },
+    Example { name: "maml_navigation", ..LEARNING },
+    Example { name: "promp_corner", ..LEARNING },
+    Example { name: "sgmrl_navigation", ..LEARNING },
+    Example { name: "taypo_promp", ..LEARNING },
 ];
 
 impl Example {
@@ -230,7 +238,9 @@ impl Cases {
             explicit.filter(|example| !matches!(example.name, "identities" | "hessian_bias" | "meta_gradient_bias"))
         {
             for size in ["--quick", "--paper"] {
-                if size == "--paper" && !(example.is_study && example.name != "loaded_dice") {
+                // (What is left of a paper's size takes long for some: no option says how large their tasks are.)
+                let is_long = example.name == "loaded_dice" || example.options == LEARNING.options;
+                if size == "--paper" && (!example.is_study || is_long) {
                     continue;
                 }
                 self.add(KIND, format!("{} with {size}", example.name), move |place| {

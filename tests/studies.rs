@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
+use rl::env::Momentum;
 use rl::meta::Permutation;
 use study::hessian_bias::accuracy::Experiment;
+use study::learning::{Comparison, Paths, Variant};
 use study::meta_gradient_bias::experiment::{Cell, Study};
 use study::output::Folder;
 use study::saved::{Before, Saved};
 use study::score_function_1d::experiment::{errors, learn};
+use train::MetaLearner;
 
 /// A folder of its own for each test, deleted in the end.
 struct Temporary(PathBuf);
@@ -62,6 +65,26 @@ fn accuracies(saved: &Saved) -> Vec<Vec<f64>> {
     experiment.run(saved).unwrap().into_iter().map(|row| row.correlations).collect()
 }
 
+/// Every number of a comparison of two learners, with the paths of the first run of each.
+fn learners(saved: &Saved) -> Vec<Vec<f64>> {
+    let small = "tasks = 3\nrollouts = 3\nhorizon = 12\nhidden = [4]\niterations = 2\nprecision = \"f32\"";
+    let [lvc, maml] =
+        ["lvc", "maml"].map(|name| Variant::of(name, &format!("exploration-{name}-trpo"), &[small]).unwrap());
+    let comparison = Comparison { variants: vec![lvc, maml], seed: 3, repeats: 2 };
+    let paths = Paths { goals: vec![[2.0, 2.0], [-2.0, 2.0]], inner_steps: 3, count: 2, horizon: 12 };
+    let walked = |learner: &MetaLearner, _, run| match run {
+        0 => paths.walked(learner, Momentum::to, 5),
+        _ => Ok(Vec::new()),
+    };
+    let compared = comparison.run(saved, &ProgressBar::hidden(), walked).unwrap();
+    compared
+        .runs
+        .into_iter()
+        .flatten()
+        .flat_map(|run| run.returns.into_iter().chain([run.env_steps, run.after]))
+        .collect()
+}
+
 /// Every number of score_function_1d's, at some N.
 fn learning() -> Vec<Vec<f64>> {
     let errors = errors(-1.0, 20_000, 7, 3).differences;
@@ -75,13 +98,14 @@ fn studies_have_the_same_bits_at_any_number_of_threads() {
     let new = || folder.open("threads", Before::Delete).unwrap();
     assert_eq!(with_threads(1, || meta_gradients(&new())), with_threads(3, || meta_gradients(&new())));
     assert_eq!(with_threads(1, || accuracies(&new())), with_threads(3, || accuracies(&new())));
+    assert_eq!(with_threads(1, || learners(&new())), with_threads(3, || learners(&new())));
     assert_eq!(with_threads(1, learning), with_threads(3, learning));
 }
 
 #[test]
 fn a_study_that_was_ended_goes_on_to_the_same_bits() {
     let folder = Temporary::new("resumed");
-    for study in [meta_gradients, accuracies] {
+    for study in [meta_gradients, accuracies, learners] {
         let whole = study(&folder.open("settings", Before::Delete).unwrap());
         let text = folder.text();
         // One part is finished, and of the next only half is written.
