@@ -59,8 +59,8 @@ fn exploration(options: &LearningOptions) -> study::Outcome {
     compared.write(&mut output);
     let shown = compared.shown();
     paths.write(&mut output, &shown);
-    let mut rows = paths.panels(&shown, 4.0);
-    rows.push(vec![compared.panel("return after three inner steps")]);
+    let mut rows = vec![vec![compared.panel("return after three inner steps")]];
+    rows.extend(paths.panels(&shown, 4.0));
     output.file("exploration.svg", picture(&rows)?);
     if options.study.check {
         let mut claims = Claims::default();

@@ -96,8 +96,8 @@ fn sgmrl_navigation(options: &LearningOptions) -> study::Outcome {
     let all = compared.shown();
     let shown: Vec<(&str, &[f64])> = DRAWN.map(|of| all[at(of, 0)]).to_vec();
     paths.write(&mut output, &shown);
-    let mut rows = paths.panels(&shown, 0.8);
-    rows.push(panels(&compared));
+    let mut rows = vec![panels(&compared)];
+    rows.extend(paths.panels(&shown, 0.8));
     output.file("sgmrl_navigation.svg", picture(&rows)?);
     if options.study.check {
         writeln!(output);

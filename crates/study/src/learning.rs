@@ -443,12 +443,19 @@ impl Paths {
             let mut lines = Vec::new();
             for (number, goal) in self.goals.iter().enumerate() {
                 let name = format!("to ({}, {})", goal[0], goal[1]);
+                lines.push(Line::new(name.clone(), [(goal[0], goal[1])]).dots());
+                // Before the first step nothing is known of the goal: the paths are the same for all.
+                let name = match (step, number) {
+                    (0, 0) => "to any of them".to_owned(),
+                    (0, _) => continue,
+                    _ => name,
+                };
                 let paths = places.slice(s![number, step, .., .., ..]);
                 lines.extend(paths.outer_iter().map(|path| {
                     Line::new(name.clone(), path.outer_iter().map(|place| (place[0], place[1]))).without_marks()
                 }));
-                lines.push(Line::new(name, [(goal[0], goal[1])]).dots());
             }
+            lines.sort_by_key(Line::is_connected);
             let when = if step == 0 { "before".to_owned() } else { format!("after {step} inner steps") };
             Panel { title: format!("{name}: {when}"), x: axis("x"), y: axis("y"), lines }
         };

@@ -150,6 +150,11 @@ impl Line {
         Self { marked: false, ..self }
     }
 
+    /// Whether it is more than [`dots`](Self::dots).
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     fn is_long(&self) -> bool {
         self.points.len() > MANY
     }
