@@ -23,7 +23,7 @@ const VARIANTS: [Named<'_>; 1] = [("MAML", "maml-navigation", "")];
 
 const SIZES: [Size; 3] = [
     Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
-    Size { seeds: 4, iterations: 60, others: "hidden = [32, 32]\nprecision = \"f32\"" },
+    Size { seeds: 5, iterations: 120, others: "hidden = [32, 32]\nprecision = \"f32\"" },
     Size { seeds: 4, iterations: 100, others: "rollouts = 40" },
 ];
 
