@@ -10,7 +10,11 @@
 //! learning; with both J exact it is exact LOLA. A lookahead from N games has a derivative that is right on average, but goes to
 //! another place each time: the gradient is that of J_i(θ_i, E θ_j^K) up to O(1/N), and so it is for the objective of
 //! players who do look ahead by N games, E J_i(θ_i, θ_j^K) (`tests/lola.rs` has both biases, by enumeration).
+//!
+//! What moves the other player and what that step's derivative is taken from may be two estimates ([`Settings::derivative`]):
+//! that tells what an error of either costs (Liu et al. 2022, section 5.2).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ad::{Handle, Index, Program, Tape, Value, Var};
@@ -19,7 +23,7 @@ use rand::Rng;
 use rl::batch::Batch;
 use rl::env::{IteratedGame, Players};
 use rl::error::{Error, Result, check_discount, check_rate};
-use rl::meta::adapt;
+use rl::meta::{adapt, evaluates_to};
 use rl::objective::{DiceBaseline, Estimator};
 use rl::optim::{Optimiser, Rule};
 use rl::policy::{Numbers, Policy, Sigmoid};
@@ -76,6 +80,9 @@ pub struct Settings {
     pub lookaheads: usize,
     /// How the lookaheads' J is known.
     pub inner: Inner,
+    /// What the derivative of a lookahead is taken from, with games of its own, if not from the J that moves the other player
+    /// (Liu et al. 2022: the Hessian's estimate and the compositional one).
+    pub derivative: Option<Inner>,
     /// α, the rate of a lookahead.
     pub inner_rate: f64,
     /// How the players' own J is known.
@@ -95,6 +102,7 @@ impl Settings {
         horizon: 100,
         lookaheads: 1,
         inner: Inner::Sampled(128),
+        derivative: None,
         inner_rate: 0.3,
         outer: Outer::Sampled(128),
         outer_rate: 0.1,
@@ -109,13 +117,15 @@ impl Settings {
         }
         let some = |what, number| if number == 0 { Err(Error::Empty { what }) } else { Ok(()) };
         some("steps in a game", self.horizon)?;
-        match self.inner {
-            Inner::Exact => {}
-            Inner::Sampled(games) => some("games for a lookahead", games)?,
-            Inner::OffPolicy { fresh, kept } => {
-                some("games for a lookahead", fresh)?;
-                if kept < fresh {
-                    return Err(Error::TooFew { what: "games are kept".to_owned(), found: kept, least: fresh });
+        for inner in self.inners() {
+            match inner {
+                Inner::Exact => {}
+                Inner::Sampled(games) => some("games for a lookahead", games)?,
+                Inner::OffPolicy { fresh, kept } => {
+                    some("games for a lookahead", fresh)?;
+                    if kept < fresh {
+                        return Err(Error::TooFew { what: "games are kept".to_owned(), found: kept, least: fresh });
+                    }
                 }
             }
         }
@@ -123,16 +133,23 @@ impl Settings {
             some("games for a player's own step", games)?;
         }
         // An iterated game has no end.
-        let exact = self.outer == Outer::Exact || self.lookaheads > 0 && self.inner == Inner::Exact;
+        let exact =
+            self.outer == Outer::Exact || self.lookaheads > 0 && self.inners().any(|inner| inner == Inner::Exact);
         if exact && self.gamma == 1.0 { Err(Error::UndiscountedWithoutTermination) } else { Ok(()) }
+    }
+
+    /// How J is known where it moves the other player, and where the derivative is taken from, if that is elsewhere.
+    fn inners(&self) -> impl Iterator<Item = Inner> {
+        [self.inner].into_iter().chain(self.derivative)
     }
 
     /// The number of games that are played in an iteration: for the lookaheads of both players, their own steps, and the returns.
     fn games(&self) -> usize {
-        let ahead = match self.inner {
+        let games = |inner| match inner {
             Inner::Exact => 0,
             Inner::Sampled(games) | Inner::OffPolicy { fresh: games, .. } => games,
         };
+        let ahead: usize = self.inners().map(games).sum();
         let own = if let Outer::Sampled(games) = self.outer { games } else { 0 };
         2 * (self.lookaheads * ahead + own) + own
     }
@@ -172,6 +189,17 @@ pub fn surrogate(player: usize, thetas: [Var; 2], baseline: Var, games: &Games, 
     let batch = Batch::new(Steps::full(own.steps.rewards), games.log_prob(thetas), gamma)
         .with_critic(baseline.gather(&[own.states()]));
     DiceBaseline.surrogate(&games.log_behaviour.map_or(batch, |log_behaviour| batch.off_policy(log_behaviour)))
+}
+
+/// θ_j^{k+1} = θ_j^k + α ∇_{θ_j} J_j, a lookahead from `theta` = θ_j^k on the tape; `j` records J_j as a function of it. If `derivative`
+/// is given, that records another J_j: then the numbers are those of a step by `j`, and the derivatives those of a step by `derivative`.
+#[track_caller]
+pub fn lookahead(theta: Var, rate: f64, j: impl Fn(Var) -> Var, derivative: Option<impl Fn(Var) -> Var>) -> Var {
+    fn step(theta: Var, rate: f64, j: impl Fn(Var) -> Var) -> Var {
+        adapt(&theta, Rule::sgd(rate), 1, |_, &theta| j(theta))[1]
+    }
+    let next = step(theta, rate, j);
+    derivative.map_or(next, |j| evaluates_to(&next, &step(theta, rate, j)))
 }
 
 /// Games that were played.
@@ -227,7 +255,7 @@ struct Programs {
 
 impl Programs {
     fn new(game: &IteratedGame, settings: &Settings, player: usize) -> Result<Self> {
-        let &Settings { gamma, horizon, lookaheads, inner, inner_rate, outer, baseline, .. } = settings;
+        let &Settings { gamma, horizon, lookaheads, inner_rate, outer, baseline, .. } = settings;
         let other = 1 - player;
         let tape = Tape::new();
         let input = |name: &str| tape.input(name, Array1::<f64>::zeros(IteratedGame::STATES));
@@ -238,11 +266,15 @@ impl Programs {
                 off_policy.then(|| tape.input("log_behaviour", Array2::<f64>::zeros((number, horizon))));
             Ok(Games { players: [(); 2].map(|()| blank.record(&tape)), log_behaviour })
         };
-        let ahead: Vec<Option<Games>> = (0..lookaheads)
-            .map(|_| match inner {
-                Inner::Exact => Ok(None),
-                Inner::Sampled(number) => games(number, false).map(Some),
-                Inner::OffPolicy { kept, .. } => games(kept, true).map(Some),
+        // Of each lookahead, what moves, and where the derivative is taken from, if that is elsewhere.
+        let ahead: Vec<Vec<Option<Games>>> = (0..lookaheads)
+            .map(|_| {
+                let games = |inner| match inner {
+                    Inner::Exact => Ok(None),
+                    Inner::Sampled(number) => games(number, false).map(Some),
+                    Inner::OffPolicy { kept, .. } => games(kept, true).map(Some),
+                };
+                settings.inners().map(games).collect()
             })
             .collect::<Result<_>>()?;
         let own = match outer {
@@ -255,11 +287,15 @@ impl Programs {
             Some(games) => surrogate(of, thetas, baselines[of], games, gamma),
         };
         let against = |theta| in_order(player, thetas[player], theta);
-        let points =
-            adapt(&thetas[other], Rule::sgd(inner_rate), lookaheads, |k, &theta| j(other, against(theta), &ahead[k]));
+        let mut points = vec![thetas[other]];
+        for ahead in &ahead {
+            let by = |games| move |theta| j(other, against(theta), games);
+            let next = lookahead(points[points.len() - 1], inner_rate, by(&ahead[0]), ahead.get(1).map(by));
+            points.push(next);
+        }
         let value = j(player, against(points[lookaheads]), &own);
         let mut outputs = vec![value, value.grad(thetas[player])];
-        if let Some(games) = own.as_ref().or(ahead.last().and_then(Option::as_ref)) {
+        if let Some(games) = own.as_ref().or(ahead.last().and_then(|ahead| ahead[0].as_ref())) {
             let (episodes, table) = (games.players[player], baselines[player]);
             let target = match baseline {
                 Baseline::Reward => episodes.steps.rewards,
@@ -273,8 +309,8 @@ impl Programs {
             numbers.chain(games.iter().flatten().flat_map(Games::handles)).collect()
         };
         Ok(Self {
-            lookahead: points.get(1).map(|&next| tape.compile(inputs(&ahead[..1]), [next])),
-            outer: tape.compile(inputs(&[&ahead[..], &[own]].concat()), outputs),
+            lookahead: points.get(1).map(|&next| tape.compile(inputs(&ahead[0][..1]), [next])),
+            outer: tape.compile(inputs(&[&ahead.concat()[..], &[own]].concat()), outputs),
         })
     }
 }
@@ -318,17 +354,27 @@ pub struct Lola {
     /// J after.
     judge: Program,
     players: [Player; 2],
-    /// What lookaheads off policy are estimated from.
-    kept: Option<Played>,
+    /// What lookaheads off policy are estimated from: what moves, and derivatives.
+    kept: [Option<Arc<Played>>; 2],
+}
+
+/// What a player ascends by.
+struct Ascent {
+    /// J_i(θ_i, θ_j^K).
+    value: f64,
+    /// Its gradient by θ_i.
+    gradient: ArrayD<f64>,
+    /// The gradient of the baseline's mean square error, if there are games.
+    by_baseline: Option<ArrayD<f64>>,
 }
 
 /// What draws are named by, besides the seed.
 #[derive(Clone, Copy)]
 enum Draw {
-    /// The games kept at the begin.
-    First,
-    /// For a lookahead of a player, in an iteration.
-    Lookahead(u64, usize, usize),
+    /// The games kept at the begin: for what moves (0), or for derivatives (1).
+    First(usize),
+    /// For what moves, or for the derivative, in an iteration, by a player, of a lookahead.
+    Lookahead(usize, u64, usize, usize),
     /// For a player's own step.
     Own(u64, usize),
     /// For the returns of an iteration.
@@ -338,8 +384,11 @@ enum Draw {
 impl Draw {
     fn seed(self, seed: u64) -> u64 {
         let names = match self {
-            Draw::First => vec![0],
-            Draw::Lookahead(iteration, player, k) => vec![1, iteration, player as u64, k as u64],
+            Draw::First(0) => vec![0],
+            Draw::First(_) => vec![4],
+            Draw::Lookahead(what, iteration, player, k) => {
+                vec![if what == 0 { 1 } else { 5 }, iteration, player as u64, k as u64]
+            }
             Draw::Own(iteration, player) => vec![2, iteration, player as u64],
             Draw::Returns(iteration) => vec![3, iteration],
         };
@@ -368,13 +417,16 @@ impl Lola {
             programs: [Programs::new(&game, &settings, 0)?, Programs::new(&game, &settings, 1)?],
             judge: judge(&game, &settings),
             players: [player(), player()],
-            kept: None,
+            kept: [None, None],
             game,
             settings,
             seed,
         };
-        if let (Inner::OffPolicy { kept, .. }, 1..) = (settings.inner, lola.settings.lookaheads) {
-            lola.kept = Some(lola.play([&zeros; 2], kept, Draw::First)?.with_behaviour([&zeros; 2]));
+        for (what, inner) in settings.inners().enumerate() {
+            if let (Inner::OffPolicy { kept, .. }, 1..) = (inner, settings.lookaheads) {
+                let first = lola.play([&zeros; 2], kept, Draw::First(what))?.with_behaviour([&zeros; 2]);
+                lola.kept[what] = Some(first.into());
+            }
         }
         Ok(lola)
     }
@@ -387,31 +439,63 @@ impl Lola {
         &self.players[player].theta[Sigmoid::LOGITS]
     }
 
+    /// The baseline of a player, `[S]`.
+    ///
+    /// Panics unless `player` is 0 or 1.
+    #[track_caller]
+    pub fn baseline(&self, player: usize) -> &ArrayD<f64> {
+        &self.players[player].baseline
+    }
+
+    /// What both players would ascend by at these logits and with these baselines, `[S]`: d/dθ_i J_i(θ_i, θ_j^K) as the settings say,
+    /// with the draws of an iteration. Nothing is learned, but off policy the games for it are kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Learner::iterate`].
+    pub fn gradients(
+        &mut self,
+        thetas: [&ArrayD<f64>; 2],
+        baselines: [&ArrayD<f64>; 2],
+        iteration: u64,
+    ) -> Result<[ArrayD<f64>; 2]> {
+        let before = self.kept.clone();
+        let [one, two] = thetas.map(|theta| Numbers::from([(Sigmoid::LOGITS.to_owned(), theta.clone())]));
+        let ascents = self.ascents([&one, &two], baselines, iteration, &mut [0.0; 3]);
+        ascents.map(|ascents| ascents.map(|ascent| ascent.gradient)).inspect_err(|_| self.kept = before)
+    }
+
     fn play(&self, thetas: [&Numbers; 2], games: usize, draw: Draw) -> Result<Played> {
         let rollouts = self.play.play(&self.game, thetas, self.settings.horizon, games, draw.seed(self.seed))?;
         Ok(Played { rollouts, log_behaviour: None })
     }
 
-    /// The games that a lookahead is estimated from, if any, after those for it have been played.
-    fn lookahead_games(&mut self, thetas: [&Numbers; 2], draw: Draw) -> Result<Option<Played>> {
-        Ok(match self.settings.inner {
+    /// The games that a lookahead is estimated from, if any, after those for it have been played: for what moves (0), or for
+    /// the derivative (1).
+    fn lookahead_games(
+        &mut self,
+        (what, inner): (usize, Inner),
+        thetas: [&Numbers; 2],
+        draw: Draw,
+    ) -> Result<Option<Arc<Played>>> {
+        Ok(match inner {
             Inner::Exact => None,
-            Inner::Sampled(games) => Some(self.play(thetas, games, draw)?),
+            Inner::Sampled(games) => Some(self.play(thetas, games, draw)?.into()),
             Inner::OffPolicy { fresh, .. } => {
                 let fresh = self.play(thetas, fresh, draw)?.with_behaviour(thetas);
-                let all = self.kept.as_ref().expect("filled at the begin").followed_by(&fresh)?;
-                self.kept = Some(all);
-                self.kept.clone()
+                let all = self.kept[what].as_ref().expect("filled at the begin").followed_by(&fresh)?;
+                self.kept[what] = Some(all.into());
+                self.kept[what].clone()
             }
         })
     }
+}
 
-    /// What programs take: both θ, both baselines, games.
-    fn values<'a>(&'a self, thetas: [&'a Numbers; 2], games: impl Iterator<Item = &'a Played>) -> Vec<Value<'a>> {
-        let thetas = thetas.into_iter().flat_map(|theta| theta.values().map(Value::from));
-        let baselines = self.players.iter().map(|player| Value::from(&player.baseline));
-        thetas.chain(baselines).chain(games.flat_map(Played::values)).collect()
-    }
+/// What programs take: both θ, both baselines, games.
+fn values<'a>(thetas: [&'a Numbers; 2], baselines: [&'a ArrayD<f64>; 2], games: &'a [Arc<Played>]) -> Vec<Value<'a>> {
+    let thetas = thetas.into_iter().flat_map(|theta| theta.values().map(Value::from));
+    let baselines = baselines.into_iter().map(Value::from);
+    thetas.chain(baselines).chain(games.iter().flat_map(|played| played.values())).collect()
 }
 
 /// Of both θ before and both after: see [`Lola::judge`].
@@ -453,13 +537,17 @@ impl Learner for Lola {
                 state.put_optimiser(&format!("{what}_{i}_optimiser"), optimiser, tree);
             }
         }
-        if let Some(Played { rollouts, log_behaviour }) = &self.kept {
+        for (prefix, kept) in KEPT.into_iter().zip(&self.kept) {
+            let Some(Played { rollouts, log_behaviour }) = kept.as_deref() else { continue };
+            let mut put = |name: String, array| state.arrays.insert(format!("{prefix}.{name}"), array);
             for (i, rollout) in rollouts.iter().enumerate() {
-                state.arrays.insert(format!("games.states_{i}"), rollout.states().mapv(f64::from).into_dyn());
-                state.arrays.insert(format!("games.actions_{i}"), rollout.action_numbers().mapv(f64::from).into_dyn());
-                state.arrays.insert(format!("games.rewards_{i}"), rollout.rewards().clone().into_dyn());
+                put(format!("states_{i}"), rollout.states().mapv(f64::from).into_dyn());
+                put(format!("actions_{i}"), rollout.action_numbers().mapv(f64::from).into_dyn());
+                put(format!("rewards_{i}"), rollout.rewards().clone().into_dyn());
             }
-            state.arrays.extend(log_behaviour.iter().map(|x| ("games.log_behaviour".to_owned(), x.clone().into_dyn())));
+            if let Some(log_behaviour) = log_behaviour {
+                put("log_behaviour".to_owned(), log_behaviour.clone().into_dyn());
+            }
         }
         state
     }
@@ -479,80 +567,94 @@ impl Learner for Lola {
             let baseline = baseline.swap_remove(VALUES).expect("a tree of one leaf");
             players.push(Player { theta, baseline, by_theta, by_baseline });
         }
-        let kept = match self.kept {
-            None => None,
-            Some(Played { rollouts: [ref like, _], .. }) => {
-                let (number, horizon) = (like.trajectories(), like.horizon());
-                let mut rollouts = Vec::with_capacity(2);
-                for i in 0..2 {
-                    let states = state.integers(&format!("games.states_{i}"), &[number, horizon + 1])?;
-                    let actions = state.integers(&format!("games.actions_{i}"), &[number, horizon])?;
-                    let rewards = state.array(&format!("games.rewards_{i}"), &[number, horizon])?;
-                    let rewards = rewards.into_dimensionality().expect("two axes, as was checked");
-                    let rollout = Rollout::new(states, actions, rewards, vec![horizon; number], vec![false; number])?;
-                    rollout.check_within(IteratedGame::STATES, 2)?;
-                    rollouts.push(rollout);
-                }
-                let log_behaviour = state.array("games.log_behaviour", &[number, horizon])?;
-                let log_behaviour = log_behaviour.into_dimensionality().expect("two axes, as was checked");
-                rollouts[0].check_log_behaviour(&log_behaviour)?;
-                let rollouts = rollouts.try_into().expect("one of each player");
-                Some(Played { rollouts, log_behaviour: Some(log_behaviour) })
+        let mut all_kept = [None, None];
+        for ((prefix, like), kept) in KEPT.into_iter().zip(&self.kept).zip(&mut all_kept) {
+            let Some(Played { rollouts: [like, _], .. }) = like.as_deref() else { continue };
+            let (number, horizon) = (like.trajectories(), like.horizon());
+            let mut rollouts = Vec::with_capacity(2);
+            for i in 0..2 {
+                let states = state.integers(&format!("{prefix}.states_{i}"), &[number, horizon + 1])?;
+                let actions = state.integers(&format!("{prefix}.actions_{i}"), &[number, horizon])?;
+                let rewards = state.array(&format!("{prefix}.rewards_{i}"), &[number, horizon])?;
+                let rewards = rewards.into_dimensionality().expect("two axes, as was checked");
+                let rollout = Rollout::new(states, actions, rewards, vec![horizon; number], vec![false; number])?;
+                rollout.check_within(IteratedGame::STATES, 2)?;
+                rollouts.push(rollout);
             }
-        };
+            let log_behaviour = state.array(&format!("{prefix}.log_behaviour"), &[number, horizon])?;
+            let log_behaviour = log_behaviour.into_dimensionality().expect("two axes, as was checked");
+            rollouts[0].check_log_behaviour(&log_behaviour)?;
+            let rollouts = rollouts.try_into().expect("one of each player");
+            *kept = Some(Arc::new(Played { rollouts, log_behaviour: Some(log_behaviour) }));
+        }
         state.end()?;
-        (self.players, self.kept) = (players.try_into().expect("two players"), kept);
+        (self.players, self.kept) = (players.try_into().expect("two players"), all_kept);
         Ok(())
     }
 }
 
 impl Lola {
-    fn iteration(&mut self, iteration: u64) -> Result<Iteration> {
-        let Settings { gamma, lookaheads, outer, .. } = self.settings;
-        let mut seconds = [0.0; 3];
-        let before = [0, 1].map(|i| self.players[i].theta.clone());
-
+    /// What both players ascend by there. Adds to the seconds of an [`Iteration`].
+    fn ascents(
+        &mut self,
+        thetas: [&Numbers; 2],
+        baselines: [&ArrayD<f64>; 2],
+        iteration: u64,
+        seconds: &mut [f64; 3],
+    ) -> Result<[Ascent; 2]> {
+        let settings = self.settings;
         // Both players look ahead, each at the other.
-        let mut ahead = [before[1].clone(), before[0].clone()];
-        let mut data: [Vec<Played>; 2] = Default::default();
-        for k in 0..lookaheads {
+        let mut ahead = [thetas[1].clone(), thetas[0].clone()];
+        let mut data: [Vec<Arc<Played>>; 2] = Default::default();
+        for k in 0..settings.lookaheads {
             for player in [0, 1] {
-                let thetas = in_order(player, &before[player], &ahead[player]);
+                let there = in_order(player, thetas[player], &ahead[player]);
                 let begin = Instant::now();
-                let played = self.lookahead_games(thetas, Draw::Lookahead(iteration, player, k))?;
+                let before = data[player].len();
+                for source in settings.inners().enumerate() {
+                    let draw = Draw::Lookahead(source.0, iteration, player, k);
+                    data[player].extend(self.lookahead_games(source, there, draw)?);
+                }
                 seconds[0] += begin.elapsed().as_secs_f64();
                 let begin = Instant::now();
                 // (Where the last lookahead leads is needed to play there alone.)
                 if let Some(program) = &self.programs[player].lookahead {
-                    let next = program.run(&self.values(thetas, played.iter()))?.swap_remove(0);
+                    let moves = usize::from(settings.inner != Inner::Exact);
+                    let games = &data[player][before..before + moves];
+                    let next = program.run(&values(there, baselines, games))?.swap_remove(0);
                     ahead[player][Sigmoid::LOGITS] = next;
                 }
                 seconds[1] += begin.elapsed().as_secs_f64();
-                data[player].extend(played);
             }
         }
 
         // And ascend what that is worth.
-        let (mut loss, mut square, mut steps) = (0.0, 0.0, Vec::with_capacity(2));
+        let mut ascents = Vec::with_capacity(2);
         for player in [0, 1] {
             let begin = Instant::now();
-            if let Outer::Sampled(number) = outer {
-                let thetas = in_order(player, &before[player], &ahead[player]);
-                data[player].push(self.play(thetas, number, Draw::Own(iteration, player))?);
+            if let Outer::Sampled(number) = settings.outer {
+                let there = in_order(player, thetas[player], &ahead[player]);
+                data[player].push(self.play(there, number, Draw::Own(iteration, player))?.into());
             }
             seconds[0] += begin.elapsed().as_secs_f64();
             let begin = Instant::now();
-            let values = self.values([&before[0], &before[1]], data[player].iter());
-            let [value, gradient, rest @ ..] = &self.programs[player].outer.run(&values)?[..] else {
-                unreachable!("the program has these outputs")
-            };
-            loss -= value.sum() / 2.0;
-            square += gradient.mapv(|x| x * x).sum();
-            steps.push((-gradient, rest.first().cloned()));
+            let mut results = self.programs[player].outer.run(&values(thetas, baselines, &data[player]))?.into_iter();
+            let mut next = || results.next();
+            let (value, gradient) = next().zip(next()).expect("the program has these outputs");
+            ascents.push(Ascent { value: value.sum(), gradient, by_baseline: next() });
             seconds[2] += begin.elapsed().as_secs_f64();
         }
-        for (player, (gradient, by_baseline)) in self.players.iter_mut().zip(&steps) {
-            player.by_theta.step_all(player.theta.values_mut(), [gradient])?;
+        Ok(ascents.try_into().unwrap_or_else(|_| unreachable!("one of each player")))
+    }
+
+    fn iteration(&mut self, iteration: u64) -> Result<Iteration> {
+        let Settings { gamma, outer, .. } = self.settings;
+        let mut seconds = [0.0; 3];
+        let before = self.players.each_ref().map(|player| player.theta.clone());
+        let baselines = self.players.each_ref().map(|player| player.baseline.clone());
+        let ascents = self.ascents(before.each_ref(), baselines.each_ref(), iteration, &mut seconds)?;
+        for (player, Ascent { gradient, by_baseline, .. }) in self.players.iter_mut().zip(&ascents) {
+            player.by_theta.step_all(player.theta.values_mut(), [&-gradient])?;
             if let Some(gradient) = by_baseline {
                 player.by_baseline.step(&mut player.baseline, gradient)?;
             }
@@ -573,13 +675,16 @@ impl Lola {
         Ok(Iteration {
             env_steps: (self.settings.games() * self.settings.horizon) as u64,
             returns: vec![returns],
-            loss,
-            gradient_norm: square.sqrt(),
+            loss: -ascents.iter().map(|ascent| ascent.value).sum::<f64>() / 2.0,
+            gradient_norm: ascents.iter().map(|ascent| ascent.gradient.mapv(|x| x * x).sum()).sum::<f64>().sqrt(),
             kl: judged[0].sum(),
             seconds,
         })
     }
 }
+
+/// What saved games are named by: those for what moves, and those for derivatives.
+const KEPT: [&str; 2] = ["games", "derivative_games"];
 
 /// The only leaf of a baseline, as a tree.
 const VALUES: &str = "values";

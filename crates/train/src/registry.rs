@@ -518,6 +518,7 @@ fn players(config: &Config, game: IteratedGame) -> Result<Lola> {
         horizon: config.horizon,
         lookaheads: config.lookaheads,
         inner,
+        derivative: None,
         inner_rate: config.inner_rate,
         outer: if config.exact_outer { lola::Outer::Exact } else { lola::Outer::Sampled(config.batch) },
         outer_rate: config.outer_rate,

@@ -10,7 +10,7 @@ use rl::policy::{Policy, Sigmoid};
 use rl::rollout::Rollout;
 use rl::stream::stream;
 use rl::truth::max_abs;
-use train::lola::{Baseline, Games, Inner, Lola, Outer, Settings, surrogate};
+use train::lola::{Baseline, Games, Inner, Lola, Outer, Settings, lookahead, surrogate};
 use train::{Learner, State};
 
 const ONE: [f64; 5] = [0.1, -0.2, 0.3, 0.4, -0.5];
@@ -90,6 +90,141 @@ fn gradients_from_games_are_right_on_average() {
             game.value(against(theta).map(Sigmoid::probabilities), 0.96)[other]
         })[1];
         let value = game.finite_value(against(ahead).map(Sigmoid::probabilities), 0.96, 4)[player];
+        let truth = value.grad(thetas[player]).value();
+        for s in 0..5 {
+            let numbers = estimates.iter().map(|estimate| estimate[player][s]);
+            let mean = numbers.clone().sum::<f64>() / 400.0;
+            let error = (numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / 400.0 / 399.0).sqrt();
+            assert!((mean - truth[s]).abs() < 4.0 * error && error < 0.05, "{player} {s}: {mean} {error} {truth}");
+        }
+    }
+}
+
+#[test]
+fn gradients_anywhere_are_those_that_are_learned_by() {
+    for settings in kinds() {
+        let learned_by = first_gradients(settings, 3);
+        let mut lola = dilemma(settings, 3);
+        let before = lola.state();
+        let thetas = [ONE, TWO].map(|logits| arr1(&logits).into_dyn());
+        let baselines = [0, 1].map(|player| lola.baseline(player).clone());
+        let found = lola.gradients(thetas.each_ref(), baselines.each_ref(), 0).unwrap();
+        for (found, by) in found.iter().zip(&learned_by) {
+            assert!(max_abs(&(found - by)) < 1e-13 * max_abs(by), "{settings:?}: {found} {by}");
+        }
+        // Nothing is learned.
+        let after = lola.state();
+        let numbers = |state: &State| state.arrays.iter().filter(|(name, _)| !name.contains("games")).count();
+        assert_eq!(numbers(&before), numbers(&after));
+        assert!(before.arrays.iter().all(|(name, array)| name.contains("games") || after.arrays[name] == array));
+    }
+}
+
+#[test]
+fn a_derivative_from_elsewhere_goes_where_one_estimate_leads_by_the_derivative_of_the_other() {
+    // Two lookaheads that go by the value of one game, and are differentiated as those of another: the chain rule, term by term.
+    let games = [
+        IteratedGame::prisoners_dilemma(),
+        IteratedGame::new([[[1.0, -2.0], [0.5, 3.0]], [[-1.0, 0.3], [2.0, 0.7]]]).unwrap(),
+    ];
+    let (rate, gamma) = (0.3, 0.9);
+    let j = |game: usize, of: usize, thetas: [Var; 2]| games[game].value(thetas.map(Sigmoid::probabilities), gamma)[of];
+    for (moves, derivative) in [(0, 1), (1, 0), (0, 0)] {
+        let tape = Tape::new();
+        let (thetas, _) = inputs(&tape);
+        let step = |theta| {
+            let by = |game| move |theta| j(game, 1, [thetas[0], theta]);
+            lookahead(theta, rate, by(moves), Some(by(derivative)))
+        };
+        let found = j(0, 0, [thetas[0], step(step(thetas[1]))]).grad(thetas[0]).value();
+
+        // Where it goes, by numbers.
+        let mut points = vec![arr1(&TWO).into_dyn()];
+        for k in 0..2 {
+            let tape = Tape::new();
+            let [one, two] = [&arr1(&ONE).into_dyn(), &points[k]].map(|logits| tape.input("theta", logits));
+            let gradient = j(moves, 1, [one, two]).grad(two).value();
+            points.push(&points[k] + &(gradient * rate));
+        }
+        // v_K = ∂J_i/∂θ_j, m_K = ∂J_i/∂θ_i; v_k = v + α ∂(∂_j J_j · v)/∂θ_j, m_k = m + α ∂(∂_j J_j · v)/∂θ_i.
+        let at = |k: usize, of: &dyn Fn([Var; 2]) -> Var| {
+            let tape = Tape::new();
+            let vars = [&arr1(&ONE).into_dyn(), &points[k]].map(|logits| tape.input("theta", logits));
+            vars.map(|var| of(vars).grad(var).value())
+        };
+        let [mut m, mut v] = at(2, &|thetas| j(0, 0, thetas));
+        for k in [1, 0] {
+            let [by_one, by_two] =
+                at(k, &|thetas| (j(derivative, 1, thetas).grad(thetas[1]) * thetas[1].constant(v.clone())).sum());
+            m += &(by_one * rate);
+            v += &(by_two * rate);
+        }
+        assert!(max_abs(&(&found - &m)) < 1e-12, "{found} {m}");
+        if moves == derivative {
+            let plain = |theta| lookahead(theta, rate, |theta| j(0, 1, [thetas[0], theta]), None::<fn(Var) -> Var>);
+            let plain = j(0, 0, [thetas[0], plain(plain(thetas[1]))]).grad(thetas[0]).value();
+            assert!(max_abs(&(&found - &plain)) < 1e-13, "{found} {plain}");
+        }
+    }
+}
+
+#[test]
+fn the_exact_gradient_is_the_one_known_also_with_its_derivative_apart() {
+    let known = arr1(&[0.22705051, 2.38452321, -0.30051218, 2.30950131, -0.25130192]);
+    let apart = Settings { derivative: Some(Inner::Exact), ..EXACT };
+    let found = &first_gradients(apart, 0)[0];
+    assert!(max_abs(&(found - &known)) < 5e-9, "{found}");
+    for lookaheads in [1, 2, 3] {
+        let [together, apart] = [EXACT, apart].map(|settings| first_gradients(Settings { lookaheads, ..settings }, 0));
+        for (together, apart) in together.iter().zip(&apart) {
+            assert!(max_abs(&(together - apart)) < 1e-12, "{together} {apart}");
+        }
+    }
+}
+
+#[test]
+fn where_a_lookahead_leads_does_not_depend_on_where_its_derivative_is_from() {
+    let first = |derivative| {
+        let settings = Settings { outer: Outer::Exact, derivative, ..SMALL };
+        let mut lola = dilemma(settings, 5);
+        lola.restore(beginning(&lola)).unwrap();
+        let iteration = lola.iterate(0).unwrap();
+        (iteration.loss, iteration.gradient_norm)
+    };
+    let (loss, norm) = first(None);
+    let off_policy = Inner::OffPolicy { fresh: 10, kept: 25 };
+    for derivative in [Inner::Exact, Inner::Sampled(10), Inner::Sampled(7), off_policy] {
+        let (other_loss, other_norm) = first(Some(derivative));
+        // The same to rounding: what else a program computes may change the order of a sum.
+        assert!((loss - other_loss).abs() < 1e-12 * loss && (norm - other_norm).abs() > 1e-3, "{derivative:?}");
+    }
+}
+
+#[test]
+fn gradients_with_the_derivative_alone_from_games_are_right_on_average() {
+    // Two exact lookaheads differentiated as from 50 games of 4 steps each, and 50 more for the player's own J, 400 times: what is
+    // multiplied is independent. Within 4 standard errors, for both players.
+    let settings = Settings {
+        horizon: 4,
+        lookaheads: 2,
+        inner: Inner::Exact,
+        derivative: Some(Inner::Sampled(50)),
+        outer: Outer::Sampled(50),
+        ..Settings::LIU
+    };
+    let estimates: Vec<[ArrayD<f64>; 2]> = (0..400).map(|seed| first_gradients(settings, seed)).collect();
+    let game = IteratedGame::prisoners_dilemma();
+    for player in [0, 1] {
+        let tape = Tape::new();
+        let (thetas, _) = inputs(&tape);
+        let other = 1 - player;
+        let against = |theta: Var| if player == 0 { [thetas[0], theta] } else { [theta, thetas[1]] };
+        let policies = |theta| against(theta).map(Sigmoid::probabilities);
+        let step = |theta| {
+            let of_four = |theta| game.finite_value(policies(theta), 0.96, 4)[other];
+            lookahead(theta, 0.3, |theta| game.value(policies(theta), 0.96)[other], Some(of_four))
+        };
+        let value = game.finite_value(policies(step(step(thetas[other]))), 0.96, 4)[player];
         let truth = value.grad(thetas[player]).value();
         for s in 0..5 {
             let numbers = estimates.iter().map(|estimate| estimate[player][s]);
@@ -284,13 +419,19 @@ fn games_kept_for_one_lookahead_alone_are_on_policy() {
 }
 
 /// All kinds.
-fn kinds() -> [Settings; 5] {
+fn kinds() -> [Settings; 7] {
     [
         EXACT,
         SMALL,
         Settings { inner: Inner::OffPolicy { fresh: 10, kept: 25 }, lookaheads: 2, ..SMALL },
         Settings { inner: Inner::Exact, baseline: Baseline::ReturnToGo, ..SMALL },
         Settings { outer: Outer::Exact, lookaheads: 3, ..SMALL },
+        Settings { inner: Inner::Exact, derivative: Some(Inner::Sampled(7)), lookaheads: 2, ..SMALL },
+        Settings {
+            inner: Inner::OffPolicy { fresh: 10, kept: 25 },
+            derivative: Some(Inner::OffPolicy { fresh: 8, kept: 9 }),
+            ..SMALL
+        },
     ]
 }
 
@@ -323,7 +464,15 @@ fn a_state_that_was_saved_goes_on_to_the_bit_at_any_number_of_threads() {
 #[test]
 fn steps_are_counted_and_numbers_are_finite() {
     // For 2 players: lookaheads, own games; and the games for the returns.
-    let steps = [0, (2 * (10 + 12) + 12) * 6, (2 * (2 * 10 + 12) + 12) * 6, (2 * 12 + 12) * 6, 2 * 3 * 10 * 6];
+    let steps = [
+        0,
+        (2 * (10 + 12) + 12) * 6,
+        (2 * (2 * 10 + 12) + 12) * 6,
+        (2 * 12 + 12) * 6,
+        2 * 3 * 10 * 6,
+        (2 * (2 * 7 + 12) + 12) * 6,
+        (2 * (18 + 12) + 12) * 6,
+    ];
     for (settings, steps) in kinds().into_iter().zip(steps) {
         let mut lola = dilemma(settings, 0);
         assert_eq!(lola.returns(), ["reward_per_step"]);
@@ -338,7 +487,7 @@ fn steps_are_counted_and_numbers_are_finite() {
         lola.iterate(0).unwrap();
         lola.state().arrays["baseline_1.values"].iter().any(|&b| b != 0.0)
     };
-    assert_eq!(kinds().map(fitted), [false, true, true, true, true]);
+    assert_eq!(kinds().map(fitted), [false, true, true, true, true, true, true]);
     // KL(½ ‖ σ(0.1)) in each state, after a step of Adam's first size.
     let kl = dilemma(EXACT, 0).iterate(0).unwrap().kl;
     let p = 1.0 / (1.0 + (-0.1_f64).exp());
@@ -392,6 +541,9 @@ fn settings_that_make_no_sense_are_refused() {
         (Settings { inner: Inner::Sampled(0), ..SMALL }, "no games for a lookahead"),
         (off(0, 5), "no games for a lookahead"),
         (off(6, 5), "5 games are kept: at least 6 are needed"),
+        (Settings { derivative: Some(Inner::Sampled(0)), ..SMALL }, "no games for a lookahead"),
+        (Settings { derivative: Some(off(6, 5).inner), ..SMALL }, "5 games are kept: at least 6 are needed"),
+        (Settings { gamma: 1.0, derivative: Some(Inner::Exact), ..SMALL }, "with discount 1 and no horizon"),
         (Settings { outer: Outer::Sampled(0), ..SMALL }, "no games for a player's own step"),
         (Settings { gamma: 1.5, ..SMALL }, "the discount is 1.5"),
         (Settings { gamma: 1.0, ..EXACT }, "with discount 1 and no horizon"),
