@@ -6,8 +6,8 @@
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
-//! - [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`meta_gradient_bias`], [`score_function_1d`]: of the examples with
-//!   these names, what tests need, too.
+//! - [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`lola_ipd`], [`meta_gradient_bias`], [`score_function_1d`]: of the
+//!   examples with these names, what tests need, too.
 
 pub mod claims;
 pub mod exact;
@@ -16,6 +16,7 @@ pub mod identities;
 pub mod intrinsic_reward;
 pub mod learning;
 pub mod lines;
+pub mod lola_ipd;
 pub mod meta_gradient_bias;
 pub mod options;
 pub mod output;

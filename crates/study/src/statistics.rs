@@ -39,3 +39,10 @@ pub fn pearson<D: Dimension>(a: &ArrayBase<impl Data<Elem = f64>, D>, b: &ArrayB
     // Not by scale > 0: a NaN is no constant.
     if scale == 0.0 { 0.0 } else { (&a * &b).sum() / scale }
 }
+
+/// The cosine of the angle between all entries; 0 if one of the arrays is 0.
+pub fn cosine<D: Dimension>(a: &ArrayBase<impl Data<Elem = f64>, D>, b: &ArrayBase<impl Data<Elem = f64>, D>) -> f64 {
+    let square = |x: f64, y: &f64| x + y * y;
+    let scale = (a.iter().fold(0.0, square) * b.iter().fold(0.0, square)).sqrt();
+    if scale == 0.0 { 0.0 } else { a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>() / scale }
+}
