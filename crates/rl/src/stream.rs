@@ -62,6 +62,17 @@ pub fn draw(probabilities: impl IntoIterator<Item = f64>, rng: &mut impl Rng) ->
     last
 }
 
+/// [`draw`] of two outcomes, without a branch on which of them it is: nobody predicts that.
+#[inline]
+pub(crate) fn draw_of_two(probabilities: [f64; 2], rng: &mut impl Rng) -> Option<usize> {
+    let [first, second] = probabilities;
+    if first >= 0.0 && second > 0.0 {
+        let left: f64 = rng.random();
+        return Some(usize::from(left >= first));
+    }
+    draw(probabilities, rng)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +122,22 @@ mod tests {
         let tenths = [&[0.1; 10][..], &[0.0; 3]].concat();
         assert_eq!(drawn(&tenths, u64::MAX), Some(9));
         assert_eq!(drawn(&[1.0], u64::MAX), Some(0));
+    }
+
+    #[test]
+    fn of_two_outcomes_the_same_is_drawn() {
+        let nan = f64::NAN;
+        let pairs = [[0.3, 0.7], [0.0, 1.0], [1.0, 0.0], [-0.0, 1.0], [0.5, 0.4], [0.7, 0.7], [0.0, 0.0]];
+        for pair in pairs.into_iter().chain([[nan, 0.5], [0.5, nan], [-0.5, 1.0], [0.5, -0.1]]) {
+            let [mut one, mut other] = [stream(5, 0), stream(5, 0)];
+            for _ in 0..1000 {
+                assert_eq!(draw(pair, &mut one), draw_of_two(pair, &mut other), "{pair:?}");
+            }
+            assert_eq!(one.next_u64(), other.next_u64());
+            for bits in [0, u64::MAX] {
+                assert_eq!(draw(pair, &mut Extreme(bits)), draw_of_two(pair, &mut Extreme(bits)), "{pair:?}");
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::sample::{Actor, BLOCK};
 use super::{Action, Slot, Step};
 use crate::error::{Error, Result};
 use crate::rollout::{Rollout, Space};
-use crate::stream::draw;
+use crate::stream::{draw, draw_of_two};
 
 /// What a program computes in: `f64` or `f32`.
 pub(super) trait Number: Element + Into<f64> {}
@@ -130,7 +130,10 @@ impl<'a, T: Number> Seat<'a, T> {
     fn draw(&mut self, row: usize, t: usize, rng: &mut ChaCha8Rng) -> Option<()> {
         let head = |head| self.distributions.head(head, row, &self.observations, t);
         if self.actor.heads == 1 {
-            let number = draw(head(0)?.iter().map(|&p| p.into()), rng)?;
+            let number = match *head(0)? {
+                [first, second] => draw_of_two([first.into(), second.into()], rng)?,
+                ref all => draw(all.iter().map(|&p| p.into()), rng)?,
+            };
             self.actions.slot(row, t).put_number(number);
             return Some(());
         }
@@ -258,7 +261,7 @@ impl<'a> Things<'a> {
     }
 
     /// Copies one to behind it, and says where that is.
-    #[inline]
+    #[inline(always)] // The same.
     fn repeat(&mut self, row: usize, t: usize) -> Slot<'_> {
         #[inline]
         fn behind<A: Copy>(entries: &mut [A], place: Range<usize>) -> &mut [A] {

@@ -75,6 +75,7 @@ impl<G: Game + Clone + Sync> World<2> for G {
         Game::reset(self, rng, [one.begin(row), two.begin(row)]);
     }
 
+    #[inline]
     fn step<T: Number>(
         &mut self,
         [one, two]: &mut [Seat<'_, T>; 2],
