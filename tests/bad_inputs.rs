@@ -41,7 +41,7 @@ const STUDY: Example = Example { is_study: true, ..SIMPLE };
 const LEARNING: Example = Example { options: &["--quick"], whole: &[("--seeds", 1), ("--iterations", 1)], ..STUDY };
 
 /// Those that write files.
-const EXAMPLES: [Example; 14] = [
+const EXAMPLES: [Example; 15] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -83,6 +83,12 @@ const EXAMPLES: [Example; 14] = [
         options: &["--quick", "--mdps=12", "--samples=8,16"],
         whole: &[("--mdps", 1), ("--repeats", 1)],
         lists: &["--samples"],
+        ..STUDY
+    },
+    Example {
+        name: "lola_ipd",
+        options: &["--quick", "--seeds=4", "--updates=10", "--batch=4", "--large-batch=8"],
+        whole: &[("--seeds", 1), ("--updates", 1), ("--batch", 1), ("--large-batch", 2)],
         ..STUDY
     },
     Example {
@@ -220,6 +226,7 @@ impl Cases {
             ("hessian_bias", "--sweep samples --samples 4"),
             ("hessian_bias", "--sweep samples --epsilon 0,0.5"),
             ("score_function_1d", "--check --samples 5"),
+            ("lola_ipd", "--quick --batch 8 --large-batch 8"),
         ] {
             self.refused(KIND, name, words(options), true);
         }

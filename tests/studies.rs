@@ -9,6 +9,7 @@ use rl::env::Momentum;
 use rl::meta::Permutation;
 use study::hessian_bias::accuracy::Experiment;
 use study::learning::{Comparison, Paths, Variant};
+use study::lola_ipd::experiment::{Correlations, Study as Players};
 use study::meta_gradient_bias::experiment::{Cell, Study};
 use study::output::Folder;
 use study::saved::{Before, Saved};
@@ -85,6 +86,14 @@ fn learners(saved: &Saved) -> Vec<Vec<f64>> {
         .collect()
 }
 
+/// Every number of lola_ipd in short games.
+fn players(saved: &Saved) -> Vec<Vec<f64>> {
+    let study = Players { seed: 3, seeds: 2, updates: 7, batches: [3, 30], horizon: 5 };
+    let measured = study.run(saved, &ProgressBar::hidden()).unwrap();
+    let correlations = |at: Vec<_>| at.into_iter().flat_map(|one: Correlations| [one.pearson, one.cosine]);
+    measured.into_iter().flat_map(|one| one.returns.into_iter().chain(correlations(one.correlations))).collect()
+}
+
 /// Every number of score_function_1d's, at some N.
 fn learning() -> Vec<Vec<f64>> {
     let errors = errors(-1.0, 20_000, 7, 3).differences;
@@ -99,13 +108,14 @@ fn studies_have_the_same_bits_at_any_number_of_threads() {
     assert_eq!(with_threads(1, || meta_gradients(&new())), with_threads(3, || meta_gradients(&new())));
     assert_eq!(with_threads(1, || accuracies(&new())), with_threads(3, || accuracies(&new())));
     assert_eq!(with_threads(1, || learners(&new())), with_threads(3, || learners(&new())));
+    assert_eq!(with_threads(1, || players(&new())), with_threads(3, || players(&new())));
     assert_eq!(with_threads(1, learning), with_threads(3, learning));
 }
 
 #[test]
 fn a_study_that_was_ended_goes_on_to_the_same_bits() {
     let folder = Temporary::new("resumed");
-    for study in [meta_gradients, accuracies, learners] {
+    for study in [meta_gradients, accuracies, learners, players] {
         let whole = study(&folder.open("settings", Before::Delete).unwrap());
         let text = folder.text();
         // One part is finished, and of the next only half is written.

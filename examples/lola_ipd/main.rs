@@ -19,10 +19,10 @@ use study::statistics::minus;
 struct Options {
     #[command(flatten)]
     study: StudyOptions,
-    /// How many pairs of players learn by each variant [default: 20; --quick: 3; --paper: 10, on which little is decided].
+    /// How many pairs of players learn by each variant [default: 12; --quick: 3; --paper: 10].
     #[arg(long, value_parser = whole(1..=100_000))]
     seeds: Option<usize>,
-    /// For how many updates they do [default: 200; --quick: 40; --paper: 500].
+    /// For how many updates they do [default: 500, as the paper; --quick: 40].
     #[arg(long, value_parser = whole(1..=100_000))]
     updates: Option<usize>,
     /// The number of games for a gradient [default: 128; --quick: 16].
@@ -70,7 +70,7 @@ impl Results {
 fn lola_ipd(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
     let (seeds, updates, small, large) =
-        options.study.size((3, 40, 16, 64), (20, 200, 128, 1024), (10, 500, 128, 1024));
+        options.study.size((3, 40, 16, 64), (12, 500, 128, 1024), (10, 500, 128, 1024));
     let study = Study {
         seed: common.seed,
         seeds: options.seeds.unwrap_or(seeds),

@@ -129,6 +129,10 @@ impl Study {
             let name = format!("{lookaheads} lookaheads");
             add(name, Group::Lookaheads, true, Settings { lookaheads, ..plain });
         }
+        for lookaheads in [2, 3] {
+            let name = format!("{lookaheads} lookaheads, outer exact");
+            add(name, Group::Lookaheads, false, Settings { lookaheads, outer: Outer::Exact, ..plain });
+        }
         all
     }
 
