@@ -38,7 +38,7 @@ const SIMPLE: Example = Example { name: "", options: &[], whole: &[], real: &[],
 const STUDY: Example = Example { is_study: true, ..SIMPLE };
 
 /// Those that write files.
-const EXAMPLES: [Example; 9] = [
+const EXAMPLES: [Example; 10] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -87,6 +87,12 @@ const EXAMPLES: [Example; 9] = [
         options: &["--repeats=200", "--estimates=200", "--steps=20", "--samples=1,5,20", "--batch=1,2"],
         whole: &[("--repeats", 20), ("--estimates", 20), ("--steps", 1)],
         lists: &["--samples", "--batch"],
+        ..STUDY
+    },
+    Example {
+        name: "tmaml",
+        options: &["--quick", "--mdps=12", "--horizon=2"],
+        whole: &[("--mdps", 1), ("--horizon", 1)],
         ..STUDY
     },
 ];

@@ -11,6 +11,7 @@ use study::meta_gradient_bias::experiment::{Cell, Study};
 use study::output::Folder;
 use study::saved::{Before, Saved};
 use study::score_function_1d::experiment::{errors, learn};
+use study::tmaml;
 
 /// A folder of its own for each test, deleted in the end.
 struct Temporary(PathBuf);
@@ -69,19 +70,26 @@ fn learning() -> Vec<Vec<f64>> {
     errors.into_iter().chain(curves.map(|curve| curve.numbers())).collect()
 }
 
+/// Every number of tmaml on three processes.
+fn tamed(saved: &Saved) -> Vec<Vec<f64>> {
+    let study = tmaml::experiment::Study { seed: 3, mdps: 3, horizon: 2 };
+    study.run(saved).unwrap().iter().map(tmaml::experiment::Measured::numbers).collect()
+}
+
 #[test]
 fn studies_have_the_same_bits_at_any_number_of_threads() {
     let folder = Temporary::new("threads");
     let new = || folder.open("threads", Before::Delete).unwrap();
     assert_eq!(with_threads(1, || meta_gradients(&new())), with_threads(3, || meta_gradients(&new())));
     assert_eq!(with_threads(1, || accuracies(&new())), with_threads(3, || accuracies(&new())));
+    assert_eq!(with_threads(1, || tamed(&new())), with_threads(3, || tamed(&new())));
     assert_eq!(with_threads(1, learning), with_threads(3, learning));
 }
 
 #[test]
 fn a_study_that_was_ended_goes_on_to_the_same_bits() {
     let folder = Temporary::new("resumed");
-    for study in [meta_gradients, accuracies] {
+    for study in [meta_gradients, accuracies, tamed] {
         let whole = study(&folder.open("settings", Before::Delete).unwrap());
         let text = folder.text();
         // One part is finished, and of the next only half is written.

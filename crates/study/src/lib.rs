@@ -5,8 +5,8 @@
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
-//! - [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`meta_gradient_bias`], [`score_function_1d`]: of the examples with
-//!   these names, what tests need, too.
+//! - [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`meta_gradient_bias`], [`score_function_1d`], [`tmaml`]: of the
+//!   examples with these names, what tests need, too.
 
 pub mod claims;
 pub mod exact;
@@ -23,6 +23,7 @@ pub mod saved;
 pub mod score_function_1d;
 pub mod statistics;
 pub mod tables;
+pub mod tmaml;
 pub mod workloads;
 
 use std::io;
