@@ -78,7 +78,7 @@ const EXAMPLES: [Example; 10] = [
     Example {
         name: "intrinsic_reward",
         options: &["--quick", "--mdps=12", "--samples=8,16"],
-        whole: &[("--mdps", 1), ("--repeats", 1)],
+        whole: &[("--mdps", 1), ("--repeats", 2)],
         lists: &["--samples"],
         ..STUDY
     },

@@ -62,6 +62,10 @@ potentially lower variance\". Of TMAML's formula neither is so: the expectation 
 higher than without it. (The code published with it sums scores over trajectories instead of steps: that is unbiased, and\n\
 controls nothing.)";
 
+fn names() -> [String; 6] {
+    estimators().map(|estimator| estimator.facts().name)
+}
+
 /// The numbers of an estimator at an order, of each process.
 fn of(measured: &[Measured], estimator: usize, order: usize) -> Vec<Moments> {
     measured.iter().map(|process| process.moments[estimator][order]).collect()
@@ -90,8 +94,8 @@ fn print(output: &mut Output, study: &Study, measured: &[Measured], known: &Meas
     );
     writeln!(output, "{:<19}{:>20}{:>22}", "", ORDERS[0], ORDERS[1]);
     writeln!(output, "{:<19}{:>10}{:>10}{:>12}{:>10}", "estimator", "bias", "variance", "bias", "variance");
-    for (e, estimator) in estimators().iter().enumerate() {
-        write!(output, "{:<19}", estimator.facts().name);
+    for (e, name) in names().iter().enumerate() {
+        write!(output, "{name:<19}");
         for (order, width) in [10, 12].into_iter().enumerate() {
             let bias = mean_and_std(&logarithms(&relative_bias(&of(measured, e, order)))).0.exp();
             let bias = if bias < ROUNDING { "0".to_owned() } else { format!("{bias:.2}") };
@@ -111,7 +115,7 @@ fn print(output: &mut Output, study: &Study, measured: &[Measured], known: &Meas
 }
 
 fn claims(measured: &[Measured], known: &Measured) -> Claims {
-    let names = estimators().map(|estimator| estimator.facts().name);
+    let names = names();
     let mut claims = Claims::default();
     let claim = claims
         .claim("TMAML's control variate \"in fact biases the overall estimate\": the Hessian, by more than there is");
@@ -157,11 +161,11 @@ fn claims(measured: &[Measured], known: &Measured) -> Claims {
 fn write(output: &mut Output, measured: &[Measured]) {
     let mut rows = Vec::new();
     for (index, process) in measured.iter().enumerate() {
-        for (estimator, moments) in estimators().iter().zip(&process.moments) {
+        for (name, moments) in names().iter().zip(&process.moments) {
             for (order, Moments { variance, bias, truth }) in ORDERS.iter().zip(moments) {
                 rows.push([
                     index.to_string(),
-                    estimator.facts().name,
+                    name.clone(),
                     (*order).to_owned(),
                     format!("{variance:e}"),
                     format!("{:e}", bias.sqrt()),
@@ -180,7 +184,7 @@ fn write(output: &mut Output, measured: &[Measured]) {
 /// Errors against the number of trajectories: what a bias costs once the variance is gone.
 fn panels(measured: &[Measured]) -> Vec<Panel> {
     let panel = |(order, name): (usize, &&str)| {
-        let line = |(e, estimator): (usize, &Box<dyn Estimator>)| {
+        let line = |(e, name): (usize, String)| {
             let point = |power: i32| {
                 let trajectories = 10_f64.powi(power);
                 let errors: Vec<f64> =
@@ -191,13 +195,13 @@ fn panels(measured: &[Measured]) -> Vec<Panel> {
                 }
                 (trajectories, error)
             };
-            Line::with_intervals(estimator.facts().name, (1..=5).map(point))
+            Line::with_intervals(name, (1..=5).map(point))
         };
         Panel {
             title: format!("{name}, exact"),
             x: Axis::logarithmic("trajectories"),
             y: Axis::logarithmic("root mean squared error / truth"),
-            lines: estimators().iter().enumerate().map(line).collect(),
+            lines: names().into_iter().enumerate().map(line).collect(),
         }
     };
     ORDERS.iter().enumerate().map(panel).collect()
