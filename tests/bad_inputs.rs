@@ -38,7 +38,7 @@ const SIMPLE: Example = Example { name: "", options: &[], whole: &[], real: &[],
 const STUDY: Example = Example { is_study: true, ..SIMPLE };
 
 /// Those that write files.
-const EXAMPLES: [Example; 10] = [
+const EXAMPLES: [Example; 12] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -87,6 +87,28 @@ const EXAMPLES: [Example; 10] = [
         options: &["--repeats=200", "--estimates=200", "--steps=20", "--samples=1,5,20", "--batch=1,2"],
         whole: &[("--repeats", 20), ("--estimates", 20), ("--steps", 1)],
         lists: &["--samples", "--batch"],
+        ..STUDY
+    },
+    Example {
+        name: "credit_assignment_1d",
+        options: &[
+            "--quick",
+            "--runs=3",
+            "--iterations=4",
+            "--tasks=1",
+            "--trajectories=3",
+            "--rates=0.01,0.1",
+            "--estimates=5",
+        ],
+        whole: &[("--runs", 1), ("--iterations", 1), ("--tasks", 1), ("--trajectories", 2), ("--estimates", 2)],
+        lists: &["--rates"],
+        ..STUDY
+    },
+    Example {
+        name: "step_or_trajectory",
+        options: &["--quick", "--mdps=6", "--horizon=2", "--sets=3", "--estimates=20", "--samples=1,5"],
+        whole: &[("--mdps", 1), ("--horizon", 2), ("--sets", 2), ("--estimates", 2)],
+        lists: &["--samples"],
         ..STUDY
     },
     Example {
@@ -218,6 +240,7 @@ impl Cases {
             ("hessian_bias", "--sweep samples --samples 4"),
             ("hessian_bias", "--sweep samples --epsilon 0,0.5"),
             ("score_function_1d", "--check --samples 5"),
+            ("step_or_trajectory", "--check --samples 5"),
         ] {
             self.refused(KIND, name, words(options), true);
         }

@@ -280,8 +280,8 @@ fn claims_of_the_paper(samples: &[usize], at: &At, deviations: &At, largest: f64
     let what = format!("N = {}", samples[last_n]);
     claim.above(format!("{what}: LVC − 3/4"), &at(0, last_n, last_k).iter().map(|x| x - 0.75).collect::<Vec<_>>());
     claim.above(format!("{what}: 2/3 − AD"), &at(1, last_n, last_k).iter().map(|x| 2.0 / 3.0 - x).collect::<Vec<_>>());
-    let claim =
-        claims.claim("with more than one inner step AD varies more than LVC (standard deviations, mean over N)");
+    let claim = claims
+        .claim("with more than one inner step AD has \"higher variance\" than LVC (standard deviations, mean over N)");
     for (k, steps) in STEPS.iter().enumerate().skip(1) {
         let over_samples = |e: usize| mean((0..samples.len()).map(|n| deviations(e, n, k)).collect());
         claim.above(format!("K = {steps}: AD − LVC"), &minus(&over_samples(1), &over_samples(0)));

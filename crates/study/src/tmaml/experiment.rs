@@ -2,8 +2,9 @@
 //! by enumeration of every trajectory (every pair of them, for what compares two).
 
 use ad::{Tape, Var};
-use ndarray::{Array1, Array2, ArrayD, array, s};
+use ndarray::{Array1, Array2, ArrayD, array};
 use rayon::prelude::*;
+use rl::batch::Batch;
 use rl::env::{Horizon, TabularMdp};
 use rl::error::Result;
 use rl::meta::sampled::{self, MetaBatch};
@@ -13,7 +14,7 @@ use rl::objective::{
 use rl::policy::Table;
 use rl::truth::{SampledUpdate, Setting, derivatives, max_abs};
 
-use crate::exact::Problem;
+use crate::exact::{Estimate, Problem, estimates};
 use crate::output::progress;
 use crate::saved::Saved;
 use crate::tables::key;
@@ -148,43 +149,27 @@ pub fn measure(mdp: &TabularMdp, logits: &Array2<f64>, horizon: usize) -> Result
     let (ending, bootstrapped) = (truth(None)?, truth(Some(critic.clone()))?);
 
     let estimators = estimators();
-    let sizes = [logits.len(), logits.len().pow(2)];
-    // Of each estimator that needs so many trajectories, both derivatives and their squares, in a row.
-    let expectations = |batch: usize| {
-        let these: Vec<&Box<dyn Estimator>> =
-            estimators.iter().filter(|estimator| estimator.facts().smallest_batch == batch).collect();
-        setting.expectation_over(batch, |batch, _, theta| {
-            let rows = these.iter().flat_map(|estimator| {
-                // What neither claims is what is measured.
-                let surrogate = allow_biased(&***estimator).surrogate(batch);
-                [1, 2].map(|order| {
-                    let derivative = surrogate.derivative(theta, order);
-                    let entries = derivative.reshape(&[derivative.size()]);
-                    Var::concat(&[entries, entries.square()], 0)
-                })
-            });
-            Var::concat(&rows.collect::<Vec<_>>(), 0)
-        })
+    // Of those that need so many trajectories. (What none of them claims is what is measured.)
+    let of_batches = |batch: usize| {
+        let needed = estimators.iter().filter(|estimator| estimator.facts().smallest_batch == batch);
+        let surrogates = |batch: &Batch| needed.map(|estimator| allow_biased(&**estimator).surrogate(batch)).collect();
+        estimates(&setting, batch, surrogates)
     };
-    let (single, pairs) = (flat(&expectations(1)?), flat(&expectations(2)?));
-    let (mut places, mut moments) = ([0, 0], [[Moments::default(); 2]; 6]);
+    let (mut single, mut pairs) = (of_batches(1)?.into_iter(), of_batches(2)?.into_iter());
+    let mut moments = [[Moments::default(); 2]; 6];
     let mut excess = Array1::zeros(0);
     for (estimator, moments) in estimators.iter().zip(&mut moments) {
         let facts = estimator.facts();
-        let (row, place) = match facts.smallest_batch {
-            1 => (&single, &mut places[0]),
-            _ => (&pairs, &mut places[1]),
-        };
-        let truth = if facts.end == End::Critic { &bootstrapped } else { &ending };
-        for (order, size) in sizes.into_iter().enumerate() {
-            let mean = row.slice(s![*place..*place + size]);
-            let square = row.slice(s![*place + size..*place + 2 * size]);
-            *place += 2 * size;
-            let bias = &mean - &truth[order];
-            moments[order] = Moments {
-                variance: (square.sum() - mean.dot(&mean)) * facts.smallest_batch as f64,
+        let estimates = if facts.smallest_batch == 1 { single.next() } else { pairs.next() };
+        let truths = if facts.end == End::Critic { &bootstrapped } else { &ending };
+        for ((moments, Estimate { mean, variance }), truth) in
+            moments.iter_mut().zip(estimates.expect("one of each")).zip(truths)
+        {
+            let bias = mean - truth;
+            *moments = Moments {
+                variance: variance * facts.smallest_batch as f64,
                 bias: bias.dot(&bias),
-                truth: truth[order].dot(&truth[order]),
+                truth: truth.dot(truth),
             };
             // TMAML's Hessian is the last one.
             excess = bias;
