@@ -41,7 +41,7 @@ const STUDY: Example = Example { is_study: true, ..SIMPLE };
 const LEARNING: Example = Example { options: &["--quick"], whole: &[("--seeds", 1), ("--iterations", 1)], ..STUDY };
 
 /// Those that write files.
-const EXAMPLES: [Example; 15] = [
+const EXAMPLES: [Example; 18] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -81,7 +81,7 @@ const EXAMPLES: [Example; 15] = [
     Example {
         name: "intrinsic_reward",
         options: &["--quick", "--mdps=12", "--samples=8,16"],
-        whole: &[("--mdps", 1), ("--repeats", 1)],
+        whole: &[("--mdps", 1), ("--repeats", 2)],
         lists: &["--samples"],
         ..STUDY
     },
@@ -103,6 +103,34 @@ const EXAMPLES: [Example; 15] = [
     Example { name: "promp_corner", ..LEARNING },
     Example { name: "sgmrl_navigation", ..LEARNING },
     Example { name: "taypo_promp", ..LEARNING },
+    Example {
+        name: "credit_assignment_1d",
+        options: &[
+            "--quick",
+            "--runs=3",
+            "--iterations=4",
+            "--tasks=1",
+            "--trajectories=3",
+            "--rates=0.01,0.1",
+            "--estimates=5",
+        ],
+        whole: &[("--runs", 1), ("--iterations", 1), ("--tasks", 1), ("--trajectories", 2), ("--estimates", 2)],
+        lists: &["--rates"],
+        ..STUDY
+    },
+    Example {
+        name: "step_or_trajectory",
+        options: &["--quick", "--mdps=6", "--horizon=2", "--sets=3", "--estimates=20", "--samples=1,5"],
+        whole: &[("--mdps", 1), ("--horizon", 2), ("--sets", 2), ("--estimates", 2)],
+        lists: &["--samples"],
+        ..STUDY
+    },
+    Example {
+        name: "tmaml",
+        options: &["--quick", "--mdps=12", "--horizon=2"],
+        whole: &[("--mdps", 1), ("--horizon", 1)],
+        ..STUDY
+    },
 ];
 
 impl Example {
@@ -227,6 +255,7 @@ impl Cases {
             ("hessian_bias", "--sweep samples --epsilon 0,0.5"),
             ("score_function_1d", "--check --samples 5"),
             ("lola_ipd", "--quick --batch 8 --large-batch 8"),
+            ("step_or_trajectory", "--check --samples 5"),
         ] {
             self.refused(KIND, name, words(options), true);
         }

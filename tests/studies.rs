@@ -14,6 +14,7 @@ use study::meta_gradient_bias::experiment::{Cell, Study};
 use study::output::Folder;
 use study::saved::{Before, Saved};
 use study::score_function_1d::experiment::{errors, learn};
+use study::{credit_assignment_1d, step_or_trajectory, tmaml};
 use train::MetaLearner;
 
 /// A folder of its own for each test, deleted in the end.
@@ -101,21 +102,51 @@ fn learning() -> Vec<Vec<f64>> {
     errors.into_iter().chain(curves.map(|curve| curve.numbers())).collect()
 }
 
+/// Every number of tmaml on three processes.
+fn tamed(saved: &Saved) -> Vec<Vec<f64>> {
+    let study = tmaml::experiment::Study { seed: 3, mdps: 3, horizon: 2 };
+    study.run(saved).unwrap().iter().map(tmaml::experiment::Measured::numbers).collect()
+}
+
+/// Every number of step_or_trajectory on three processes, and of two sets.
+fn credited(saved: &Saved) -> Vec<Vec<f64>> {
+    let samples = vec![1, 3, 20_000];
+    let study = step_or_trajectory::experiment::Study { seed: 3, mdps: 3, horizon: 2, sets: 2, estimates: 5, samples };
+    let (tables, sets) = study.run(saved).unwrap();
+    let tables = tables.iter().map(step_or_trajectory::experiment::Table::numbers);
+    tables.chain(sets.iter().map(|set| set.concat())).collect()
+}
+
+/// Every number of credit_assignment_1d, of two runs.
+fn on_a_line(saved: &Saved) -> Vec<Vec<f64>> {
+    let (runs, iterations, tasks, trajectories, estimates) = (2, 3, 1, 4, 3);
+    let rates = vec![0.001, 0.1];
+    let study =
+        credit_assignment_1d::experiment::Study { seed: 3, runs, rates, iterations, tasks, trajectories, estimates };
+    let measured = study.run(saved).unwrap();
+    let courses = measured.iter().flat_map(|variant| variant.courses.iter().flatten()).map(|course| course.numbers());
+    let variations = measured.iter().flat_map(|variant| &variant.variations).map(|variation| variation.numbers());
+    courses.chain(variations).collect()
+}
+
+/// Studies on small problems, as all their numbers.
+const STUDIES: [fn(&Saved) -> Vec<Vec<f64>>; 7] =
+    [meta_gradients, accuracies, learners, players, tamed, credited, on_a_line];
+
 #[test]
 fn studies_have_the_same_bits_at_any_number_of_threads() {
     let folder = Temporary::new("threads");
     let new = || folder.open("threads", Before::Delete).unwrap();
-    assert_eq!(with_threads(1, || meta_gradients(&new())), with_threads(3, || meta_gradients(&new())));
-    assert_eq!(with_threads(1, || accuracies(&new())), with_threads(3, || accuracies(&new())));
-    assert_eq!(with_threads(1, || learners(&new())), with_threads(3, || learners(&new())));
-    assert_eq!(with_threads(1, || players(&new())), with_threads(3, || players(&new())));
+    for study in STUDIES {
+        assert_eq!(with_threads(1, || study(&new())), with_threads(3, || study(&new())));
+    }
     assert_eq!(with_threads(1, learning), with_threads(3, learning));
 }
 
 #[test]
 fn a_study_that_was_ended_goes_on_to_the_same_bits() {
     let folder = Temporary::new("resumed");
-    for study in [meta_gradients, accuracies, learners, players] {
+    for study in STUDIES {
         let whole = study(&folder.open("settings", Before::Delete).unwrap());
         let text = folder.text();
         // One part is finished, and of the next only half is written.

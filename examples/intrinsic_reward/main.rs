@@ -1,5 +1,5 @@
 //! The meta-gradient by an intrinsic reward through K inner steps, with the derivative of each step estimated by LVC or by
-//! the usual surrogate (AD): the LIRPG experiment of Liu et al. 2022 (Fig. 1 c, d).
+//! the usual surrogate (AD): the LIRPG experiment of Liu et al. 2022 (Fig. 1 c, d; its correlations and variances, Fig. 7).
 
 use clap::Parser;
 use ndarray::{Array2, ArrayD};
@@ -16,9 +16,10 @@ use study::lines::{Axis, Line, Panel, picture};
 use study::options::{List, StudyOptions, increasing, whole};
 use study::output::{Output, progress};
 use study::statistics::{mean_and_std, mean_with_error, minus, pearson};
-use study::tables::{ACTIONS, GAMMA, HORIZON, POLICY, RATE, STATES, key, noise, process};
+use study::tables::{ACTIONS, GAMMA, HORIZON, POLICY, RATE, STATES, key, noise, process, sum_of_std};
 
-/// The correlation of meta-gradients by an intrinsic reward with the exact one, by LVC and AD, through K inner steps.
+/// The correlation of meta-gradients by an intrinsic reward with the exact one, and how they vary, by LVC and AD, through K
+/// inner steps.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
@@ -27,7 +28,7 @@ struct Options {
     #[arg(long, value_parser = whole(1..=100_000))]
     mdps: Option<usize>,
     /// How many independent estimates on each process [default: 4; --quick: 2; --paper: 20].
-    #[arg(long, value_parser = whole(1..=100_000))]
+    #[arg(long, value_parser = whole(2..=100_000))]
     repeats: Option<usize>,
     /// The numbers of trajectories to estimate from, separated by commas, in increasing order.
     #[arg(long, default_value = "16,32,64,128,256", value_parser = increasing(whole(1..=1_000_000)))]
@@ -50,26 +51,34 @@ struct Programs {
     outer: Objective,
 }
 
-/// The mean correlation over repeats on one process, for each number of samples, estimator and number of steps.
-type Correlations = Vec<[[f64; STEPS.len()]; 2]>;
+/// On one process, a number for each number of samples, estimator and number of steps.
+type Cells = Vec<[[f64; STEPS.len()]; 2]>;
 
 /// On one process.
 struct Measured {
-    correlations: Correlations,
+    /// The mean over repeats of the correlation.
+    correlations: Cells,
+    /// The sum over entries of the standard deviation over repeats: what the paper's code calls the variance.
+    deviations: Cells,
     /// The largest relative difference of LVC's and AD's meta-gradients through one step, of any repeat and N.
     difference_after_one_step: f64,
 }
 
 impl Measured {
-    /// As they are saved: the difference, and then the correlations.
+    /// As they are saved: the difference, and then the correlations and the deviations.
     fn into_numbers(self) -> Vec<f64> {
-        let correlations = self.correlations.concat().concat();
-        std::iter::once(self.difference_after_one_step).chain(correlations).collect()
+        let cells = [self.correlations, self.deviations].concat().concat().concat();
+        std::iter::once(self.difference_after_one_step).chain(cells).collect()
     }
 
     fn from_numbers(numbers: &[f64]) -> Self {
         let (pairs, _) = numbers[1..].as_chunks::<{ STEPS.len() }>().0.as_chunks::<2>();
-        Self { correlations: pairs.to_vec(), difference_after_one_step: numbers[0] }
+        let (correlations, deviations) = pairs.split_at(pairs.len() / 2);
+        Self {
+            correlations: correlations.to_vec(),
+            deviations: deviations.to_vec(),
+            difference_after_one_step: numbers[0],
+        }
     }
 }
 
@@ -106,34 +115,49 @@ fn intrinsic_reward(options: &Options) -> study::Outcome {
     progress.finish_and_clear();
 
     // For each process one number.
-    let at = |estimator: usize, n: usize, k: usize| -> Vec<f64> {
-        measured.iter().map(|process| process.correlations[n][estimator][k]).collect()
+    let table = |cells: fn(&Measured) -> &Cells| {
+        let measured = &measured;
+        move |estimator: usize, n: usize, k: usize| -> Vec<f64> {
+            measured.iter().map(|process| cells(process)[n][estimator][k]).collect()
+        }
     };
+    let correlations = table(|process| &process.correlations);
+    let deviations = table(|process| &process.deviations);
     let mut output = Output::new(folder);
     writeln!(
         output,
-        "Correlation with the exact meta-gradient by the reward, mean over {} processes and {} repeats (inner and outer\n\
-         gradient exact, the derivative of the inner one estimated from N trajectories)\n",
+        "Correlation with the exact meta-gradient by the reward, and sum over entries of the standard deviation over repeats,\n\
+         means over {} processes and {} repeats (inner and outer gradient exact, the derivative of the inner one estimated\n\
+         from N trajectories)\n",
         study.mdps, study.repeats
     );
     let steps: String = STEPS.iter().map(|steps| format!("{:>8}", format!("K = {steps}"))).collect();
-    writeln!(output, "estimator  {:>8}{steps}", "");
+    writeln!(output, "{:19}{:>40}    {:>40}", "", "correlation", "standard deviation");
+    writeln!(output, "estimator  {:>8}{steps}    {steps}", "");
     for (e, estimator) in ESTIMATORS.iter().enumerate() {
         for (n, samples) in study.samples.iter().enumerate() {
-            let cells = (0..STEPS.len()).map(|k| format!("{:>8.2}", mean_and_std(&at(e, n, k)).0));
+            let cells = |at: &At| -> String {
+                (0..STEPS.len()).map(|k| format!("{:>8.2}", mean_and_std(&at(e, n, k)).0)).collect()
+            };
             let place = format!("N = {samples}");
-            writeln!(output, "{:<9}  {place:>8}{}", estimator.facts().name, cells.collect::<String>());
+            let name = estimator.facts().name;
+            writeln!(output, "{name:<9}  {place:>8}{}    {}", cells(&correlations), cells(&deviations));
         }
     }
-    write(&mut output, &study.samples, &at);
-    output.file("intrinsic_reward.svg", picture(&[panels(&study.samples, &at)])?);
+    write(&mut output, &study.samples, &correlations, &deviations);
+    let panels = [(&correlations as &At, CORRELATION), (&deviations, DEVIATION)]
+        .map(|(at, axis)| panels(&study.samples, at, axis));
+    output.file("intrinsic_reward.svg", picture(&panels)?);
     if *check {
         let difference = max_abs(&measured.iter().map(|process| process.difference_after_one_step).collect::<Vec<_>>());
         writeln!(output);
-        claims_of_the_paper(&study.samples, &at, difference).judge(&mut output);
+        claims_of_the_paper(&study.samples, &correlations, &deviations, difference).judge(&mut output);
     }
     output.finish(Some(saved))
 }
+
+/// Of an estimator, N and K (by their places), for each process one number.
+type At<'a> = dyn Fn(usize, usize, usize) -> Vec<f64> + 'a;
 
 fn programs(study: &Study) -> Result<Programs> {
     let mdp = process(study.seed, 0)?;
@@ -161,42 +185,41 @@ fn measure(index: usize, study: &Study, programs: &Programs) -> Result<Measured>
         Roles { inner, hessian: Some(inner), outer }
     };
     let truths: Vec<ArrayD<f64>> = STEPS.iter().map(|&steps| by_reward(exact(), steps)).collect::<Result<_>>()?;
-    let repeats: Vec<Measured> = (0..study.repeats)
+    // Of each repeat the meta-gradients, in the order of the cells.
+    let repeats: Vec<Vec<ArrayD<f64>>> = (0..study.repeats)
         .into_par_iter()
         .map(|repeat| {
             let seed = |step: usize| key(&[study.seed, index as u64, repeat as u64, step as u64]);
-            let mut measured = Measured { correlations: Vec::new(), difference_after_one_step: 0.0 };
+            let mut estimates = Vec::new();
             for (&samples, hessian) in study.samples.iter().zip(&programs.hessian) {
                 let data = |step: usize, theta: &Numbers| sample(&mdp, theta, samples, seed(step));
-                let mut estimates = [[0.0; STEPS.len()]; 2];
-                let mut after_one_step = Vec::new();
-                for (objective, correlations) in hessian.iter().zip(&mut estimates) {
+                for objective in hessian {
                     let roles = Roles { hessian: Some(Role { objective, data: &data }), ..exact() };
-                    for (k, &steps) in STEPS.iter().enumerate() {
-                        let estimate = by_reward(roles, steps)?;
-                        correlations[k] = pearson(&estimate, &truths[k]);
-                        if steps == 1 {
-                            after_one_step.push(estimate);
-                        }
+                    for steps in STEPS {
+                        estimates.push(by_reward(roles, steps)?);
                     }
                 }
-                measured.correlations.push(estimates);
-                let difference = relative_difference(&after_one_step[0], &after_one_step[1]);
-                measured.difference_after_one_step = max_abs(&[measured.difference_after_one_step, difference]);
             }
-            Ok(measured)
+            Ok(estimates)
         })
         .collect::<Result<_>>()?;
 
-    let mean = |n: usize, e: usize, k: usize| {
-        repeats.iter().map(|repeat| repeat.correlations[n][e][k]).sum::<f64>() / repeats.len() as f64
+    let place = |n: usize, e: usize, k: usize| (2 * n + e) * STEPS.len() + k;
+    let of_cell = |place: usize| -> Vec<ArrayD<f64>> { repeats.iter().map(|repeat| repeat[place].clone()).collect() };
+    let cells = |number: &dyn Fn(&[ArrayD<f64>], usize) -> f64| -> Cells {
+        let table = |n: usize| [0, 1].map(|e| std::array::from_fn(|k| number(&of_cell(place(n, e, k)), k)));
+        (0..study.samples.len()).map(table).collect()
     };
-    let table = |n: usize| [0, 1].map(|e| std::array::from_fn(|k| mean(n, e, k)));
+    let correlation = |estimates: &[ArrayD<f64>], k: usize| {
+        mean_and_std(&estimates.iter().map(|estimate| pearson(estimate, &truths[k])).collect::<Vec<_>>()).0
+    };
+    let differences = repeats.iter().flat_map(|repeat| {
+        (0..study.samples.len()).map(|n| relative_difference(&repeat[place(n, 0, 0)], &repeat[place(n, 1, 0)]))
+    });
     Ok(Measured {
-        correlations: (0..study.samples.len()).map(table).collect(),
-        difference_after_one_step: max_abs(
-            &repeats.iter().map(|repeat| repeat.difference_after_one_step).collect::<Vec<_>>(),
-        ),
+        correlations: cells(&correlation),
+        deviations: cells(&|estimates, _| sum_of_std(estimates)),
+        difference_after_one_step: max_abs(&differences.collect::<Vec<_>>()),
     })
 }
 
@@ -221,7 +244,7 @@ fn relative_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
     max_abs(&(a - b)) / max_abs(b).max(f64::MIN_POSITIVE)
 }
 
-fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>, largest: f64) -> Claims {
+fn claims_of_the_paper(samples: &[usize], at: &At, deviations: &At, largest: f64) -> Claims {
     let mut claims = Claims::default();
     let names = ESTIMATORS.map(|estimator| estimator.facts().name);
     // Averages over N, or over K.
@@ -257,30 +280,46 @@ fn claims_of_the_paper(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Ve
     let what = format!("N = {}", samples[last_n]);
     claim.above(format!("{what}: LVC − 3/4"), &at(0, last_n, last_k).iter().map(|x| x - 0.75).collect::<Vec<_>>());
     claim.above(format!("{what}: 2/3 − AD"), &at(1, last_n, last_k).iter().map(|x| 2.0 / 3.0 - x).collect::<Vec<_>>());
+    let claim = claims
+        .claim("with more than one inner step AD has \"higher variance\" than LVC (standard deviations, mean over N)");
+    for (k, steps) in STEPS.iter().enumerate().skip(1) {
+        let over_samples = |e: usize| mean((0..samples.len()).map(|n| deviations(e, n, k)).collect());
+        claim.above(format!("K = {steps}: AD − LVC"), &minus(&over_samples(1), &over_samples(0)));
+    }
     claims
 }
 
-fn write(output: &mut Output, samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) {
+fn write(output: &mut Output, samples: &[usize], correlations: &At, deviations: &At) {
     let mut rows = Vec::new();
     for (e, estimator) in ESTIMATORS.iter().enumerate() {
         for (n, samples) in samples.iter().enumerate() {
             for (k, steps) in STEPS.iter().enumerate() {
-                let (mean, std) = mean_and_std(&at(e, n, k));
-                rows.push([
-                    estimator.facts().name,
-                    samples.to_string(),
-                    steps.to_string(),
-                    mean.to_string(),
-                    std.to_string(),
-                ]);
+                let numbers = [correlations, deviations].map(|at| mean_and_std(&at(e, n, k)));
+                let place = [estimator.facts().name, samples.to_string(), steps.to_string()];
+                rows.push(
+                    place
+                        .into_iter()
+                        .chain(numbers.into_iter().flat_map(|(mean, std)| [mean.to_string(), std.to_string()])),
+                );
             }
         }
     }
-    let columns = ["estimator", "samples", "inner_steps", "correlation_mean", "correlation_std"];
+    let columns = [
+        "estimator",
+        "samples",
+        "inner_steps",
+        "correlation_mean",
+        "correlation_std",
+        "sum_of_std_mean",
+        "sum_of_std_std",
+    ];
     output.table("correlation.csv", &columns, rows);
 }
 
-fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Vec<Panel> {
+const CORRELATION: &str = "correlation";
+const DEVIATION: &str = "sum of standard deviations";
+
+fn panels(samples: &[usize], at: &At, what: &str) -> Vec<Panel> {
     let panel = |(e, estimator): (usize, &Credit)| {
         let line = |(k, steps): (usize, &usize)| {
             let point = |(n, &samples): (usize, &usize)| (samples as f64, mean_with_error(&at(e, n, k)));
@@ -289,7 +328,7 @@ fn panels(samples: &[usize], at: &dyn Fn(usize, usize, usize) -> Vec<f64>) -> Ve
         Panel {
             title: estimator.facts().name,
             x: Axis::logarithmic("trajectories"),
-            y: Axis::linear("correlation").within(0.0, 1.02),
+            y: if what == CORRELATION { Axis::linear(what).within(0.0, 1.02) } else { Axis::logarithmic(what) },
             lines: STEPS.iter().enumerate().map(line).collect(),
         }
     };

@@ -1,9 +1,11 @@
 //! Exact biases of the estimators on a small problem drawn from a seed, by enumeration of every trajectory.
 
-use ndarray::{Array1, Array2};
+use ad::Var;
+use ndarray::{Array1, Array2, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use rl::batch::Batch;
 use rl::env::Horizon;
 use rl::env::TabularMdp;
 use rl::error::Result;
@@ -246,4 +248,43 @@ pub fn write_rows(output: &mut Output, rows: &[Row]) {
     };
     let columns = ["estimator", "policy", "order", "claimed", "max_abs_bias", "max_abs_truth", "relative_bias"];
     output.table("exact.csv", &columns, rows.iter().map(row));
+}
+
+/// An estimate of a derivative, of one batch: its expectation, all entries in a row, and the sum of their variances.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// E\[estimate\].
+    pub mean: Array1<f64>,
+    /// E‖estimate − E\[estimate\]‖².
+    pub variance: f64,
+}
+
+/// Gradient and Hessian of each of several surrogates, over every batch of so many trajectories.
+pub fn estimates(
+    setting: &Setting,
+    batch: usize,
+    surrogates: impl FnOnce(&Batch) -> Vec<Var>,
+) -> Result<Vec<[Estimate; 2]>> {
+    let mut sizes = [0; 2];
+    let row = setting.expectation_over(batch, |batch, _, theta| {
+        sizes = [theta.size(), theta.size().pow(2)];
+        let rows = surrogates(batch).into_iter().flat_map(|surrogate| {
+            [1, 2].map(|order| {
+                let derivative = surrogate.derivative(theta, order);
+                let entries = derivative.reshape(&[derivative.size()]);
+                Var::concat(&[entries, entries.square()], 0)
+            })
+        });
+        Var::concat(&rows.collect::<Vec<_>>(), 0)
+    })?;
+    let row: Array1<f64> = row.into_iter().collect();
+    let mut place = 0;
+    let mut next = |size: usize| {
+        let mean = row.slice(s![place..place + size]).to_owned();
+        let square = row.slice(s![place + size..place + 2 * size]).sum();
+        place += 2 * size;
+        Estimate { variance: square - mean.dot(&mean), mean }
+    };
+    let all = (0..row.len() / (2 * (sizes[0] + sizes[1]))).map(|_| sizes.map(&mut next));
+    Ok(all.collect())
 }

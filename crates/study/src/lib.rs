@@ -6,10 +6,10 @@
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
-//! - [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`lola_ipd`], [`meta_gradient_bias`], [`score_function_1d`]: of the
-//!   examples with these names, what tests need, too.
+//! - and of each example that has a folder of its name here, what tests need, too.
 
 pub mod claims;
+pub mod credit_assignment_1d;
 pub mod exact;
 pub mod hessian_bias;
 pub mod identities;
@@ -25,7 +25,9 @@ pub mod sampled;
 pub mod saved;
 pub mod score_function_1d;
 pub mod statistics;
+pub mod step_or_trajectory;
 pub mod tables;
+pub mod tmaml;
 pub mod workloads;
 
 use std::io;

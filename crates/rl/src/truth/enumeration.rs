@@ -230,7 +230,20 @@ impl Setting {
     /// # Ok::<(), rl::error::Error>(())
     /// ```
     pub fn expectation(&self, quantity: impl FnOnce(&Batch, &Episodes, Var) -> Var) -> Result<ArrayD<f64>> {
-        self.over_batches(1, quantity).map(|[expectation, _]| expectation)
+        self.expectation_over(1, quantity)
+    }
+
+    /// The same of a quantity of `batch` trajectories, over every such tuple: of what compares them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check_unbiased`].
+    pub fn expectation_over(
+        &self,
+        batch: usize,
+        quantity: impl FnOnce(&Batch, &Episodes, Var) -> Var,
+    ) -> Result<ArrayD<f64>> {
+        self.over_batches(batch, quantity).map(|[expectation, _]| expectation)
     }
 
     /// Of the derivatives of orders 0 … `order` of a scalar, the sums over every `batch`-tuple of trajectories.

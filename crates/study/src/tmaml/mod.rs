@@ -1,0 +1,3 @@
+//! The control variate of Taming MAML, exactly: example `tmaml`.
+
+pub mod experiment;
