@@ -129,9 +129,10 @@ fn on_a_line(saved: &Saved) -> Vec<Vec<f64>> {
     courses.chain(variations).collect()
 }
 
-/// Studies on small problems, as all their numbers.
-const STUDIES: [fn(&Saved) -> Vec<Vec<f64>>; 7] =
-    [meta_gradients, accuracies, learners, players, tamed, credited, on_a_line];
+/// A study on a small problem, as all its numbers.
+type Small = fn(&Saved) -> Vec<Vec<f64>>;
+
+const STUDIES: [Small; 7] = [meta_gradients, accuracies, learners, players, tamed, credited, on_a_line];
 
 #[test]
 fn studies_have_the_same_bits_at_any_number_of_threads() {

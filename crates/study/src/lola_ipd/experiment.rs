@@ -225,8 +225,8 @@ impl Study {
             for (v, variant) in variants.iter().enumerate() {
                 if points.contains(&update) {
                     let (estimate, truth) = (there(&mut estimates[v])?, there(&mut exact[v])?);
-                    found[v][0].push(of_both(&estimate, &truth, |a, b| pearson(a, b)));
-                    found[v][1].push(of_both(&estimate, &truth, |a, b| cosine(a, b)));
+                    found[v][0].push(of_both(&estimate, &truth, pearson));
+                    found[v][1].push(of_both(&estimate, &truth, cosine));
                 } else if points.iter().any(|&point| update < point && point <= update + to_fill(&variant.settings)) {
                     // What is kept for lookaheads is from the updates before.
                     there(&mut estimates[v])?;
