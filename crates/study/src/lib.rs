@@ -4,16 +4,19 @@
 //! - [`claims`], [`saved`]: the sentences of a paper as differences to be judged; parts of a run that may be ended.
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
+//! - [`meta_gradient`]: how much meta-gradients scatter.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
-//! - [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`meta_gradient_bias`], [`score_function_1d`]: of the examples with
+//! - [`gradient_variance`], [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`meta_gradient_bias`], [`score_function_1d`]: of the examples with
 //!   these names, what tests need, too.
 
 pub mod claims;
 pub mod exact;
+pub mod gradient_variance;
 pub mod hessian_bias;
 pub mod identities;
 pub mod intrinsic_reward;
 pub mod lines;
+pub mod meta_gradient;
 pub mod meta_gradient_bias;
 pub mod options;
 pub mod output;
