@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 use rl::meta::Permutation;
+use study::gradient_variance::experiment::Study as GradientVariance;
 use study::hessian_bias::accuracy::Experiment;
 use study::meta_gradient_bias::experiment::{Cell, Study};
 use study::output::Folder;
 use study::saved::{Before, Saved};
 use study::score_function_1d::experiment::{errors, learn};
+use train::run::config::Precision;
 
 /// A folder of its own for each test, deleted in the end.
 struct Temporary(PathBuf);
@@ -62,6 +64,28 @@ fn accuracies(saved: &Saved) -> Vec<Vec<f64>> {
     experiment.run(saved).unwrap().into_iter().map(|row| row.correlations).collect()
 }
 
+/// Every number of gradient_variance of small networks.
+fn scatters(saved: &Saved) -> Vec<Vec<f64>> {
+    let study = GradientVariance {
+        seed: 3,
+        env: "momentum".to_owned(),
+        runs: 2,
+        iterations: 2,
+        every: 2,
+        rounds: 2,
+        tasks: 3,
+        rollouts: 2,
+        horizon: 12,
+        hidden: vec![3],
+        precision: Precision::F32,
+    };
+    let numbers = study.run(saved).unwrap().concat().into_iter().flat_map(|one| {
+        let scatters = one.scatters.into_iter().map(|scatter| vec![scatter.variance, scatter.square]);
+        scatters.chain([vec![one.returns]])
+    });
+    numbers.collect()
+}
+
 /// Every number of score_function_1d's, at some N.
 fn learning() -> Vec<Vec<f64>> {
     let errors = errors(-1.0, 20_000, 7, 3).differences;
@@ -75,13 +99,14 @@ fn studies_have_the_same_bits_at_any_number_of_threads() {
     let new = || folder.open("threads", Before::Delete).unwrap();
     assert_eq!(with_threads(1, || meta_gradients(&new())), with_threads(3, || meta_gradients(&new())));
     assert_eq!(with_threads(1, || accuracies(&new())), with_threads(3, || accuracies(&new())));
+    assert_eq!(with_threads(1, || scatters(&new())), with_threads(3, || scatters(&new())));
     assert_eq!(with_threads(1, learning), with_threads(3, learning));
 }
 
 #[test]
 fn a_study_that_was_ended_goes_on_to_the_same_bits() {
     let folder = Temporary::new("resumed");
-    for study in [meta_gradients, accuracies] {
+    for study in [meta_gradients, accuracies, scatters] {
         let whole = study(&folder.open("settings", Before::Delete).unwrap());
         let text = folder.text();
         // One part is finished, and of the next only half is written.

@@ -16,6 +16,7 @@ pub mod hessian_bias;
 pub mod identities;
 pub mod intrinsic_reward;
 pub mod lines;
+pub mod lsf_navigation;
 pub mod meta_gradient;
 pub mod meta_gradient_bias;
 pub mod options;

@@ -11,24 +11,52 @@ use crate::meta_gradient::{Scatter, learner, scatter_of};
 use crate::output::progress;
 use crate::saved::Saved;
 
-/// An estimator of the inner step's derivative, with its baseline.
+/// An estimator of the inner step's derivative, with what it goes with.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimator {
     /// As in tables and files.
     pub name: &'static str,
-    /// What the inner step ascends.
+    /// What the inner step ascends. (The centred DiCE has the mean reward at each time for a baseline, whatever there is outside.)
     pub inner: Inner,
-    /// What returns are compared with, outside, too. (The centred DiCE has the mean reward at each time inside.)
+    /// What returns are compared with.
     pub baseline: Baseline,
+    /// The rate of the inner step.
+    pub rate: f64,
+    /// How many times the study's rounds it is measured by: more where a difference is small.
+    pub times: usize,
+}
+
+const fn estimator(name: &'static str, inner: Inner, baseline: Baseline) -> Estimator {
+    Estimator { name, inner, baseline, rate: 0.1, times: 1 }
 }
 
 /// All of them; the last one learns.
-pub const ESTIMATORS: [Estimator; 5] = [
-    Estimator { name: "dice", inner: Inner::DiceCentred, baseline: Baseline::LinearFeature },
-    Estimator { name: "dice_time", inner: Inner::Loaded, baseline: Baseline::LinearTime },
-    Estimator { name: "lvc_time", inner: Inner::Lvc, baseline: Baseline::LinearTime },
-    Estimator { name: "dice_feature", inner: Inner::Loaded, baseline: Baseline::LinearFeature },
-    Estimator { name: "lvc_feature", inner: Inner::Lvc, baseline: Baseline::LinearFeature },
+pub const ESTIMATORS: [Estimator; 6] = [
+    estimator("dice", Inner::DiceCentred, Baseline::LinearFeature),
+    estimator("dice_time", Inner::DiceCentred, Baseline::LinearTime),
+    estimator("lvc_time", Inner::Lvc, Baseline::LinearTime),
+    Estimator { rate: 0.01, ..estimator("dice_short", Inner::DiceCentred, Baseline::LinearFeature) },
+    Estimator { times: 4, ..estimator("dice_loaded", Inner::Loaded, Baseline::LinearFeature) },
+    Estimator { times: 4, ..estimator("lvc", Inner::Lvc, Baseline::LinearFeature) },
+];
+
+/// What is compared: DiCE and LVC as places among [`ESTIMATORS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Comparison {
+    /// With which baselines.
+    pub with: &'static str,
+    /// The place of DiCE.
+    pub dice: usize,
+    /// The place of LVC.
+    pub lvc: usize,
+}
+
+/// The paper's pair, and pairs in which fewer things differ at once.
+pub const COMPARISONS: [Comparison; 4] = [
+    Comparison { with: "the paper's baselines", dice: 0, lvc: 5 },
+    Comparison { with: "a baseline of time for both", dice: 1, lvc: 2 },
+    Comparison { with: "a baseline of features for both", dice: 4, lvc: 5 },
+    Comparison { with: "the paper's, DiCE's inner rate 0.01", dice: 3, lvc: 5 },
 ];
 
 /// What is measured. Everything random is a function of the seed.
@@ -36,6 +64,8 @@ pub const ESTIMATORS: [Estimator; 5] = [
 pub struct Study {
     /// Everything random is a function of this number.
     pub seed: u64,
+    /// The tasks, by the name that `train` has for them.
+    pub env: String,
     /// How many independent runs of training there are.
     pub runs: usize,
     /// How many iterations each has.
@@ -103,8 +133,8 @@ impl Study {
                 for other in others.iter_mut() {
                     other.restore(state.clone())?;
                 }
-                for learner in others.iter().chain([&*learning]) {
-                    scatters.push(scatter_of(learner, self.rounds, iteration as u64)?);
+                for (learner, estimator) in others.iter().chain([&*learning]).zip(&ESTIMATORS) {
+                    scatters.push(scatter_of(learner, self.rounds * estimator.times, iteration as u64)?);
                 }
             }
             let adapted = learning.iterate(iteration as u64)?.returns.swap_remove(1);
@@ -117,19 +147,20 @@ impl Study {
         Ok(numbers)
     }
 
-    /// Rothfuss et al. 2019: policy gradients outside, by Adam of rate 1e-3, one inner step of rate 0.1.
+    /// Rothfuss et al. 2019: policy gradients outside, by Adam of rate 1e-3, one inner step.
     fn config(&self, estimator: &Estimator, seed: u64) -> Config {
         Config {
             algorithm: "lvc-vpg".to_owned(),
             inner: estimator.inner,
             baseline: estimator.baseline,
-            env: "momentum".to_owned(),
+            env: self.env.clone(),
             seed,
             precision: self.precision,
             tasks: self.tasks,
             rollouts: self.rollouts,
             horizon: self.horizon,
             hidden: self.hidden.clone(),
+            inner_rate: estimator.rate,
             outer_steps: 1,
             kl_price: 0.0,
             ..Config::default()
@@ -144,40 +175,26 @@ impl Measurement {
     }
 }
 
-/// What is compared: DiCE and LVC as places among [`ESTIMATORS`].
-#[derive(Clone, Copy, Debug)]
-pub struct Comparison {
-    /// With which baselines.
-    pub baselines: &'static str,
-    /// The place of DiCE.
-    pub dice: usize,
-    /// The place of LVC.
-    pub lvc: usize,
-}
-
-/// The paper's pair, and one baseline for both.
-pub const COMPARISONS: [Comparison; 3] = [
-    Comparison { baselines: "the paper's baselines", dice: 0, lvc: 4 },
-    Comparison { baselines: "one of time for both", dice: 1, lvc: 2 },
-    Comparison { baselines: "one of features for both", dice: 3, lvc: 4 },
-];
-
 impl Comparison {
-    /// ‖std‖/‖mean‖ of DiCE over that of LVC, of the mean signals of these measurements.
-    pub fn ratio<'m>(&self, measurements: impl IntoIterator<Item = &'m Measurement>) -> f64 {
-        let (mut dice, mut lvc) = (0.0, 0.0);
+    /// By how much DiCE's ‖std‖/‖mean‖, ‖std‖ and ‖mean‖ are larger than LVC's: of the mean signals of these measurements, and of
+    /// the mean squares. NaN where means are not told from 0.
+    pub fn ratios<'m>(&self, measurements: impl IntoIterator<Item = &'m Measurement>) -> [f64; 3] {
+        let mut sums = [[0.0; 3]; 2];
         for Measurement { scatters, .. } in measurements {
-            dice += scatters[self.dice].signal();
-            lvc += scatters[self.lvc].signal();
+            for (sums, e) in sums.iter_mut().zip([self.dice, self.lvc]) {
+                let scatter = scatters[e];
+                let numbers = [scatter.signal(), scatter.variance, scatter.square];
+                sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
+            }
         }
-        (lvc / dice).sqrt()
+        let [dice, lvc] = sums;
+        [lvc[0] / dice[0], dice[1] / lvc[1], dice[2] / lvc[2]].map(f64::sqrt)
     }
 
-    /// 1/s²(LVC) − b²/s²(DiCE), s the relative standard deviation, the mean over a run's measurements: above 0 if and only if DiCE's
-    /// is more than b times LVC's. Unlike a ratio of estimates it has no bias to speak of: ‖mean‖² has none.
+    /// 1/s²(LVC) − b²/s²(DiCE), s the relative standard deviation ‖std‖/‖mean‖, the mean over a run's measurements: above 0 if and
+    /// only if DiCE's is more than b times LVC's. Unlike a ratio of estimates it is hardly biased: ‖mean‖² is not at all.
     pub fn beyond(&self, bound: f64, run: &[Measurement]) -> f64 {
-        let each =
-            run.iter().map(|one| one.scatters[self.lvc].signal() - bound.powi(2) * one.scatters[self.dice].signal());
-        each.sum::<f64>() / run.len() as f64
+        let signal = |e: usize| run.iter().map(|one| one.scatters[e].signal()).sum::<f64>() / run.len() as f64;
+        signal(self.lvc) - bound.powi(2) * signal(self.dice)
     }
 }
