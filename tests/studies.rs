@@ -8,11 +8,13 @@ use indicatif::ProgressBar;
 use rl::meta::Permutation;
 use study::gradient_variance::experiment::Study as GradientVariance;
 use study::hessian_bias::accuracy::Experiment;
+use study::lsf_navigation::{training, variance};
 use study::meta_gradient_bias::experiment::{Cell, Study};
+use study::options::Precision;
 use study::output::Folder;
 use study::saved::{Before, Saved};
 use study::score_function_1d::experiment::{errors, learn};
-use train::run::config::Precision;
+use train::run::config;
 
 /// A folder of its own for each test, deleted in the end.
 struct Temporary(PathBuf);
@@ -77,13 +79,40 @@ fn scatters(saved: &Saved) -> Vec<Vec<f64>> {
         rollouts: 2,
         horizon: 12,
         hidden: vec![3],
-        precision: Precision::F32,
+        precision: config::Precision::F32,
     };
     let numbers = study.run(saved).unwrap().concat().into_iter().flat_map(|one| {
         let scatters = one.scatters.into_iter().map(|scatter| vec![scatter.variance, scatter.square]);
         scatters.chain([vec![one.returns]])
     });
     numbers.collect()
+}
+
+/// Every number of lsf_navigation with small networks.
+fn navigation(saved: &Saved) -> Vec<Vec<f64>> {
+    let (seed, horizon, hidden, precision) = (3, 10, vec![3], Precision::F32);
+    let variances = variance::Study {
+        seed,
+        problems: 2,
+        samples: vec![2, 3],
+        outer: 4,
+        rounds: 3,
+        horizon,
+        hidden: hidden.clone(),
+        rate: 0.003,
+        precision,
+    };
+    let training = training::Study { seed, runs: 2, iterations: 1, horizon, hidden, tasks: 2, precision };
+    let hidden = ProgressBar::hidden();
+    let plain = variances.run(saved, &hidden).unwrap();
+    let trained = training.variances(2, &[2, 3], 2, saved, &hidden).unwrap();
+    let runs = training.run(saved, &hidden).unwrap().concat();
+    plain
+        .concat()
+        .into_iter()
+        .chain(trained.concat())
+        .chain(runs.into_iter().map(|run| [run.curve, vec![run.last]].concat()))
+        .collect()
 }
 
 /// Every number of score_function_1d's, at some N.
@@ -100,13 +129,14 @@ fn studies_have_the_same_bits_at_any_number_of_threads() {
     assert_eq!(with_threads(1, || meta_gradients(&new())), with_threads(3, || meta_gradients(&new())));
     assert_eq!(with_threads(1, || accuracies(&new())), with_threads(3, || accuracies(&new())));
     assert_eq!(with_threads(1, || scatters(&new())), with_threads(3, || scatters(&new())));
+    assert_eq!(with_threads(1, || navigation(&new())), with_threads(3, || navigation(&new())));
     assert_eq!(with_threads(1, learning), with_threads(3, learning));
 }
 
 #[test]
 fn a_study_that_was_ended_goes_on_to_the_same_bits() {
     let folder = Temporary::new("resumed");
-    for study in [meta_gradients, accuracies, scatters] {
+    for study in [meta_gradients, accuracies, scatters, navigation] {
         let whole = study(&folder.open("settings", Before::Delete).unwrap());
         let text = folder.text();
         // One part is finished, and of the next only half is written.

@@ -6,10 +6,11 @@ use rl::error::Result;
 use rl::stream::seed_of;
 use train::Learner;
 use train::registry::configure;
-use train::run::config::{Config, Inner, Precision};
+use train::run::config::{self, Config, Inner};
 use train::run::evaluation_seed;
 
-use crate::meta_gradient::learner;
+use crate::meta_gradient::{learner, scatter_of};
+use crate::options::Precision;
 use crate::saved::Saved;
 
 /// An estimator that is trained with.
@@ -71,9 +72,39 @@ impl Study {
         (0..self.runs).into_par_iter().map(of_run).collect()
     }
 
+    /// tr Var of meta-gradients at the first parameters of so many runs, for each number of trajectories and each of [`METHODS`]. What
+    /// is saved are runs.
+    pub fn variances(
+        &self,
+        runs: usize,
+        samples: &[usize],
+        rounds: usize,
+        saved: &Saved,
+        progress: &ProgressBar,
+    ) -> Result<Vec<Vec<Vec<f64>>>> {
+        let one = |run: usize, rollouts: usize, method: &Method| {
+            // (Variances are in proportion to one over the number of tasks.)
+            let config = Config { rollouts, tasks: 2, ..self.config(method, self.seed_of(run)) };
+            Ok(scatter_of(&learner(&config)?, rounds, 0)?.variance)
+        };
+        let of_run = |run: usize| {
+            let numbers = saved.part(&format!("trained,{run}"), || {
+                samples.iter().flat_map(|&n| METHODS.iter().map(move |method| one(run, n, method))).collect()
+            });
+            progress.inc(1);
+            Ok(numbers?.chunks(METHODS.len()).map(<[f64]>::to_vec).collect())
+        };
+        (0..runs).into_par_iter().map(of_run).collect()
+    }
+
+    fn seed_of(&self, run: usize) -> u64 {
+        // (A configuration's has a bit less.)
+        seed_of(self.seed, &[run as u64]) >> 1
+    }
+
     /// The curve, and behind it what the last parameters bring. All methods have the same first parameters and the same tasks.
     fn one(&self, run: usize, method: &Method) -> Result<Vec<f64>> {
-        let seed = seed_of(self.seed, &[run as u64]) >> 1;
+        let seed = self.seed_of(run);
         let mut learner = learner(&self.config(method, seed))?;
         let mean = |returns: &[f64]| returns.iter().sum::<f64>() / returns.len() as f64;
         let mut numbers = Vec::with_capacity(self.iterations + 1);
@@ -90,7 +121,10 @@ impl Study {
             algorithm: method.algorithm.to_owned(),
             inner: method.inner,
             seed,
-            precision: self.precision,
+            precision: match self.precision {
+                Precision::F32 => config::Precision::F32,
+                Precision::F64 => config::Precision::F64,
+            },
             horizon: self.horizon,
             hidden: self.hidden.clone(),
             ..preset

@@ -56,7 +56,7 @@ struct Programs {
 
 impl Study {
     /// tr V[E[estimate | D]], for each problem, each N, and each of [`ESTIMATORS`]. What is saved are problems.
-    pub fn run(&self, saved: &Saved, progress: &ProgressBar) -> Result<Vec<Vec<[f64; 2]>>> {
+    pub fn run(&self, saved: &Saved, progress: &ProgressBar) -> Result<Vec<Vec<Vec<f64>>>> {
         let policy = self.policy();
         let programs = self.samples.iter().map(|&n| self.programs(&policy, n)).collect::<Result<Vec<_>>>()?;
         let problems = (0..self.problems).into_par_iter().map(|problem| {
@@ -68,7 +68,7 @@ impl Study {
                 Ok(programs.iter().zip(&self.samples).map(at).collect::<Result<Vec<_>>>()?.concat())
             });
             progress.inc(1);
-            Ok(numbers?.as_chunks().0.to_vec())
+            Ok(numbers?.chunks(ESTIMATORS.len()).map(<[f64]>::to_vec).collect())
         });
         problems.collect()
     }
