@@ -41,7 +41,7 @@ const STUDY: Example = Example { is_study: true, ..SIMPLE };
 const LEARNING: Example = Example { options: &["--quick"], whole: &[("--seeds", 1), ("--iterations", 1)], ..STUDY };
 
 /// Those that write files.
-const EXAMPLES: [Example; 18] = [
+const EXAMPLES: [Example; 19] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -63,6 +63,29 @@ const EXAMPLES: [Example; 18] = [
         options: &["--quick", "--states=3", "--actions=2", "--mdps=6", "--samples=4", "--horizon=4"],
         whole: &[("--states", 1), ("--actions", 2), ("--mdps", 1), ("--horizon", 1)],
         lists: &["--samples", "--epsilon"],
+        ..STUDY
+    },
+    Example {
+        name: "gradient_variance",
+        options: &[
+            "--quick",
+            "--runs=3",
+            "--iterations=2",
+            "--every=1",
+            "--rounds=2",
+            "--tasks=2",
+            "--rollouts=3",
+            "--horizon=10",
+        ],
+        whole: &[
+            ("--runs", 2),
+            ("--iterations", 1),
+            ("--every", 1),
+            ("--rounds", 2),
+            ("--tasks", 1),
+            ("--rollouts", 2),
+            ("--horizon", 1),
+        ],
         ..STUDY
     },
     Example {
@@ -227,6 +250,7 @@ impl Cases {
         option("hessian_bias", "--samples", &["1", "0,4"], true);
         option("hessian_bias", "--epsilon", &["1", "0,1.5", "-0.1"], true);
         option("hessian_bias", "--sweep", &["", "mdps"], true);
+        option("gradient_variance", "--env", &["", "cartpole"], true);
         option("which_estimator", "--estimators", &["", "reinforce", "is,", "is,reinforce"], true);
         option("which_estimator", "--estimators=dice_leave_one_out --samples", &["1"], true);
         option("which_estimator", "--samples", &["1"], true);
@@ -270,9 +294,10 @@ impl Cases {
         }
         // What is given holds, also beside --quick and --paper: the files are those of the options alone.
         let explicit = EXAMPLES.into_iter().filter(|example| !matches!(example.name, "first_loss" | "your_estimator"));
-        for example in
-            explicit.filter(|example| !matches!(example.name, "identities" | "hessian_bias" | "meta_gradient_bias"))
-        {
+        for example in explicit.filter(|example| {
+            // (Their sizes are more than can be given.)
+            !matches!(example.name, "identities" | "hessian_bias" | "meta_gradient_bias" | "gradient_variance")
+        }) {
             for size in ["--quick", "--paper"] {
                 // (What is left of a paper's size takes long for some: no option says how large their tasks are.)
                 let is_long = example.name == "loaded_dice" || example.options == LEARNING.options;

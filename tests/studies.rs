@@ -7,15 +7,19 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use rl::env::Momentum;
 use rl::meta::Permutation;
+use study::gradient_variance::experiment::Study as GradientVariance;
 use study::hessian_bias::accuracy::Experiment;
 use study::learning::{Comparison, Paths, Variant};
 use study::lola_ipd::experiment::{Correlations, Study as Players};
+use study::lsf_navigation::{training, variance};
 use study::meta_gradient_bias::experiment::{Cell, Study};
+use study::options::Precision;
 use study::output::Folder;
 use study::saved::{Before, Saved};
 use study::score_function_1d::experiment::{errors, learn};
 use study::{credit_assignment_1d, step_or_trajectory, tmaml};
 use train::MetaLearner;
+use train::run::config;
 
 /// A folder of its own for each test, deleted in the end.
 struct Temporary(PathBuf);
@@ -95,6 +99,55 @@ fn players(saved: &Saved) -> Vec<Vec<f64>> {
     measured.into_iter().flat_map(|one| one.returns.into_iter().chain(correlations(one.correlations))).collect()
 }
 
+/// Every number of gradient_variance of small networks.
+fn scatters(saved: &Saved) -> Vec<Vec<f64>> {
+    let study = GradientVariance {
+        seed: 3,
+        env: "momentum".to_owned(),
+        runs: 2,
+        iterations: 2,
+        every: 2,
+        rounds: 2,
+        tasks: 3,
+        rollouts: 2,
+        horizon: 12,
+        hidden: vec![3],
+        precision: config::Precision::F32,
+    };
+    let numbers = study.run(saved).unwrap().concat().into_iter().flat_map(|one| {
+        let scatters = one.scatters.into_iter().map(|scatter| vec![scatter.variance, scatter.square]);
+        scatters.chain([vec![one.returns]])
+    });
+    numbers.collect()
+}
+
+/// Every number of lsf_navigation with small networks.
+fn navigation(saved: &Saved) -> Vec<Vec<f64>> {
+    let (seed, horizon, hidden, precision) = (3, 10, vec![3], Precision::F32);
+    let variances = variance::Study {
+        seed,
+        problems: 2,
+        samples: vec![2, 3],
+        outer: 4,
+        rounds: 3,
+        horizon,
+        hidden: hidden.clone(),
+        rate: 0.003,
+        precision,
+    };
+    let training = training::Study { seed, runs: 2, iterations: 1, horizon, hidden, tasks: 2, precision };
+    let hidden = ProgressBar::hidden();
+    let plain = variances.run(saved, &hidden).unwrap();
+    let trained = training.variances(2, &[2, 3], 2, saved, &hidden).unwrap();
+    let runs = training.run(saved, &hidden).unwrap().concat();
+    plain
+        .concat()
+        .into_iter()
+        .chain(trained.concat())
+        .chain(runs.into_iter().map(|run| [run.curve, vec![run.last]].concat()))
+        .collect()
+}
+
 /// Every number of score_function_1d's, at some N.
 fn learning() -> Vec<Vec<f64>> {
     let errors = errors(-1.0, 20_000, 7, 3).differences;
@@ -132,7 +185,8 @@ fn on_a_line(saved: &Saved) -> Vec<Vec<f64>> {
 /// A study on a small problem, as all its numbers.
 type Small = fn(&Saved) -> Vec<Vec<f64>>;
 
-const STUDIES: [Small; 7] = [meta_gradients, accuracies, learners, players, tamed, credited, on_a_line];
+const STUDIES: [Small; 9] =
+    [meta_gradients, scatters, navigation, accuracies, learners, players, tamed, credited, on_a_line];
 
 #[test]
 fn studies_have_the_same_bits_at_any_number_of_threads() {

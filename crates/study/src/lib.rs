@@ -5,18 +5,22 @@
 //! - [`learning`]: learners side by side, from the same seeds.
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
+//! - [`meta_gradient`]: how much meta-gradients scatter.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
 //! - and of each example that has a folder of its name here, what tests need, too.
 
 pub mod claims;
 pub mod credit_assignment_1d;
 pub mod exact;
+pub mod gradient_variance;
 pub mod hessian_bias;
 pub mod identities;
 pub mod intrinsic_reward;
 pub mod learning;
 pub mod lines;
 pub mod lola_ipd;
+pub mod lsf_navigation;
+pub mod meta_gradient;
 pub mod meta_gradient_bias;
 pub mod options;
 pub mod output;

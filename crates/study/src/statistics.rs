@@ -46,3 +46,15 @@ pub fn cosine<D: Dimension>(a: &ArrayBase<impl Data<Elem = f64>, D>, b: &ArrayBa
     let scale = (a.iter().fold(0.0, square) * b.iter().fold(0.0, square)).sqrt();
     if scale == 0.0 { 0.0 } else { a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>() / scale }
 }
+
+/// A function of independent things, such as a ratio of sums over them, with its 95 % interval by the jackknife.
+///
+/// Panics if there are fewer than two.
+#[track_caller]
+pub fn jackknife<T: Copy>(things: &[T], f: impl Fn(&[T]) -> f64) -> Interval {
+    let (count, all) = (things.len() as f64, f(things));
+    let without = |i: usize| f(&[&things[..i], &things[i + 1..]].concat());
+    let pseudo: Vec<f64> = (0..things.len()).map(|i| count * all - (count - 1.0) * without(i)).collect();
+    let Interval { value, low, high } = Interval::of_mean(&pseudo);
+    Interval { value: all, low: all + low - value, high: all + high - value }
+}

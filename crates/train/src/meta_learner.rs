@@ -80,6 +80,7 @@ enum Draw {
     Policy,
     Train,
     Evaluate,
+    Gradient,
     Adapt,
 }
 
@@ -423,16 +424,30 @@ impl Learner for MetaLearner {
     }
 }
 
+/// What was sampled for the outer steps.
+struct Experience {
+    tasks: Vec<Mutex<Task>>,
+    /// What the outer objective of each task is told of the others.
+    across: Vec<[f64; 2]>,
+    /// Steps made in environments.
+    env_steps: u64,
+    /// Of each step, the mean return of each task.
+    returns: Vec<Vec<f64>>,
+    /// Seconds of sampling and of adapting.
+    seconds: [f64; 2],
+}
+
 impl MetaLearner {
-    fn iteration(&mut self, iteration: u64) -> Result<Iteration> {
-        let Settings { inner_steps, outer_steps, ref shape, .. } = self.settings;
+    /// Samples, adapts and samples again, in fresh tasks, by draws with these names.
+    fn experience(&self, names: [u64; 2]) -> Result<Experience> {
+        let Settings { inner_steps, ref shape, .. } = self.settings;
         let tasks: Vec<_> = (0..self.settings.tasks).map(|_| Mutex::new(self.begin())).collect();
-        let (mut returns, mut env_steps, mut seconds) = (Vec::new(), 0, [0.0; 3]);
+        let (mut returns, mut env_steps, mut seconds) = (Vec::new(), 0, [0.0; 2]);
         let mut outcomes = Vec::new();
         for step in 0..=inner_steps {
             let begin = Instant::now();
             let answers = self.ask(&tasks, |number, task| {
-                let names = [Draw::Train as u64, iteration, number as u64, step as u64];
+                let names = [names[0], names[1], number as u64, step as u64];
                 let Outcome { steps, rewards, squares, value } =
                     self.sample(&*self.tasks, task, &names[..3], &names)?;
                 Ok(vec![steps, rewards, squares, value])
@@ -447,16 +462,38 @@ impl MetaLearner {
             self.ask(&tasks, |_, task| self.adapt(task, goes_on).map(|()| Vec::new()))?;
             seconds[1] += begin.elapsed().as_secs_f64();
         }
+        Ok(Experience { tasks, across: self.algorithm.across(&outcomes), env_steps, returns, seconds })
+    }
+
+    /// The objective and the divergence at each step, and the gradient, at these parameters.
+    fn gradient(&self, experience: &Experience, theta: &Numbers) -> Result<(Vec<f64>, Numbers)> {
+        let given = |number: usize| self.given(&experience.across[number]);
+        let mut facts = self.mean(&self.programs.gradient, &experience.tasks, theta, given)?;
+        let gradient = policy::from_flat(&self.theta, &facts.split_off(2 + self.settings.inner_steps));
+        Ok((facts, gradient))
+    }
+
+    /// An estimate of the meta-gradient at θ, which is ascended: that of an iteration's first outer step, from fresh tasks and
+    /// trajectories, which are a function of `seed`. Nothing is learned from it.
+    ///
+    /// # Errors
+    ///
+    /// What goes wrong in an environment, and [`Error::NotFinite`].
+    pub fn meta_gradient(&self, seed: u64) -> Result<Numbers> {
+        Ok(self.gradient(&self.experience([Draw::Gradient as u64, seed])?, &self.theta)?.1)
+    }
+
+    fn iteration(&mut self, iteration: u64) -> Result<Iteration> {
+        let Settings { inner_steps, outer_steps, .. } = self.settings;
+        let experience = self.experience([Draw::Train as u64, iteration])?;
+        let Experience { tasks, across, .. } = &experience;
 
         let begin = Instant::now();
-        let across = self.algorithm.across(&outcomes);
+        let given = |number: usize| self.given(&across[number]);
         let (mut theta, mut optimiser) = (self.theta.clone(), self.optimiser.clone());
         let (mut facts, mut gradient) = (Vec::new(), Numbers::new());
         for _ in 0..outer_steps {
-            let given = |number: usize| self.given(&across[number]);
-            let mut means = self.mean(&self.programs.gradient, &tasks, &theta, given)?;
-            gradient = policy::from_flat(&self.theta, &means.split_off(2 + inner_steps));
-            facts = means;
+            (facts, gradient) = self.gradient(&experience, &theta)?;
             match (&mut optimiser, &self.settings.outer) {
                 (Some(optimiser), _) => {
                     // A rule descends.
@@ -468,11 +505,11 @@ impl MetaLearner {
                     let product = |v: &Numbers| {
                         let along = self.values(v);
                         let views = |_| along.iter().map(Value::view).collect();
-                        let product = self.mean(curvature, &tasks, &theta, views)?;
+                        let product = self.mean(curvature, tasks, &theta, views)?;
                         Ok(policy::from_flat(&self.theta, &product))
                     };
                     let judge = |there: &Numbers| {
-                        let facts = self.mean(&self.programs.judge, &tasks, there, given)?;
+                        let facts = self.mean(&self.programs.judge, tasks, there, given)?;
                         Ok(Judged { objective: facts[0], divergence: facts[1 + inner_steps] })
                     };
                     if let Some((there, judged)) = region.step(&theta, facts[0], &gradient, product, judge)? {
@@ -485,7 +522,7 @@ impl MetaLearner {
         }
         let mut prices = self.prices.clone();
         if let Some(target) = self.settings.price.target {
-            let facts = self.mean(&self.programs.judge, &tasks, &theta, |number| self.given(&across[number]))?;
+            let facts = self.mean(&self.programs.judge, tasks, &theta, given)?;
             for (price, divergence) in prices.iter_mut().zip(&facts[1..]) {
                 if *divergence < target / 1.5 {
                     *price /= 2.0;
@@ -494,9 +531,10 @@ impl MetaLearner {
                 }
             }
         }
-        self.fit_baseline(&tasks)?;
+        self.fit_baseline(tasks)?;
         (self.theta, self.optimiser, self.prices) = (theta, optimiser, prices);
-        seconds[2] = begin.elapsed().as_secs_f64();
+        let Experience { env_steps, returns, seconds: [sampling, adapting], .. } = experience;
+        let seconds = [sampling, adapting, begin.elapsed().as_secs_f64()];
         let gradient_norm = dot(&gradient, &gradient).sqrt();
         Ok(Iteration { env_steps, returns, loss: -facts[0], gradient_norm, kl: facts[1 + inner_steps], seconds })
     }

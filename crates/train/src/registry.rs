@@ -167,6 +167,7 @@ fn inner(config: &Config) -> InnerObjective {
     match config.inner {
         config::Inner::Ad => InnerObjective::Ad,
         config::Inner::Dice => InnerObjective::Dice,
+        config::Inner::DiceCentred => InnerObjective::DiceCentred,
         config::Inner::Loaded => InnerObjective::Loaded,
         config::Inner::Lvc => InnerObjective::Lvc,
         config::Inner::TayPo2 => InnerObjective::TayPo2,
@@ -397,37 +398,22 @@ pub fn configure(resumed: Option<Layer>, name: Option<&str>, file: Option<&Path>
 /// [`Error::Unknown`] for an algorithm or an environment that there is not, [`Error::Misfit`] for two that do not go together, and
 /// what the learner refuses.
 pub fn learner(config: &Config) -> Result<Box<dyn Learner>> {
-    let place = "the configuration";
-    let (algorithm, environment) = (algorithm(place, &config.algorithm)?, environment(place, &config.env)?);
-    match (algorithm.make, environment.make) {
+    match makes(config)? {
         (Make::Players, Make::Game(game)) => Ok(Box::new(players(config, game())?)),
         _ => Ok(Box::new(meta_learner(config)?)),
     }
 }
 
-fn misfit(config: &Config, algorithm: &str, environment: &str) -> Error {
-    Error::Misfit {
-        algorithm: format!("{} {algorithm}", config.algorithm),
-        environment: format!("{} {environment}", config.env),
-    }
-}
-
-/// What a stream is for that no part of the learner draws from.
-const CRITIC: u64 = 1 << 32;
-
-/// The learner of a configuration that learns over tasks.
+/// The same where it is one that adapts to tasks.
 ///
 /// # Errors
 ///
-/// Those of [`learner`], and [`Error::Misfit`] for a game.
+/// Those of [`learner`], and [`Error::Misfit`] for two players, too.
 pub fn meta_learner(config: &Config) -> Result<MetaLearner> {
-    let place = "the configuration";
-    let (make, tasks) = match (algorithm(place, &config.algorithm)?.make, environment(place, &config.env)?.make) {
-        (Make::Meta(make), Make::Tasks(tasks)) => (make, tasks()),
-        (Make::Players, Make::Tasks(_)) => return Err(misfit(config, "is for games of two players", "is for one")),
-        (Make::Players, _) => return Err(misfit(config, "does not learn over tasks", "has none")),
-        _ => return Err(misfit(config, "is for one player", "is a game of two")),
+    let (Make::Meta(make), Make::Tasks(tasks)) = makes(config)? else {
+        return Err(misfit(config, "is no algorithm that adapts to tasks", "is a game of two"));
     };
+    let (algorithm, tasks) = (make(config), tasks());
     let spaces = tasks.spaces();
     let dtype = match config.precision {
         config::Precision::F32 => DType::F32,
@@ -482,7 +468,28 @@ pub fn meta_learner(config: &Config) -> Result<MetaLearner> {
         price: Price { initial: config.kl_price, target: config.kl_adaptive.then_some(config.kl_target) },
         bootstrap: config.bootstrap,
     };
-    Ok(MetaLearner::new(settings, make(config), &*policy(config, &spaces), tasks, baseline, Box::new(Threads))?)
+    Ok(MetaLearner::new(settings, algorithm, &*policy(config, &spaces), tasks, baseline, Box::new(Threads))?)
+}
+
+/// What the configuration's algorithm and environment are made by, which go together.
+fn makes(config: &Config) -> Result<(Make, Make)> {
+    let place = "the configuration";
+    let (algorithm, environment) = (algorithm(place, &config.algorithm)?, environment(place, &config.env)?);
+    match (algorithm.make, environment.make) {
+        makes @ ((Make::Meta(_), Make::Tasks(_)) | (Make::Players, Make::Game(_))) => Ok(makes),
+        (Make::Players, _) => Err(misfit(config, "is for games of two players", "is for one")),
+        _ => Err(misfit(config, "is for one player", "is a game of two")),
+    }
+}
+
+/// What a stream is for that no part of the learner draws from.
+const CRITIC: u64 = 1 << 32;
+
+fn misfit(config: &Config, algorithm: &str, environment: &str) -> Error {
+    Error::Misfit {
+        algorithm: format!("{} {algorithm}", config.algorithm),
+        environment: format!("{} {environment}", config.env),
+    }
 }
 
 /// A network as the configuration has it; a table, of numbered states and actions without hidden layers.

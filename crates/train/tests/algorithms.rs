@@ -83,9 +83,9 @@ fn with_all_trajectories(algorithm: &dyn Algorithm, mdp: &TabularMdp, logits: &A
     through.into_shape_with_order(vec![2, 2]).unwrap()
 }
 
-/// Every algorithm, and whether it has scores of the inner data.
+/// Every algorithm, and whether no single trajectory has its limit: there are scores of all inner data, or a mean of it.
 fn all() -> Vec<(&'static str, Box<dyn Algorithm>, bool)> {
-    use InnerObjective::{Ad, Dice, Loaded, Lvc, TayPo2, Tmaml};
+    use InnerObjective::{Ad, Dice, DiceCentred, Loaded, Lvc, TayPo2, Tmaml};
     let maml = |inner| Box::new(Maml { inner, first_order: false });
     let sgmrl = |first_order, baseline| Box::new(Sgmrl { inner: Ad, first_order, baseline });
     let emaml = |factor| Box::new(Emaml { inner: Ad, factor });
@@ -93,6 +93,7 @@ fn all() -> Vec<(&'static str, Box<dyn Algorithm>, bool)> {
         ("MAML", maml(Ad), false),
         ("first-order MAML", Box::new(Maml { inner: Ad, first_order: true }), false),
         ("MAML with DiCE; LSF", maml(Dice), false),
+        ("MAML with centred DiCE", maml(DiceCentred), true),
         ("MAML with Loaded DiCE", maml(Loaded), false),
         ("TMAML", maml(Tmaml), false),
         ("MAML with LVC", maml(Lvc), false),
@@ -117,14 +118,14 @@ fn what_each_meta_gradient_is_biased_for_is_the_table_of_the_documentation() {
     let (mdp, logits) = process();
     let of_exact = of_exact_update(&mdp, &logits);
     let mut table = String::from("| | of F_1 | of F_2 | of F_∞, N = 1 | N = 2 | N → ∞ |\n|---|---|---|---|---|---|\n");
-    for (name, algorithm, scores) in all() {
+    for (name, algorithm, of_all) in all() {
         let reports = [1, 2].map(|number| {
             let problem = SampledUpdate::new(&mdp, &logits, HORIZON, GAMMA).rate(RATE).trajectories(number);
             let report = problem.sampled_outside(1).check(|batch| objective(&*algorithm, batch), 1).unwrap();
             report.orders[1].clone()
         });
         let [one, two] = &reports;
-        let limit = match scores {
+        let limit = match of_all {
             true => "–".to_owned(),
             false => part(&with_all_trajectories(&*algorithm, &mdp, &logits), &of_exact),
         };

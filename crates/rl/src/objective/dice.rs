@@ -93,7 +93,7 @@ impl Estimator for DiceCentred {
     fn formula(&self, batch: &Batch) -> Var {
         // Behind a trajectory's end its reward is 0, but the mean is not: it counts there too.
         let rewards = batch.rewards();
-        batch.importance_weighted_sum((rewards - rewards.mean_axes(&[0])) * batch.discounts())
+        batch.importance_weighted_sum(batch.credit(rewards - rewards.mean_axes(&[0])) * batch.discounts())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What inner steps ascend: an estimator of the value, in the form that the data are in.
 
 use ad::Var;
-use rl::objective::{DiceTmaml, Estimator, ImportanceSampling, LoadedDice, ScoreFunction, TayPo};
+use rl::objective::{DiceCentred, DiceTmaml, Estimator, ImportanceSampling, LoadedDice, ScoreFunction, TayPo};
 
 use crate::trajectories::Sampled;
 
@@ -12,6 +12,8 @@ pub enum InnerObjective {
     Ad,
     /// Σ_t r_t □(Σ_{k≤t} log π_k), without a baseline: Foerster et al. 2018.
     Dice,
+    /// The same of rewards minus their mean at each time: as ProMP's authors have DiCE, with a cubic in time for the mean.
+    DiceCentred,
     /// With advantages, Σ_t A_t (□(Σ_{k≤t}) − □(Σ_{k<t})): Farquhar et al. 2019.
     Loaded,
     /// DiCE with the control variate of Taming MAML: Liu, Socher & Xiong 2019. (It only adds variance; by its paper's formula.)
@@ -29,6 +31,7 @@ impl InnerObjective {
         let estimator: &dyn Estimator = match self {
             InnerObjective::Ad => &ScoreFunction,
             InnerObjective::Dice => &ImportanceSampling,
+            InnerObjective::DiceCentred => &DiceCentred,
             InnerObjective::Loaded => &LoadedDice::UNBIASED,
             InnerObjective::Tmaml => &DiceTmaml,
             InnerObjective::Lvc => &TayPo { order: 1 },

@@ -179,6 +179,8 @@ choices! {
         Ad "ad",
         /// DiCE.
         Dice "dice",
+        /// DiCE of rewards minus their mean at each time.
+        DiceCentred "dice-centred",
         /// Loaded DiCE.
         Loaded "loaded",
         /// Low-variance curvature: Σ A π/π_old.
