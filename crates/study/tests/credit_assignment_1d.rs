@@ -49,8 +49,8 @@ fn meta_gradients_in_closed_form_are_those_of_the_tape() {
         let (after, later) = seen(1.0, adapted, variant, seed + 10);
 
         let tape = Tape::new();
-        let theta = tape.input("theta", &arr1(&START));
-        let earned = tape.constant(&returns(&before));
+        let theta = tape.input("theta", arr1(&START));
+        let earned = tape.constant(returns(&before));
         // θ′ as a function of θ at fixed data, and with boxes.
         let lead = |surrogate: Var| theta + surrogate.grad(theta) * INNER_RATE;
         let fixed = lead((earned * log_prob(theta, &data)).mean());
@@ -58,7 +58,7 @@ fn meta_gradients_in_closed_form_are_those_of_the_tape() {
         for (a, b) in adapted.iter().zip(&fixed.value()) {
             assert!((a - b).abs() < 1e-13);
         }
-        let worth = |theta: Var| (tape.constant(&returns(&after)) * log_prob(theta, &later)).mean();
+        let worth = |theta: Var| (tape.constant(returns(&after)) * log_prob(theta, &later)).mean();
         let scores = log_prob(theta, &data).sum() * mean_return(&after);
         let [post, first, second] =
             [worth(fixed), worth(boxed), worth(fixed) + scores].map(|surrogate| surrogate.grad(theta) * INNER_RATE);
