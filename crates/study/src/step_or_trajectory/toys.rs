@@ -25,7 +25,7 @@ pub enum Toy {
     MeanLinearised,
     /// Path-wise: 1.
     MeanPathWise,
-    /// Of ∇E[V_0] = 0, the value of what was adapted with N actions a_i ~ N(θ, σ²) at rate 0, by the score function: V_0 Σ u_i.
+    /// Of ∇E\[V_0\] = 0, the value of what was adapted with N actions a_i ~ N(θ, σ²) at rate 0, by the score function: V_0 Σ u_i.
     MetaScoreFunction,
     /// By the linearised one, which is the policy gradient where it was adapted to, from the same N: (1/N) Σ V_0 u_i.
     MetaLinearised,
