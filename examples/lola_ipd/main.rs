@@ -6,12 +6,11 @@ mod claims_of_the_paper;
 mod figure;
 
 use clap::Parser;
-use rl::report::Interval;
 use study::lines::picture;
 use study::lola_ipd::experiment::{Group, Measured, Study, inner_name, outer_name};
 use study::options::{StudyOptions, whole};
 use study::output::{Output, progress};
-use study::statistics::minus;
+use study::statistics::{mean_in_words, minus, told_from_zero};
 
 /// What two players learn who differentiate through each other's next steps, by how well they know them; and the correlation
 /// of their meta-gradients with the exact ones.
@@ -101,17 +100,6 @@ fn lola_ipd(options: &Options) -> study::Outcome {
     output.finish(Some(saved))
 }
 
-/// The mean and half of its 95 % interval.
-fn in_words(numbers: &[f64]) -> String {
-    match numbers {
-        &[only] => format!("{only:.2}"),
-        _ => {
-            let Interval { value, low, high } = Interval::of_mean(numbers);
-            format!("{value:.2} ± {:.2}", (high - low) / 2.0)
-        }
-    }
-}
-
 fn print(output: &mut Output, results: &Results) {
     let Study { seeds, updates, horizon, batches: [small, large], .. } = results.study;
     let points = results.study.points().len();
@@ -129,8 +117,8 @@ fn print(output: &mut Output, results: &Results) {
         if last.replace(one.variant.group).is_some_and(|group| group != one.variant.group) {
             writeln!(output);
         }
-        let ends = if one.variant.learns { in_words(&one.ends()) } else { String::new() };
-        let correlations = [Results::pearson(one), Results::cosine(one)].map(|numbers| in_words(&numbers));
+        let ends = if one.variant.learns { mean_in_words(&one.ends()) } else { String::new() };
+        let correlations = [Results::pearson(one), Results::cosine(one)].map(|numbers| mean_in_words(&numbers));
         writeln!(output, "{:<26}{ends:>16}{:>16}{:>16}", one.variant.name, correlations[0], correlations[1]);
     }
 }
@@ -138,26 +126,16 @@ fn print(output: &mut Output, results: &Results) {
 /// Of how few pairs no difference of ablations is believed.
 const FEW: usize = 10;
 
-/// Higher or lower, if the interval excludes 0 and there are enough pairs of players.
+/// A difference, and whether it is above or below 0, if the interval excludes 0 and there are enough pairs of players.
 fn told_apart(differences: &[f64]) -> (String, &'static str) {
-    if differences.len() < FEW {
-        return (in_words(differences), "unclear");
-    }
-    let Interval { value, low, high } = Interval::of_mean(differences);
-    let word = if low > 0.0 {
-        "higher"
-    } else if high < 0.0 {
-        "lower"
-    } else {
-        "unclear"
-    };
-    (format!("{value:+.2} ± {:.2}", (high - low) / 2.0), word)
+    let word = if differences.len() < FEW { "unclear" } else { told_from_zero(differences) };
+    (mean_in_words(differences), word)
 }
 
 fn print_differences(output: &mut Output, results: &Results) {
     writeln!(
         output,
-        "\nDifferences of ablations on the same pairs, with 95 % intervals: higher or lower only where that excludes 0 (and not\n\
+        "\nDifferences of ablations on the same pairs, with 95 % intervals: above or below only where that excludes 0 (and not\n\
          of fewer than {FEW} pairs)\n"
     );
     writeln!(output, "{:<44}{:>24}{:>24}{:>24}", "", "return", "Pearson", "cosine");

@@ -8,8 +8,9 @@
 use clap::Parser;
 use rl::env::Navigation;
 use study::claims::Claims;
-use study::learning::{LearningOptions, Named, Paths, Size, with_half_width};
+use study::learning::{LearningOptions, Named, Paths, Size};
 use study::lines::picture;
+use study::statistics::mean_in_words;
 use train::Learner;
 
 /// Returns of MAML on a point's way to a goal, by inner steps at test, beside those of its authors.
@@ -59,7 +60,7 @@ fn maml_navigation(options: &LearningOptions) -> study::Outcome {
     writeln!(output, "Mean return on {TASKS} fresh tasks, {} runs, with 95 % intervals:\n", runs.len());
     writeln!(output, "inner steps              here     authors");
     for (step, authors) in AUTHORS.iter().enumerate() {
-        writeln!(output, "{step:>11}{:>18}{authors:>12}", with_half_width(&after(step)));
+        writeln!(output, "{step:>11}{:>18}{authors:>12}", mean_in_words(&after(step)));
     }
     compared.write(&mut output);
     let rows = runs.iter().enumerate().flat_map(|(run, of)| {

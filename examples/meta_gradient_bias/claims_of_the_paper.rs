@@ -2,10 +2,9 @@
 //! the measure open, it stands in the claim: "alike" is that neither of two gains is three times the other.
 
 use crate::{Grid, Results};
-use rl::report::Interval;
 use study::claims::{Claim, Claims};
 use study::meta_gradient_bias::experiment::{ESTIMATORS, Measured};
-use study::statistics::minus;
+use study::statistics::{mean_in_words, minus};
 use study::tables::RATE;
 
 const N: usize = Grid::FIXED_SAMPLES;
@@ -231,17 +230,6 @@ pub fn remarks(results: &Results) -> String {
         fewest.0,
         mean("ad", "ESE", fewest),
         mean("loaded", "ESE", fewest),
-        change(&spread)
+        mean_in_words(&spread)
     )
-}
-
-/// A mean with its 95 % interval, if it has one.
-fn change(x: &[f64]) -> String {
-    match x {
-        &[x] => format!("{x:.2}"),
-        _ => {
-            let Interval { value, low, .. } = Interval::of_mean(x);
-            format!("{value:.2} ± {:.2}", value - low)
-        }
-    }
 }

@@ -11,9 +11,9 @@ use std::time::Instant;
 use clap::Parser;
 use rl::env::Navigation;
 use study::claims::Claims;
-use study::learning::{Compared, LearningOptions, Paths, Size, Variant, with_half_width};
+use study::learning::{Compared, LearningOptions, Paths, Size, Variant};
 use study::lines::{Panel, picture};
-use study::statistics::minus;
+use study::statistics::{mean_in_words, minus};
 use train::{Learner, MetaLearner};
 
 /// Returns of SG-MRL, MAML and E-MAML on navigation, by inner steps, and what an iteration of SG-MRL costs.
@@ -90,7 +90,7 @@ fn sgmrl_navigation(options: &LearningOptions) -> study::Outcome {
     writeln!(
         output,
         "\nAn iteration of SG-MRL takes {} of MAML's time (ratios of neighbouring iterations).",
-        with_half_width(&ratios)
+        mean_in_words(&ratios)
     );
     compared.write(&mut output);
     let all = compared.shown();

@@ -9,7 +9,6 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rl::env::Environment;
 use rl::error::{Error, Result};
-use rl::report::Interval;
 use rl::stream::seed_of;
 use train::registry;
 use train::run::config::{Config, Layer};
@@ -19,7 +18,7 @@ use crate::lines::{self, Line, Panel};
 use crate::options::{StudyOptions, whole};
 use crate::output::{Output, progress};
 use crate::saved::Saved;
-use crate::statistics::{interval, mean_and_std, minus};
+use crate::statistics::{interval, mean_and_std, mean_in_words, minus, told_from_zero};
 
 /// A learner to be compared with others.
 #[derive(Clone, Debug)]
@@ -291,11 +290,11 @@ impl Compared {
         writeln!(output, "{:<width$}{heads}{:>20}", "variant", "mean over learning");
         for (variant, name) in self.names.iter().enumerate() {
             let cells = (0..=most).map(|step| match step <= self.inner_steps(variant) {
-                true => format!("{:>18}", with_half_width(&self.last_after(variant, step))),
+                true => format!("{:>18}", mean_in_words(&self.last_after(variant, step))),
                 false => format!("{:>18}", ""),
             });
             let cells: String = cells.collect();
-            writeln!(output, "{name:<width$}{cells}{:>20}", with_half_width(&self.mean(variant)));
+            writeln!(output, "{name:<width$}{cells}{:>20}", mean_in_words(&self.mean(variant)));
         }
     }
 
@@ -311,17 +310,8 @@ impl Compared {
         let width = pairs.iter().map(|pair| name(pair).chars().count()).max().unwrap_or(0);
         writeln!(output, "{:<width$}  {:>24}  {:>28}", "difference", "in the end", "mean over learning");
         for pair @ &(a, b) in pairs {
-            let told = [minus(&self.last(a), &self.last(b)), minus(&self.mean(a), &self.mean(b))].map(|differences| {
-                let Interval { low, high, .. } = interval(&differences);
-                let word = if low > 0.0 {
-                    "above"
-                } else if high < 0.0 {
-                    "below"
-                } else {
-                    "unclear"
-                };
-                format!("{} {word:<7}", with_half_width(&differences))
-            });
+            let told = [minus(&self.last(a), &self.last(b)), minus(&self.mean(a), &self.mean(b))]
+                .map(|differences| format!("{} {:<7}", mean_in_words(&differences), told_from_zero(&differences)));
             writeln!(output, "{:<width$}  {:>24}  {:>28}", name(pair), told[0], told[1]);
         }
     }
@@ -360,12 +350,6 @@ impl Compared {
         };
         Line::with_intervals(self.names[variant].clone(), (0..runs[0].returns.len()).map(point))
     }
-}
-
-/// `mean ± half of the 95 % interval`.
-pub fn with_half_width(numbers: &[f64]) -> String {
-    let Interval { value, low, high } = interval(numbers);
-    format!("{value:.2} ± {:.2}", (high - low) / 2.0)
 }
 
 /// Paths in the plane of what a policy is adapted to: where they are to go, and how many there are of each kind.

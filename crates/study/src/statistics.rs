@@ -26,6 +26,26 @@ pub fn interval(x: &[f64]) -> Interval {
     }
 }
 
+/// The mean and half of its 95 % interval, such as `0.31 ± 0.04`; of a single number, that number.
+pub fn mean_in_words(x: &[f64]) -> String {
+    match x {
+        &[x] => format!("{x:.2}"),
+        _ => {
+            let Interval { value, low, high } = Interval::of_mean(x);
+            format!("{value:.2} ± {:.2}", (high - low) / 2.0)
+        }
+    }
+}
+
+/// `above` or `below` 0, where the 95 % interval of the mean tells, else `unclear`.
+pub fn told_from_zero(x: &[f64]) -> &'static str {
+    match interval(x) {
+        Interval { low, .. } if low > 0.0 => "above",
+        Interval { high, .. } if high < 0.0 => "below",
+        _ => "unclear",
+    }
+}
+
 /// The differences of pairs.
 pub fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
