@@ -38,7 +38,7 @@ const SIMPLE: Example = Example { name: "", options: &[], whole: &[], real: &[],
 const STUDY: Example = Example { is_study: true, ..SIMPLE };
 
 /// Those that write files.
-const EXAMPLES: [Example; 10] = [
+const EXAMPLES: [Example; 11] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -83,6 +83,29 @@ const EXAMPLES: [Example; 10] = [
             ("--rollouts", 2),
             ("--horizon", 1),
         ],
+        ..STUDY
+    },
+    Example {
+        name: "lsf_navigation",
+        options: &[
+            "--quick",
+            "--problems=2",
+            "--rounds=20",
+            "--outer=20",
+            "--samples=2,4",
+            "--runs=2",
+            "--iterations=1",
+            "--horizon=5",
+        ],
+        whole: &[
+            ("--problems", 2),
+            ("--rounds", 4),
+            ("--outer", 1),
+            ("--runs", 2),
+            ("--iterations", 1),
+            ("--horizon", 1),
+        ],
+        lists: &["--samples"],
         ..STUDY
     },
     Example {
@@ -208,6 +231,7 @@ impl Cases {
         option("hessian_bias", "--samples", &["1", "0,4"], true);
         option("hessian_bias", "--epsilon", &["1", "0,1.5", "-0.1"], true);
         option("hessian_bias", "--sweep", &["", "mdps"], true);
+        option("lsf_navigation", "--samples", &["5", "1,5"], true);
         option("gradient_variance", "--env", &["", "cartpole"], true);
         option("which_estimator", "--estimators", &["", "reinforce", "is,", "is,reinforce"], true);
         option("which_estimator", "--estimators=dice_leave_one_out --samples", &["1"], true);
@@ -252,7 +276,10 @@ impl Cases {
         let explicit = EXAMPLES.into_iter().filter(|example| !matches!(example.name, "first_loss" | "your_estimator"));
         for example in explicit.filter(|example| {
             // (Their sizes are more than can be given.)
-            !matches!(example.name, "identities" | "hessian_bias" | "meta_gradient_bias" | "gradient_variance")
+            !matches!(
+                example.name,
+                "identities" | "hessian_bias" | "meta_gradient_bias" | "gradient_variance" | "lsf_navigation"
+            )
         }) {
             for size in ["--quick", "--paper"] {
                 if size == "--paper" && !(example.is_study && example.name != "loaded_dice") {

@@ -6,7 +6,7 @@
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
 //! - [`meta_gradient`]: how much meta-gradients scatter.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
-//! - [`gradient_variance`], [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`meta_gradient_bias`], [`score_function_1d`]: of the examples with
+//! - [`gradient_variance`], [`hessian_bias`], [`identities`], [`intrinsic_reward`], [`lsf_navigation`], [`meta_gradient_bias`], [`score_function_1d`]: of the examples with
 //!   these names, what tests need, too.
 
 pub mod claims;
