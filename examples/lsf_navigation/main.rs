@@ -194,8 +194,8 @@ fn claims(results: &Results) -> Claims {
             .above(format!("slope under {:+.1}", exponent + 0.2), &shifted(-1.0));
     }
     let claim = claims.claim("\"LSF outperforms SF\", N = 20: returns of the last parameters");
-    for m in 1..METHODS.len() {
-        claim.above(format!("{} − sf", METHODS[m].name), &minus(&results.last(m), &results.last(0)));
+    for (m, method) in METHODS.iter().enumerate().skip(1) {
+        claim.above(format!("{} − sf", method.name), &minus(&results.last(m), &results.last(0)));
     }
     claims
 }
