@@ -41,7 +41,7 @@ const STUDY: Example = Example { is_study: true, ..SIMPLE };
 const LEARNING: Example = Example { options: &["--quick"], whole: &[("--seeds", 1), ("--iterations", 1)], ..STUDY };
 
 /// Those that write files.
-const EXAMPLES: [Example; 19] = [
+const EXAMPLES: [Example; 20] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -86,6 +86,29 @@ const EXAMPLES: [Example; 19] = [
             ("--rollouts", 2),
             ("--horizon", 1),
         ],
+        ..STUDY
+    },
+    Example {
+        name: "lsf_navigation",
+        options: &[
+            "--quick",
+            "--problems=2",
+            "--rounds=20",
+            "--outer=20",
+            "--samples=2,4",
+            "--runs=2",
+            "--iterations=1",
+            "--horizon=5",
+        ],
+        whole: &[
+            ("--problems", 2),
+            ("--rounds", 4),
+            ("--outer", 1),
+            ("--runs", 2),
+            ("--iterations", 1),
+            ("--horizon", 1),
+        ],
+        lists: &["--samples"],
         ..STUDY
     },
     Example {
@@ -250,6 +273,7 @@ impl Cases {
         option("hessian_bias", "--samples", &["1", "0,4"], true);
         option("hessian_bias", "--epsilon", &["1", "0,1.5", "-0.1"], true);
         option("hessian_bias", "--sweep", &["", "mdps"], true);
+        option("lsf_navigation", "--samples", &["5", "1,5"], true);
         option("gradient_variance", "--env", &["", "cartpole"], true);
         option("which_estimator", "--estimators", &["", "reinforce", "is,", "is,reinforce"], true);
         option("which_estimator", "--estimators=dice_leave_one_out --samples", &["1"], true);
@@ -296,7 +320,10 @@ impl Cases {
         let explicit = EXAMPLES.into_iter().filter(|example| !matches!(example.name, "first_loss" | "your_estimator"));
         for example in explicit.filter(|example| {
             // (Their sizes are more than can be given.)
-            !matches!(example.name, "identities" | "hessian_bias" | "meta_gradient_bias" | "gradient_variance")
+            !matches!(
+                example.name,
+                "identities" | "hessian_bias" | "meta_gradient_bias" | "gradient_variance" | "lsf_navigation"
+            )
         }) {
             for size in ["--quick", "--paper"] {
                 // (What is left of a paper's size takes long for some: no option says how large their tasks are.)

@@ -26,14 +26,13 @@ pub fn interval(x: &[f64]) -> Interval {
     }
 }
 
-/// The mean and half of its 95 % interval, such as `0.31 ± 0.04`; of a single number, that number.
+/// The mean and half of its 95 % interval, such as `0.31 ± 0.04`; of a single number, that number; a dash, where there is no mean.
 pub fn mean_in_words(x: &[f64]) -> String {
-    match x {
-        &[x] => format!("{x:.2}"),
-        _ => {
-            let Interval { value, low, high } = Interval::of_mean(x);
-            format!("{value:.2} ± {:.2}", (high - low) / 2.0)
-        }
+    let Interval { value, low, high } = interval(x);
+    match x.len() {
+        _ if !value.is_finite() => "–".to_owned(),
+        1 => format!("{value:.2}"),
+        _ => format!("{value:.2} ± {:.2}", (high - low) / 2.0),
     }
 }
 
