@@ -2,8 +2,8 @@
 //! origin to a goal that is not seen, paid minus the distance. One inner step of rate 0.5 in learning; up to four at test, the later
 //! ones of half the rate.
 //!
-//! The settings are those of the authors' code (the preset `maml-navigation`); by default with fewer iterations and a smaller
-//! network in single precision.
+//! The settings are those of the authors' code (the preset `maml-navigation`); by default with fewer iterations, in
+//! single precision.
 
 use clap::Parser;
 use rl::env::Navigation;
@@ -24,7 +24,7 @@ const VARIANTS: [Named<'_>; 1] = [("MAML", "maml-navigation", "")];
 
 const SIZES: [Size; 3] = [
     Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
-    Size { seeds: 5, iterations: 120, others: "hidden = [32, 32]\nprecision = \"f32\"" },
+    Size { seeds: 4, iterations: 70, others: "rollouts = 40\nprecision = \"f32\"" },
     Size { seeds: 4, iterations: 100, others: "rollouts = 40" },
 ];
 
