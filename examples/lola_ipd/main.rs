@@ -7,7 +7,7 @@ mod figure;
 
 use clap::Parser;
 use study::lines::picture;
-use study::lola_ipd::experiment::{Group, Measured, Study, inner_name, outer_name};
+use study::lola_ipd::experiment::{ESTIMATES, Group, Measured, Study, inner_name, outer_name};
 use study::options::{StudyOptions, whole};
 use study::output::{Output, progress};
 use study::statistics::{mean_in_words, minus, told_from_zero};
@@ -108,8 +108,8 @@ fn print(output: &mut Output, results: &Results) {
         "Iterated prisoner's dilemma, {seeds} pairs of players, {updates} updates, games of {horizon} steps. Means over pairs with\n\
          95 % intervals of what both earn in a step at the end (the last 20 updates; −2: both defect, −1: both cooperate), and\n\
          of the correlation of the meta-gradient with the exact one, at {points} places on the way of plain players (inner and\n\
-         outer batch {small}). \"comp\" is what the other is moved by, \"hess\" the derivative of that.\n\
-         Off policy: of the last {large} games.\n"
+         outer batch {small}), {ESTIMATES} estimates at each (off policy: one). \"comp\" is what moves the other player, \"hess\" what\n\
+         that step's derivative is from. Off policy: the last {large} games.\n"
     );
     writeln!(output, "{:<26}{:>16}{:>16}{:>16}", "", "return", "Pearson", "cosine");
     let mut last = None;

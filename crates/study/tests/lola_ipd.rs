@@ -79,11 +79,12 @@ fn off_policy_games_are_from_where_the_players_were() {
     let study = Study { seed: 2, seeds: 1, updates: 200, batches: [4, 16], horizon: 10 };
     let variants = study.variants();
     let measured = measured(&study, "kept");
-    let of = |settings| Lola::new(IteratedGame::prisoners_dilemma(), settings, seed_of(2, &[0])).unwrap();
+    let of =
+        |settings, names: &[u64]| Lola::new(IteratedGame::prisoners_dilemma(), settings, seed_of(2, names)).unwrap();
     for one in measured.iter().filter(|one| one.variant.name.contains("off")) {
         let exact = measured.iter().find(|one| one.variant.name == "inner exact, outer exact").unwrap();
-        let (mut path, mut estimate) = (of(variants[0].settings), of(one.variant.settings));
-        let mut truth = of(exact.variant.settings);
+        let (mut path, mut estimate) = (of(variants[0].settings, &[0]), of(one.variant.settings, &[0, 0]));
+        let mut truth = of(exact.variant.settings, &[]);
         let mut cosines = Vec::new();
         for update in 0..200 {
             let thetas = [0, 1].map(|player| path.theta(player).clone());

@@ -56,7 +56,10 @@ pub struct Study {
     pub horizon: usize,
 }
 
-/// How a variant's meta-gradients correlate with the exact ones: for each point, of the estimates of both players, on average.
+/// How many estimates are made at a point.
+pub const ESTIMATES: usize = 5;
+
+/// How a variant's meta-gradients correlate with the exact ones: for each point, the mean over estimates and both players.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correlations {
     /// Over the five entries, Pearson's.
@@ -196,13 +199,14 @@ impl Study {
         Ok(variants.iter().enumerate().map(measured).collect())
     }
 
-    fn players(&self, settings: Settings, seed: usize) -> Result<Lola> {
-        Lola::new(IteratedGame::prisoners_dilemma(), settings, seed_of(self.seed, &[seed as u64]))
+    /// Players whose draws are those of these names.
+    fn players(&self, settings: Settings, names: &[u64]) -> Result<Lola> {
+        Lola::new(IteratedGame::prisoners_dilemma(), settings, seed_of(self.seed, names))
     }
 
     /// What both players earn in a step, on average, after each update.
     fn returns(&self, variant: &Variant, seed: usize) -> Result<Vec<f64>> {
-        let mut players = self.players(variant.settings, seed)?;
+        let mut players = self.players(variant.settings, &[seed as u64])?;
         let update = |update| Ok(players.iterate(update)?.returns[0].iter().sum::<f64>() / 2.0);
         (0..self.updates as u64).map(update).collect()
     }
@@ -210,11 +214,16 @@ impl Study {
     /// For each variant Pearson's correlations at all points, and then cosines.
     fn correlations(&self, variants: &[Variant], seed: usize) -> Result<Vec<f64>> {
         let points = self.points();
-        let mut path = self.players(variants[0].settings, seed)?;
-        let of = |settings| self.players(settings, seed);
-        let mut estimates: Vec<Lola> = variants.iter().map(|variant| of(variant.settings)).collect::<Result<_>>()?;
+        let mut path = self.players(variants[0].settings, &[seed as u64])?;
+        let estimates = |variant: &Variant| -> Result<Vec<Lola>> {
+            // (Off policy, where each has games of its own from the updates before, one.)
+            let count = if to_fill(&variant.settings) > 0 { 1 } else { ESTIMATES };
+            (0..count).map(|number| self.players(variant.settings, &[seed as u64, number as u64])).collect()
+        };
+        let mut estimates: Vec<Vec<Lola>> = variants.iter().map(estimates).collect::<Result<_>>()?;
         let exact = |variant: &Variant| {
-            of(Settings { inner: Inner::Exact, derivative: None, outer: Outer::Exact, ..variant.settings })
+            let exact = Settings { inner: Inner::Exact, derivative: None, outer: Outer::Exact, ..variant.settings };
+            self.players(exact, &[])
         };
         let mut exact: Vec<Lola> = variants.iter().map(exact).collect::<Result<_>>()?;
         let mut found = vec![[Vec::new(), Vec::new()]; variants.len()];
@@ -224,23 +233,21 @@ impl Study {
             let there = |of: &mut Lola| of.gradients(thetas.each_ref(), baselines.each_ref(), update as u64);
             for (v, variant) in variants.iter().enumerate() {
                 if points.contains(&update) {
-                    let (estimate, truth) = (there(&mut estimates[v])?, there(&mut exact[v])?);
-                    found[v][0].push(of_both(&estimate, &truth, pearson));
-                    found[v][1].push(of_both(&estimate, &truth, cosine));
+                    let truth = there(&mut exact[v])?;
+                    let estimates: Vec<[ArrayD<f64>; 2]> = estimates[v].iter_mut().map(there).collect::<Result<_>>()?;
+                    let pairs = || estimates.iter().flatten().zip(truth.iter().cycle());
+                    let mean = |sum: f64| sum / (2 * estimates.len()) as f64;
+                    found[v][0].push(mean(pairs().map(|(estimate, truth)| pearson(estimate, truth)).sum()));
+                    found[v][1].push(mean(pairs().map(|(estimate, truth)| cosine(estimate, truth)).sum()));
                 } else if points.iter().any(|&point| update < point && point <= update + to_fill(&variant.settings)) {
                     // What is kept for lookaheads is from the updates before.
-                    there(&mut estimates[v])?;
+                    estimates[v].iter_mut().map(there).collect::<Result<Vec<_>>>()?;
                 }
             }
             path.iterate(update as u64)?;
         }
         Ok(found.concat().concat())
     }
-}
-
-/// The mean over both players.
-fn of_both(a: &[ArrayD<f64>; 2], b: &[ArrayD<f64>; 2], f: impl Fn(&ArrayD<f64>, &ArrayD<f64>) -> f64) -> f64 {
-    (f(&a[0], &b[0]) + f(&a[1], &b[1])) / 2.0
 }
 
 /// How many updates it takes until all games that are kept are new: both players' lookaheads play them.
