@@ -30,7 +30,7 @@ const EMAML: usize = 2;
 const SIZES: [Size; 3] = [
     Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
     Size {
-        seeds: 8,
+        seeds: 16,
         iterations: 150,
         others: "tasks = 12\nrollouts = 10\nhidden = [16, 16]\ncg-iterations = 5\nprecision = \"f32\"",
     },
