@@ -9,7 +9,7 @@ use crate::Results;
 
 pub fn rows(results: &Results) -> Vec<Vec<Panel>> {
     let row = |title: &str, group: Group| {
-        let shown = |one: &&Measured| one.variant.learns && one.variant.group == group;
+        let shown = |one: &&Measured| one.variant.pairs > 0 && one.variant.group == group;
         let mut lines: Vec<&Measured> = results.measured.iter().filter(shown).collect();
         if group != Group::Batches {
             lines.insert(0, results.plain());
