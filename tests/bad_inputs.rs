@@ -133,8 +133,8 @@ const EXAMPLES: [Example; 20] = [
     },
     Example {
         name: "lola_ipd",
-        options: &["--quick", "--seeds=4", "--updates=10", "--batch=4", "--large-batch=8"],
-        whole: &[("--seeds", 1), ("--updates", 1), ("--batch", 1), ("--large-batch", 2)],
+        options: &["--quick", "--seeds=4", "--ablations=2", "--updates=10", "--batch=4", "--large-batch=8"],
+        whole: &[("--seeds", 1), ("--ablations", 1), ("--updates", 1), ("--batch", 1), ("--large-batch", 2)],
         ..STUDY
     },
     Example {

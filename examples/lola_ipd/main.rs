@@ -18,9 +18,12 @@ use study::statistics::{mean_in_words, minus, told_from_zero};
 struct Options {
     #[command(flatten)]
     study: StudyOptions,
-    /// How many pairs of players learn by each variant [default: 12; --quick: 3; --paper: 10].
+    /// How many pairs of players learn, by batches [default: 20; --quick: 3; --paper: 10].
     #[arg(long, value_parser = whole(1..=100_000))]
     seeds: Option<usize>,
+    /// How many of them (at most all) learn by ablations and other numbers of lookaheads, too [default: 10; --quick: 3].
+    #[arg(long, value_parser = whole(1..=100_000))]
+    ablations: Option<usize>,
     /// For how many updates they do [default: 500, as the paper; --quick: 40].
     #[arg(long, value_parser = whole(1..=100_000))]
     updates: Option<usize>,
@@ -68,11 +71,12 @@ impl Results {
 
 fn lola_ipd(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
-    let (seeds, updates, small, large) =
-        options.study.size((3, 40, 16, 64), (12, 500, 128, 1024), (10, 500, 128, 1024));
+    let (seeds, ablations, updates, small, large) =
+        options.study.size((3, 3, 40, 16, 64), (20, 10, 500, 128, 1024), (10, 10, 500, 128, 1024));
     let study = Study {
         seed: common.seed,
         seeds: options.seeds.unwrap_or(seeds),
+        ablations: options.ablations.unwrap_or(ablations),
         updates: options.updates.unwrap_or(updates),
         batches: [options.batch.unwrap_or(small), options.large_batch.unwrap_or(large)],
         horizon: 100,
@@ -101,15 +105,16 @@ fn lola_ipd(options: &Options) -> study::Outcome {
 }
 
 fn print(output: &mut Output, results: &Results) {
-    let Study { seeds, updates, horizon, batches: [small, large], .. } = results.study;
+    let Study { seeds, ablations, updates, horizon, batches: [small, large], .. } = results.study;
     let points = results.study.points().len();
     writeln!(
         output,
-        "Iterated prisoner's dilemma, {seeds} pairs of players, {updates} updates, games of {horizon} steps. Means over pairs with\n\
-         95 % intervals of what both earn in a step at the end (the last 20 updates; −2: both defect, −1: both cooperate), and\n\
-         of the correlation of the meta-gradient with the exact one, at {points} places on the way of plain players (inner and\n\
-         outer batch {small}), {ESTIMATES} estimates at each (off policy: one). \"comp\" is what moves the other player, \"hess\" what\n\
-         that step's derivative is from. Off policy: the last {large} games.\n"
+        "Iterated prisoner's dilemma, {seeds} pairs of players (below the first lines the first {}), {updates} updates, games of\n\
+         {horizon} steps. Means over pairs with 95 % intervals: of what both earn in a step at the end (the last 20 updates; −2: both\n\
+         defect, −1: both cooperate), and of the correlation of the meta-gradient with the exact one, on the way of all plain\n\
+         pairs (inner and outer batch {small}) at {points} places, {ESTIMATES} estimates at each (off policy: one). \"comp\" is what moves the\n\
+         other player, \"hess\" what that step's derivative is from. Off policy: the last {large} games.\n",
+        ablations.min(seeds)
     );
     writeln!(output, "{:<26}{:>16}{:>16}{:>16}", "", "return", "Pearson", "cosine");
     let mut last = None;
@@ -117,7 +122,7 @@ fn print(output: &mut Output, results: &Results) {
         if last.replace(one.variant.group).is_some_and(|group| group != one.variant.group) {
             writeln!(output);
         }
-        let ends = if one.variant.learns { mean_in_words(&one.ends()) } else { String::new() };
+        let ends = if one.variant.pairs > 0 { mean_in_words(&one.ends()) } else { String::new() };
         let correlations = [Results::pearson(one), Results::cosine(one)].map(|numbers| mean_in_words(&numbers));
         writeln!(output, "{:<26}{ends:>16}{:>16}{:>16}", one.variant.name, correlations[0], correlations[1]);
     }
@@ -148,7 +153,7 @@ fn print_differences(output: &mut Output, results: &Results) {
         writeln!(output);
     };
     for one in &results.measured {
-        if matches!(one.variant.group, Group::Ablation | Group::OffPolicy) {
+        if one.variant.pairs > 0 && one.variant.group != Group::Batches {
             line(one, results.plain());
         }
     }

@@ -35,7 +35,7 @@ fn the_cosine_is_of_the_angle_and_pearson_of_the_deviations() {
 
 #[test]
 fn the_exact_gradient_is_the_truth_and_many_games_come_near_it() {
-    let study = Study { seed: 1, seeds: 1, updates: 1, batches: [10, 16_000], horizon: 100 };
+    let study = Study { seed: 1, seeds: 1, ablations: 1, updates: 1, batches: [10, 16_000], horizon: 100 };
     for one in measured(&study, "truth") {
         let name = one.variant.name.as_str();
         let cosines = one.correlation(|one| &one.cosine);
@@ -52,10 +52,11 @@ fn the_exact_gradient_is_the_truth_and_many_games_come_near_it() {
 
 #[test]
 fn returns_are_those_of_the_players_and_the_plain_variant_is_the_first() {
-    let study = Study { seed: 1, seeds: 2, updates: 25, batches: [6, 12], horizon: 20 };
+    let study = Study { seed: 1, seeds: 2, ablations: 1, updates: 25, batches: [6, 12], horizon: 20 };
     let all = measured(&study, "returns");
     assert_eq!(all[0].variant.name, "inner 6, outer 6");
-    assert_eq!(study.parts(), 2 * (1 + all.iter().filter(|one| one.variant.learns).count()));
+    // Correlations; four variants of batches; and ten others.
+    assert_eq!(study.parts(), 2 + 2 * 4 + 10);
     for one in &all {
         let settings = one.variant.settings;
         assert_eq!(one.correlations.len(), 2);
@@ -64,7 +65,7 @@ fn returns_are_those_of_the_players_and_the_plain_variant_is_the_first() {
             let mut lola = Lola::new(IteratedGame::prisoners_dilemma(), settings, seed_of(1, &[seed])).unwrap();
             (0..25).map(|update| lola.iterate(update).unwrap().returns[0].iter().sum::<f64>() / 2.0).collect()
         };
-        let expected = if one.variant.learns { vec![learn(0), learn(1)] } else { vec![] };
+        let expected: Vec<Vec<f64>> = (0..one.variant.pairs as u64).map(learn).collect();
         assert_eq!(one.returns, expected, "{}", one.variant.name);
         for (end, returns) in one.ends().iter().zip(&expected) {
             assert!((end - returns[5..].iter().sum::<f64>() / 20.0).abs() < 1e-15);
@@ -76,7 +77,7 @@ fn returns_are_those_of_the_players_and_the_plain_variant_is_the_first() {
 fn off_policy_games_are_from_where_the_players_were() {
     // However far apart points are, the games that are kept are those of the last updates: a gradient is asked for at each of
     // these, and the same as if it had been at all of them.
-    let study = Study { seed: 2, seeds: 1, updates: 200, batches: [4, 16], horizon: 10 };
+    let study = Study { seed: 2, seeds: 1, ablations: 1, updates: 200, batches: [4, 16], horizon: 10 };
     let variants = study.variants();
     let measured = measured(&study, "kept");
     let of =

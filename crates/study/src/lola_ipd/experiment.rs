@@ -24,8 +24,8 @@ pub struct Variant {
     pub settings: Settings,
     /// The comparison it is part of.
     pub group: Group,
-    /// Whether players learn by it, or its gradient alone is looked at.
-    pub learns: bool,
+    /// How many pairs of players learn by it. (Its gradient is looked at in any case.)
+    pub pairs: usize,
 }
 
 /// What is varied.
@@ -46,8 +46,10 @@ pub enum Group {
 pub struct Study {
     /// All is a function of it.
     pub seed: u64,
-    /// How many pairs of players learn, independently, by each variant.
+    /// How many pairs of players learn, independently, by the variants that compare batches.
     pub seeds: usize,
+    /// How many of them by the others, too, at most.
+    pub ablations: usize,
     /// How long they do.
     pub updates: usize,
     /// The smaller number of games, of the plain variant, and the larger one.
@@ -57,7 +59,7 @@ pub struct Study {
 }
 
 /// How many estimates are made at a point.
-pub const ESTIMATES: usize = 5;
+pub const ESTIMATES: usize = 3;
 
 /// How a variant's meta-gradients correlate with the exact ones: for each point, the mean over estimates and both players.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +75,7 @@ pub struct Correlations {
 pub struct Measured {
     /// Which.
     pub variant: Variant,
-    /// For each seed and update, what both players earn in a step, on average; nothing if nobody learns by it.
+    /// For each pair that learns by it and each update, what both players earn in a step, on average.
     pub returns: Vec<Vec<f64>>,
     /// For each seed.
     pub correlations: Vec<Correlations>,
@@ -104,7 +106,10 @@ impl Study {
         let plain =
             Settings { inner: Sampled(small), outer: Outer::Sampled(small), horizon: self.horizon, ..Settings::LIU };
         let mut all = Vec::new();
-        let mut add = |name: String, group, learns, settings| all.push(Variant { name, settings, group, learns });
+        let mut add = |name: String, group, learns: bool, settings| {
+            let pairs = if group == Group::Batches { self.seeds } else { self.ablations.min(self.seeds) };
+            all.push(Variant { name, settings, group, pairs: if learns { pairs } else { 0 } });
+        };
 
         let inners = [Sampled(small), Sampled(large), Exact];
         for outer in [Outer::Sampled(small), Outer::Sampled(large), Outer::Exact] {
@@ -148,7 +153,7 @@ impl Study {
 
     /// How many parts it has.
     pub fn parts(&self) -> usize {
-        self.seeds * (1 + self.variants().iter().filter(|variant| variant.learns).count())
+        self.seeds + self.variants().iter().map(|variant| variant.pairs).sum::<usize>()
     }
 
     /// Measures all.
@@ -161,7 +166,7 @@ impl Study {
         // Each seed: correlations, and what is learned by each variant.
         let work: Vec<(usize, Option<&Variant>)> = (0..self.seeds)
             .flat_map(|seed| {
-                let learning = variants.iter().filter(|variant| variant.learns).map(Some);
+                let learning = variants.iter().filter(move |variant| seed < variant.pairs).map(Some);
                 std::iter::once(None).chain(learning).map(move |variant| (seed, variant))
             })
             .collect();
