@@ -99,7 +99,7 @@ const EXAMPLES: [Example; 11] = [
         ],
         whole: &[
             ("--problems", 2),
-            ("--rounds", 4),
+            ("--rounds", 8),
             ("--outer", 1),
             ("--runs", 2),
             ("--iterations", 1),

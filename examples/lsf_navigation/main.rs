@@ -23,8 +23,8 @@ struct Options {
     /// Pairs of a goal and first parameters at which variances are measured [default: 8; --quick: 2; --paper: 10].
     #[arg(long, value_parser = whole(2..=10_000))]
     problems: Option<usize>,
-    /// Estimates for each variance, half as many where it is as trained [default: 60; --quick: 10; --paper: 200].
-    #[arg(long, value_parser = whole(4..=100_000))]
+    /// Estimates for each variance, a quarter as many where it is as trained [default: 100; --quick: 10; --paper: 400].
+    #[arg(long, value_parser = whole(8..=100_000))]
     rounds: Option<usize>,
     /// Trajectories after adaptation, where variances are measured [default: 100; --quick: 20; --paper: 200].
     #[arg(long, value_parser = whole(1..=100_000))]
@@ -75,11 +75,12 @@ fn lsf_navigation(options: &Options) -> study::Outcome {
         problems: size(options.problems, 2, 8, 10),
         samples: samples.clone(),
         outer: size(options.outer, 20, 100, 200),
-        rounds: size(options.rounds, 10, 60, 200),
+        rounds: size(options.rounds, 10, 100, 400),
         horizon,
         hidden: hidden.clone(),
-        // A longer step adds to SF's variance what falls with N; after a shorter one LSF's is lost beside that of the outer sample.
-        rate: 1e-3,
+        // As long a step as the preset's, about: there it is by means over 100 steps, in units of the advantages' deviation. After a
+        // longer one the policies of few trajectories are far from each other, and neither variance is a power of N.
+        rate: 2.5e-4,
         precision,
     };
     let training = training::Study {
@@ -95,7 +96,7 @@ fn lsf_navigation(options: &Options) -> study::Outcome {
     let saved = options.study.saved(&folder, &format!("lsf_navigation {:?}", (&variances, &training)))?;
     let progress = progress(2 * variances.problems + METHODS.len() * training.runs, "parts");
     let plain = variances.run(&saved, &progress)?;
-    let trained = training.variances(variances.problems, &samples, variances.rounds / 2, &saved, &progress)?;
+    let trained = training.variances(variances.problems, &samples, variances.rounds / 4, &saved, &progress)?;
     let results = Results { samples, plain, trained, runs: training.run(&saved, &progress)? };
     progress.finish_and_clear();
 
