@@ -102,7 +102,7 @@ const EXAMPLES: [Example; 20] = [
         ],
         whole: &[
             ("--problems", 2),
-            ("--rounds", 4),
+            ("--rounds", 8),
             ("--outer", 1),
             ("--runs", 2),
             ("--iterations", 1),

@@ -13,7 +13,7 @@ use study::lsf_navigation::training::{self, METHODS, Trained};
 use study::lsf_navigation::variance::{self, ESTIMATORS, slope};
 use study::options::{List, Precision, StudyOptions, increasing, whole};
 use study::output::{Output, progress};
-use study::statistics::{mean_and_std, mean_in_words, mean_with_error, minus};
+use study::statistics::{in_words, jackknife, mean_in_words, mean_with_error, minus};
 
 /// Variances by N of the score function and its linearisation, and what is learned with them (figure 1 of Tang 2022).
 #[derive(Parser)]
@@ -23,10 +23,10 @@ struct Options {
     /// Pairs of a goal and first parameters at which variances are measured [default: 6; --quick: 2; --paper: 10].
     #[arg(long, value_parser = whole(2..=10_000))]
     problems: Option<usize>,
-    /// Estimates for each variance, half as many where it is as trained [default: 60; --quick: 10; --paper: 200].
-    #[arg(long, value_parser = whole(4..=100_000))]
+    /// Estimates for each variance, half as many where it is as trained [default: 50; --quick: 10; --paper: 200].
+    #[arg(long, value_parser = whole(8..=100_000))]
     rounds: Option<usize>,
-    /// Trajectories after adaptation, where variances are measured [default: 100; --quick: 20; --paper: 200].
+    /// Trajectories after adaptation, where variances are measured [default: 400; --quick: 20; --paper: 1000].
     #[arg(long, value_parser = whole(1..=100_000))]
     outer: Option<usize>,
     /// The numbers N of trajectories to adapt with, separated by commas, in increasing order.
@@ -74,12 +74,13 @@ fn lsf_navigation(options: &Options) -> study::Outcome {
         seed,
         problems: size(options.problems, 2, 6, 10),
         samples: samples.clone(),
-        outer: size(options.outer, 20, 100, 200),
-        rounds: size(options.rounds, 10, 60, 200),
+        outer: size(options.outer, 20, 400, 1000),
+        rounds: size(options.rounds, 10, 50, 200),
         horizon,
         hidden: hidden.clone(),
-        // About as long a step as the preset's, which is by means over 100 steps in units of the advantages' deviation.
-        rate: 5e-4,
+        // As long a step as the preset's, about: there it is by means over 100 steps, in units of the advantages' deviation. After a
+        // longer one the policies of few trajectories are far from each other, and neither variance is a power of N.
+        rate: 2.5e-4,
         precision,
     };
     let training = training::Study {
@@ -111,13 +112,18 @@ fn lsf_navigation(options: &Options) -> study::Outcome {
 }
 
 impl Results {
-    /// The slope of ln tr Var over ln N, for each problem.
-    fn slopes(&self, traces: &Traces, e: usize) -> Vec<f64> {
-        let x: Vec<f64> = self.samples.iter().map(|&n| (n as f64).ln()).collect();
-        traces
-            .iter()
-            .map(|problem| slope(&x, &problem.iter().map(|traces| traces[e].ln()).collect::<Vec<_>>()))
-            .collect()
+    /// The mean of tr Var over problems, for each N.
+    fn means(&self, problems: &[&Vec<Vec<f64>>], e: usize) -> Vec<f64> {
+        let mean = |at: usize| problems.iter().map(|problem| problem[at][e]).sum::<f64>() / problems.len() as f64;
+        (0..self.samples.len()).map(mean).collect()
+    }
+
+    /// The slope of its logarithm over ln N.
+    fn slope(&self, traces: &Traces, e: usize) -> Interval {
+        let logarithms = |x: Vec<f64>| x.into_iter().map(f64::ln).collect::<Vec<_>>();
+        let x = logarithms(self.samples.iter().map(|&n| n as f64).collect());
+        let problems: Vec<_> = traces.iter().collect();
+        jackknife(&problems, |problems| slope(&x, &logarithms(self.means(problems, e))))
     }
 
     /// What the last parameters of a method bring, for each run.
@@ -131,19 +137,15 @@ fn print(output: &mut Output, results: &Results, variances: &variance::Study, tr
     let columns: String = samples.iter().map(|n| format!("{:>10}", format!("N = {n}"))).collect();
     writeln!(
         output,
-        "Variance (tr Var, geometric mean of {} problems) of meta-gradients at the first parameters, and its slope over N\n",
+        "Variance (tr Var, mean of {} problems) of meta-gradients at the first parameters, and its slope over N\n",
         variances.problems
     );
     let mut table = |title: String, traces: &Traces, names: &[&str]| {
         writeln!(output, "{title}\n{:<10}{columns}{:>16}", "", "slope");
         for (e, name) in names.iter().enumerate() {
-            let cell = |at: usize| {
-                let logs: Vec<f64> = traces.iter().map(|problem| problem[at][e].ln()).collect();
-                let mean = mean_and_std(&logs).0.exp();
-                if mean.is_finite() { format!("{mean:>10.2e}") } else { format!("{:>10}", "–") }
-            };
-            let cells: String = (0..samples.len()).map(cell).collect();
-            writeln!(output, "{name:<10}{cells}{:>16}", mean_in_words(&results.slopes(traces, e)));
+            let means = results.means(&traces.iter().collect::<Vec<_>>(), e);
+            let cells: String = means.iter().map(|mean| format!("{mean:>10.2e}")).collect();
+            writeln!(output, "{name:<10}{cells}{:>16}", in_words(results.slope(traces, e)));
         }
         writeln!(output);
     };
@@ -179,12 +181,18 @@ fn claims(results: &Results) -> Claims {
             .into_iter()
             .enumerate()
     {
-        let slopes = results.slopes(&results.plain, e);
-        let shifted = |sign: f64| slopes.iter().map(|slope| sign * (slope - exponent) + 0.2).collect::<Vec<_>>();
+        let Interval { value, low, high } = results.slope(&results.plain, e);
+        let [least, most] = [exponent - 0.2, exponent + 0.2];
         claims
             .claim(&format!("{sentence}: the slope of its logarithm is {exponent:+} ± 0.2"))
-            .above(format!("slope over {:+.1}", exponent - 0.2), &shifted(1.0))
-            .above(format!("slope under {:+.1}", exponent + 0.2), &shifted(-1.0));
+            .interval_above(
+                format!("slope over {least:+.1}"),
+                Interval { value: value - least, low: low - least, high: high - least },
+            )
+            .interval_above(
+                format!("slope under {most:+.1}"),
+                Interval { value: most - value, low: most - high, high: most - low },
+            );
     }
     let claim = claims.claim("\"LSF outperforms SF\", N = 20: returns of the last parameters");
     for (m, method) in METHODS.iter().enumerate().skip(1) {
@@ -223,12 +231,8 @@ fn write(output: &mut Output, results: &Results) {
 fn panels(results: &Results) -> Vec<Panel> {
     let variances = |title: &str, traces: &Traces, names: &[&str]| {
         let line = |(e, name): (usize, &&str)| {
-            let point = |(at, &n): (usize, &usize)| {
-                let logs: Vec<f64> = traces.iter().map(|problem| problem[at][e].ln()).collect();
-                let Interval { value, low, high } = mean_with_error(&logs);
-                (n as f64, Interval { value: value.exp(), low: low.exp(), high: high.exp() })
-            };
-            Line::with_intervals(*name, results.samples.iter().enumerate().map(point))
+            let means = results.means(&traces.iter().collect::<Vec<_>>(), e);
+            Line::new(*name, results.samples.iter().map(|&n| n as f64).zip(means))
         };
         Panel {
             title: title.to_owned(),

@@ -26,14 +26,19 @@ pub fn interval(x: &[f64]) -> Interval {
     }
 }
 
-/// The mean and half of its 95 % interval, such as `0.31 ± 0.04`; of a single number, that number; a dash, where there is no mean.
-pub fn mean_in_words(x: &[f64]) -> String {
-    let Interval { value, low, high } = interval(x);
-    match x.len() {
-        _ if !value.is_finite() => "–".to_owned(),
-        1 => format!("{value:.2}"),
-        _ => format!("{value:.2} ± {:.2}", (high - low) / 2.0),
+/// A number and half of its interval, such as `0.31 ± 0.04`; the number alone, if everything is in its interval; a dash for none.
+pub fn in_words(interval: Interval) -> String {
+    let Interval { value, low, high } = interval;
+    match (value.is_finite(), high - low) {
+        (false, _) => "–".to_owned(),
+        (true, f64::INFINITY) => format!("{value:.2}"),
+        (true, width) => format!("{value:.2} ± {:.2}", width / 2.0),
     }
+}
+
+/// The mean and half of its 95 % interval; of a single number, that number.
+pub fn mean_in_words(x: &[f64]) -> String {
+    in_words(interval(x))
 }
 
 /// `above` or `below` 0, where the 95 % interval of the mean tells, else `unclear`.
