@@ -28,7 +28,7 @@ const MAML: usize = 1;
 const EMAML: usize = 2;
 
 const SIZES: [Size; 3] = [
-    Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
+    Size::QUICK,
     Size {
         seeds: 16,
         iterations: 150,

@@ -23,7 +23,7 @@ struct Options {
 const VARIANTS: [Named<'_>; 1] = [("MAML", "maml-navigation", "")];
 
 const SIZES: [Size; 3] = [
-    Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
+    Size::QUICK,
     Size { seeds: 4, iterations: 40, others: "rollouts = 40\nprecision = \"f32\"" },
     Size { seeds: 4, iterations: 100, others: "rollouts = 40" },
 ];

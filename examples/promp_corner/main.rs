@@ -32,7 +32,7 @@ const TRPO_MAML: usize = 3;
 const TRPO_EMAML: usize = 4;
 
 const SIZES: [Size; 3] = [
-    Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
+    Size::QUICK,
     Size { seeds: 8, iterations: 80, others: "tasks = 16\nrollouts = 10\nhidden = [32, 32]\nprecision = \"f32\"" },
     Size { seeds: 3, iterations: 1001, others: "" },
 ];

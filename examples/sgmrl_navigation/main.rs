@@ -42,7 +42,7 @@ const INNER_STEPS: [usize; 3] = [1, 2, 3];
 const DRAWN: [usize; 4] = [0, 1, MAML, 5];
 
 const SIZES: [Size; 3] = [
-    Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"\n" },
+    Size::QUICK,
     Size {
         seeds: 6,
         iterations: 100,
@@ -121,7 +121,7 @@ fn at(algorithm: usize, zeta: usize) -> usize {
 
 /// The time of an iteration of SG-MRL over that of the iterations of MAML before and after it, at the preset's size.
 fn cost(options: &LearningOptions) -> Result<Vec<f64>> {
-    let (pairs, others) = options.study.size((4, SIZES[0].others), (24, ""), (60, ""));
+    let (pairs, others) = options.study.size((4, Size::QUICK.others), (24, ""), (60, ""));
     let learner = |algorithm: usize| -> Result<MetaLearner> {
         let (name, text) = ALGORITHMS[algorithm];
         Ok(Variant::of(name, PRESET, &[others, text])?.learner(0))

@@ -29,7 +29,7 @@ const VARIANTS: [Named<'_>; 6] = [
 ];
 
 const SIZES: [Size; 3] = [
-    Size { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" },
+    Size::QUICK,
     Size {
         seeds: 5,
         iterations: 40,

@@ -84,6 +84,12 @@ pub struct Size {
     pub others: &'static str,
 }
 
+impl Size {
+    /// A matter of seconds.
+    pub const QUICK: Self =
+        Self { seeds: 2, iterations: 2, others: "tasks = 4\nrollouts = 4\nhidden = [8]\nprecision = \"f32\"" };
+}
+
 /// A learner to compare: its name, its preset, and what else is other than there, as TOML.
 pub type Named<'a> = (&'a str, &'a str, &'a str);
 
@@ -344,7 +350,7 @@ impl Compared {
     fn line(&self, variant: usize) -> Line {
         let runs = &self.runs[variant];
         let point = |iteration: usize| {
-            let of = |run: &Run| *run.returns[iteration].last().expect("at least before the first step");
+            let of = |run: &Run| run.adapted().nth(iteration).expect("as many iterations in each run");
             let steps = runs.iter().map(|run| run.env_steps[iteration]).sum::<f64>() / runs.len() as f64;
             (steps / 1000.0, interval(&runs.iter().map(of).collect::<Vec<_>>()))
         };

@@ -103,8 +103,9 @@ pub struct MetaLearner {
 
 /// What runs. In front of all inputs are θ and the rates.
 struct Programs {
-    /// (θ_k, rates, D_k) ↦ heads of π at θ_k, θ_{k+1}: of the first step, and of later ones.
-    adapt: Option<[Program; 2]>,
+    /// (θ_k, rates, D_k) ↦ heads of π at θ_k, θ_{k+1}: of each inner step that has a program of its own, the last one of all later
+    /// steps.
+    adapt: Vec<Program>,
     /// (θ_K, rates, D_K) ↦ heads.
     describe: Program,
     /// (θ, rates, D_0 … D_K, prices, shift, scale) ↦ objective, divergence at each step, gradient.
@@ -192,7 +193,7 @@ impl MetaLearner {
     }
 
     fn check_steps(&self, steps: usize) -> Result<()> {
-        let can = steps == 0 || self.programs.adapt.is_some();
+        let can = steps == 0 || !self.programs.adapt.is_empty();
         if can { Ok(()) } else { Err(Error::NoAdaptation(steps)) }
     }
 
@@ -235,16 +236,8 @@ impl MetaLearner {
         let rollout = task.rollout.take().expect("sampled before");
         let values = self.baseline.values(&rollout, self.settings.bootstrap)?;
         let mut data = shape.trajectories(&rollout, &values);
-        let program = match (&self.programs.adapt, step) {
-            (Some([first, later]), Some(step)) => {
-                if step == 0 {
-                    first
-                } else {
-                    later
-                }
-            }
-            _ => &self.programs.describe,
-        };
+        let Programs { adapt, describe, .. } = &self.programs;
+        let program = step.map_or(describe, |step| &adapt[step.min(adapt.len() - 1)]);
         let mut results = program.run_values(&values_of(&self.values(&task.here), [&data]))?.into_iter();
         data.extend(results.by_ref().take(shape.heads()));
         for ((name, here), value) in task.here.iter_mut().zip(results) {
@@ -579,13 +572,17 @@ impl Programs {
         let fresh = |theta: &Params| one.fresh(shape, policy, theta);
         let described = heads(&fresh(&start).dist);
         let describe = tape.compile(inputs(&one.handles()), described.clone());
-        let adapt = (*inner_steps > 0).then(|| {
-            [0, 1].map(|step| {
-                let points = adapt(&start, inner(step), 1, |_, theta| algorithm.inner(&fresh(theta)));
-                let there = points[1].values().chain(rates.values());
-                tape.compile(inputs(&one.handles()), described.iter().chain(there).copied())
-            })
-        });
+        let different = match (*inner_steps, settings.rate_decay) {
+            (0, _) => 0,
+            (_, 1.0) => 1,
+            _ => 2,
+        };
+        let step = |step: usize| {
+            let points = adapt(&start, inner(step), 1, |_, theta| algorithm.inner(&fresh(theta)));
+            let there = points[1].values().chain(rates.values());
+            tape.compile(inputs(&one.handles()), described.iter().chain(there).copied())
+        };
+        let adapt = (0..different).map(step).collect();
 
         // All steps, as a function of where they begin.
         let recorded: Vec<Recorded> = (0..=*inner_steps).map(|_| shape.record(&tape)).collect::<Result<_>>()?;

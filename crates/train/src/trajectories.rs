@@ -216,14 +216,11 @@ impl Sampled {
     #[track_caller]
     pub fn curvature(&self, theta: &Params, v: &Params) -> Params {
         let heads = heads(&self.dist);
-        let flat = Var::concat(
-            &heads.iter().map(|head| head.reshape(&[head.shape().iter().product()])).collect::<Vec<_>>(),
-            0,
-        );
+        let flat = Var::concat(&heads.iter().map(|head| head.reshape(&[head.size()])).collect::<Vec<_>>(), 0);
         let fixed = flat.stop_gradient();
         let mut start = 0;
         let parts = heads.iter().map(|head| {
-            let end = start + head.shape().iter().product::<usize>();
+            let end = start + head.size();
             let part = fixed.slice(0, start..end).reshape(&head.shape());
             start = end;
             part

@@ -12,7 +12,7 @@ pub enum InnerObjective {
     Ad,
     /// Σ_t r_t □(Σ_{k≤t} log π_k), without a baseline: Foerster et al. 2018.
     Dice,
-    /// The same of rewards minus their mean at each time: as ProMP's authors have DiCE, with a cubic in time for the mean.
+    /// The same of rewards minus their mean at each time. (ProMP's authors have a cubic in time for the mean, and γ^t.)
     DiceCentred,
     /// With advantages, Σ_t A_t (□(Σ_{k≤t}) − □(Σ_{k<t})): Farquhar et al. 2019.
     Loaded,
