@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that meets outside data.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What is wrong with data from outside.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::error::{Error, Result};
 use crate::rollout::Space;
 
@@ -69,13 +69,14 @@ impl Environment for Bandit {
         [Space::Discrete(1), Space::Discrete(self.probabilities.len())]
     }
 
-    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         observation.put_number(0);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         observation.put_number(0);
         let pays = rng.random::<f64>() < self.probabilities[action.number()];
-        Step { reward: f64::from(pays), terminated: true, truncated: false }
+        Ok(Step { reward: f64::from(pays), terminated: true, truncated: false })
     }
 }

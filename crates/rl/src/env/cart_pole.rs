@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::rollout::Space;
 use ad::DType;
 
@@ -70,12 +70,13 @@ impl Environment for CartPole {
         [Space::Array { shape: vec![4], dtype: DType::F32 }, Space::Discrete(2)]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         *self = Self::at([(); 4].map(|()| rng.random_range(-0.05..0.05)), 0);
         observation.put(&self.state);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         let force = match action.number() {
             0 => -FORCE,
             1 => FORCE,
@@ -92,6 +93,6 @@ impl Environment for CartPole {
         observation.put(&self.state);
         let [x, _, angle, _] = self.state;
         let terminated = x.abs() > FARTHEST || angle.abs() > STEEPEST;
-        Step { reward: 1.0, terminated, truncated: self.steps >= MOST_STEPS }
+        Ok(Step { reward: 1.0, terminated, truncated: self.steps >= MOST_STEPS })
     }
 }

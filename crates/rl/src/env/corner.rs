@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::point::{self, CORNERS, Distance, Point, Reward};
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::rollout::Space;
 
 /// A point in the plane whose goal g is one of the corners (±2, ±2), each as likely, and not seen. It begins in
@@ -44,12 +44,13 @@ impl Environment for Corner {
         [Space::vector(2), Space::vector(2)]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         self.position = point::uniform(0.2, rng);
         observation.put(&self.position);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         let (from, goal) = (self.position, self.goal);
         let here = point::sum(from, point::displacement(action, 0.02, 10.0));
         self.position = here;
@@ -60,6 +61,6 @@ impl Environment for Corner {
             let nearest = || CORNERS.iter().all(|&corner| away(goal) <= away(corner));
             if told_apart && nearest() { point::distance(from, goal) - point::distance(here, goal) } else { 0.0 }
         });
-        Step { reward, terminated: false, truncated: false }
+        Ok(Step { reward, terminated: false, truncated: false })
     }
 }

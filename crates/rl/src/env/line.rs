@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::rollout::Space;
 
 /// A point on a line that goes where its action says, within [−2, 2]: s_0 ~ U(−2, 2), s' = clip(a, ±2), paid
@@ -38,16 +38,17 @@ impl Environment for Line {
         [Space::vector(1), Space::vector(1)]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         self.position = rng.random_range(-2.0..2.0);
         observation.put(&[self.position]);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         let action = action.vector();
         let [to] = action else { panic!("Line: an action has one component, not {}", action.len()) };
         self.position = to.clamp(-2.0, 2.0);
         observation.put(&[self.position]);
-        Step { reward: (-0.1 * (self.position - self.goal).powi(2)).exp(), terminated: false, truncated: false }
+        Ok(Step { reward: (-0.1 * (self.position - self.goal).powi(2)).exp(), terminated: false, truncated: false })
     }
 }

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::error::{Error, Result, check_deviation};
 use crate::rollout::{Space, check_shape};
 
@@ -168,16 +168,17 @@ impl Environment for LinearQuadratic {
         [Space::vector(states), Space::vector(actions)]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         self.state = normal(self.state.len(), self.start, rng);
         observation.put(self.state.as_slice().expect("one after another"));
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         let action = ArrayView1::from(action.vector());
         let cost = quadratic(self.state.view(), &self.q) + quadratic(action, &self.r);
         self.state = self.a.dot(&self.state) + self.b.dot(&action) + normal(self.state.len(), self.noise, rng);
         observation.put(self.state.as_slice().expect("one after another"));
-        Step { reward: -cost, terminated: false, truncated: false }
+        Ok(Step { reward: -cost, terminated: false, truncated: false })
     }
 }

@@ -41,7 +41,7 @@ pub use walls::Walls;
 /// ```
 /// use rand::RngExt;
 /// use rand_chacha::ChaCha8Rng;
-/// use rl::{env::{Action, Environment, Slot, Step}, rollout::Space};
+/// use rl::{env::{Action, Environment, Failure, Slot, Step}, rollout::Space};
 ///
 /// /// A coin is guessed again and again.
 /// struct Coin;
@@ -50,13 +50,14 @@ pub use walls::Walls;
 ///     fn spaces(&self) -> [Space; 2] {
 ///         [Space::Discrete(1), Space::Discrete(2)]
 ///     }
-///     fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+///     fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
 ///         observation.put_number(0);
+///         Ok(())
 ///     }
-///     fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+///     fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
 ///         observation.put_number(0);
 ///         let right = rng.random::<bool>() == (action.number() == 1);
-///         Step { reward: f64::from(right), terminated: false, truncated: false }
+///         Ok(Step { reward: f64::from(right), terminated: false, truncated: false })
 ///     }
 /// }
 /// ```
@@ -65,10 +66,50 @@ pub trait Environment: Send {
     fn spaces(&self) -> [Space; 2];
 
     /// Begins an episode, and says what is seen. All that is random comes from `rng`.
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>);
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way, as in a simulation or another process; sampling ends with it.
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure>;
 
     /// Makes a step, and says what is seen after it.
-    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Step;
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure>;
+}
+
+/// Why an environment cannot go on: a simulation that diverged, a process that died. Who samples adds the trajectory and the step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(pub String);
+
+/// Environments side by side that make each step together, such as those of another process: rows, numbered from 0.
+///
+/// An episode in a row is a function of the seed that it began with and of the actions in it, not of what is in other rows.
+pub trait Vectorised {
+    /// What observations and actions are, in every row.
+    fn spaces(&self) -> [Space; 2];
+
+    /// Begins an episode in each of the first rows, from these seeds, below 2³¹.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way, with the row.
+    fn reset(&mut self, seeds: &[u32]) -> Result<(), (usize, Failure)>;
+
+    /// What is to be done in a row.
+    fn act(&mut self, row: usize, action: Action<'_>);
+
+    /// Makes a step in each of the rows whose episode goes on.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way, with the row.
+    fn step(&mut self, goes_on: &[bool]) -> Result<(), (usize, Failure)>;
+
+    /// What is seen in a row, and what the last step there led to (after a reset, nothing of meaning).
+    fn look(&self, row: usize, observation: Slot<'_>) -> Step;
 }
 
 /// What a step leads to, beside an observation.

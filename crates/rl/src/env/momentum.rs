@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::point::{self, Point, Reward};
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::rollout::Space;
 
 /// A point in the plane with a velocity v, whose goal g is one of the corners (±2, ±2), each as likely, and not seen. It begins
@@ -50,18 +50,19 @@ impl Environment for Momentum {
         [Space::vector(4), Space::vector(2)]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         self.position = point::uniform(0.2, rng);
         self.velocity = point::uniform(0.1, rng);
         self.show(observation);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         self.velocity = point::sum(self.velocity, point::displacement(action, 0.01, 10.0));
         self.position = point::sum(self.position, self.velocity);
         self.show(observation);
         let (here, goal) = (self.position, self.goal);
         let reward = self.reward.of(here, goal, || (2.0 - point::distance(here, goal)).max(0.0));
-        Step { reward, terminated: false, truncated: false }
+        Ok(Step { reward, terminated: false, truncated: false })
     }
 }

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::point::{self, Distance, Point};
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::rollout::Space;
 
 /// A point in the plane that begins at the origin, moves by its action, and is paid minus its distance to the goal. The episode
@@ -63,12 +63,13 @@ impl Environment for Navigation {
         [Space::vector(2), Space::vector(2)]
     }
 
-    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         self.position = [0.0; 2];
         observation.put(&self.position);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         let [unit, limit] = if self.bounded { [0.01, 10.0] } else { [0.1, 1.0] };
         self.position = point::sum(self.position, point::displacement(action, unit, limit));
         if self.bounded {
@@ -77,6 +78,6 @@ impl Environment for Navigation {
         observation.put(&self.position);
         let arrived = (0..2).all(|i| (self.position[i] - self.goal[i]).abs() < 0.01);
         let reward = -self.distance.between(self.position, self.goal);
-        Step { reward, terminated: arrived, truncated: false }
+        Ok(Step { reward, terminated: arrived, truncated: false })
     }
 }

@@ -8,11 +8,12 @@ use std::ops::Range;
 
 use ad::{DType, Element, Program, Tape, Value, Var};
 use ndarray::Array1;
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::Environment;
 use super::seat::{Number, Seat};
+use super::{Environment, Failure, Vectorised};
 use crate::error::{Error, Result};
 use crate::policy::{self, Dist, Numbers, Policy, Structure, check_spaces, compare_spaces};
 use crate::rollout::{Rollout, Space, check_count};
@@ -48,6 +49,9 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// How many trajectories act together.
+    pub const BLOCK: usize = BLOCK;
+
     /// For a policy with parameters of these shapes, in environments of these spaces, computing in a floating-point type.
     ///
     /// # Errors
@@ -104,7 +108,7 @@ impl Actor {
     ///
     /// [`Error::Space`] for an environment of another kind; [`Error::Shape`] and [`Error::Name`] for other parameters;
     /// [`Error::Empty`] if `horizon` or `trajectories` is 0; [`Error::TooLarge`]; [`Error::Step`] where the policy's distribution, or
-    /// what the environment says, is not finite.
+    /// what the environment says, is not finite; or of what an environment fails with.
     pub fn sample<E: Environment + Clone + Sync>(
         &self,
         environment: &E,
@@ -114,6 +118,25 @@ impl Actor {
         seed: u64,
     ) -> Result<Rollout> {
         let [rollout] = sample_by([self], environment, [theta], horizon, trajectories, seed)?;
+        Ok(rollout)
+    }
+
+    /// The same in environments side by side, of at least [`BLOCK`](Self::BLOCK) rows, that `environments` hands out. A block of
+    /// trajectories has one to itself, as many at once as there are threads.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`sample`](Self::sample), and [`Error::Step`] for what an environment says.
+    pub fn sample_together<V: Vectorised>(
+        &self,
+        spaces: &[Space; 2],
+        environments: &(impl Fn() -> Result<V, Failure> + Sync),
+        theta: &Numbers,
+        horizon: usize,
+        trajectories: usize,
+        seed: u64,
+    ) -> Result<Rollout> {
+        let [rollout] = sample_by([self], &Together(environments, spaces), [theta], horizon, trajectories, seed)?;
         Ok(rollout)
     }
 
@@ -153,29 +176,140 @@ impl Actor {
     }
 }
 
-/// What P actors act in at once, from their seats: environments are, for one, and games, for two.
-pub(super) trait World<const P: usize>: Clone + Send + Sync {
+/// What P actors act in at once, from their seats: environments are, for one, and games, for two. `begin`s a block of trajectories,
+/// whose numbers are given, and then makes one step after the other in all of those that go on.
+pub(super) trait World<const P: usize>: Sync {
+    /// A block, and which of its rows go on.
+    type Block;
     /// Of each, what observations and actions are.
     fn spaces(&self) -> [[Space; 2]; P];
-    /// Begins an episode.
-    fn reset<T: Number>(&mut self, seats: &mut [Seat<'_, T>; P], row: usize, rng: &mut ChaCha8Rng);
-    /// Makes step `t`, and says whether it was the last for any.
-    fn step<T: Number>(&mut self, seats: &mut [Seat<'_, T>; P], row: usize, t: usize, rng: &mut ChaCha8Rng) -> bool;
+    /// Begins an episode in each row, from the random stream of its trajectory.
+    fn begin<T: Number>(&self, seats: &mut [Seat<'_, T>; P], streams: Vec<ChaCha8Rng>) -> Result<Self::Block>;
+    /// Draws what is done and makes step `t`, in the rows that go on, and says whether any does after it.
+    fn step<T: Number>(&self, block: &mut Self::Block, seats: &mut [Seat<'_, T>; P], t: usize) -> Result<bool>;
+}
+
+/// What goes on row by row, each in a clone of its own, with what is random in it.
+pub(super) struct Rows<E>(Vec<Option<(E, ChaCha8Rng)>>);
+
+impl<E: Clone> Rows<E> {
+    /// Clones, begun by `begin(row, …)`.
+    pub fn begin(
+        of: &E,
+        streams: Vec<ChaCha8Rng>,
+        mut begin: impl FnMut(usize, &mut E, &mut ChaCha8Rng) -> Result<(), Failure>,
+    ) -> Result<Self> {
+        let one = |(row, mut rng)| {
+            let mut one = of.clone();
+            begin(row, &mut one, &mut rng).map_err(|failure| within(failure, row, 0))?;
+            Ok(Some((one, rng)))
+        };
+        Ok(Self(streams.into_iter().enumerate().map(one).collect::<Result<_>>()?))
+    }
+
+    /// Makes a step in each that goes on, by `step(row, …)`, which says whether it was the last there.
+    #[inline]
+    pub fn step(&mut self, mut step: impl FnMut(usize, &mut E, &mut ChaCha8Rng) -> Result<bool>) -> Result<bool> {
+        let mut goes_on = false;
+        for (row, one) in self.0.iter_mut().enumerate() {
+            let Some((world, rng)) = one else { continue };
+            if step(row, world, rng)? {
+                *one = None;
+            } else {
+                goes_on = true;
+            }
+        }
+        Ok(goes_on)
+    }
+}
+
+/// Draws in step `t` what each of those in their seats does, as trajectories are numbered in the block.
+#[inline]
+pub(super) fn act<T: Number, const P: usize>(
+    seats: &mut [Seat<'_, T>; P],
+    row: usize,
+    t: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<()> {
+    seats
+        .iter_mut()
+        .enumerate()
+        .try_for_each(|(i, seat)| seat.act(row, t, rng).map_err(|error| of_player::<P>(i, error)))
+}
+
+/// With the player, if there are two.
+pub(super) fn of_player<const P: usize>(player: usize, error: Error) -> Error {
+    match error {
+        Error::Step { trajectory, step, what } if P > 1 => {
+            Error::Step { trajectory, step, what: format!("player {player}: {what}") }
+        }
+        other => other,
+    }
+}
+
+/// A failure as an error of that row and step.
+pub(super) fn within(Failure(what): Failure, row: usize, t: usize) -> Error {
+    Error::Step { trajectory: row, step: t, what }
 }
 
 impl<E: Environment + Clone + Sync> World<1> for E {
+    type Block = Rows<E>;
+
     fn spaces(&self) -> [[Space; 2]; 1] {
         [Environment::spaces(self)]
     }
 
-    fn reset<T: Number>(&mut self, [seat]: &mut [Seat<'_, T>; 1], row: usize, rng: &mut ChaCha8Rng) {
-        Environment::reset(self, rng, seat.begin(row));
+    fn begin<T: Number>(&self, [seat]: &mut [Seat<'_, T>; 1], streams: Vec<ChaCha8Rng>) -> Result<Rows<E>> {
+        Rows::begin(self, streams, |row, environment, rng| environment.reset(rng, seat.begin(row)))
     }
 
-    fn step<T: Number>(&mut self, [seat]: &mut [Seat<'_, T>; 1], row: usize, t: usize, rng: &mut ChaCha8Rng) -> bool {
-        let (action, next) = seat.turn(row, t);
-        let step = Environment::step(self, action, rng, next);
-        seat.earn(row, t, step)
+    fn step<T: Number>(&self, block: &mut Rows<E>, seats: &mut [Seat<'_, T>; 1], t: usize) -> Result<bool> {
+        block.step(|row, environment, rng| {
+            act(seats, row, t, rng)?;
+            let [seat] = seats;
+            let (action, next) = seat.turn(row, t);
+            let step = environment.step(action, rng, next).map_err(|failure| within(failure, row, t))?;
+            Ok(seat.earn(row, t, step))
+        })
+    }
+}
+
+/// Environments side by side, which whoever samples a block has to himself for so long.
+struct Together<'a, F>(&'a F, &'a [Space; 2]);
+
+impl<V: Vectorised, F: Fn() -> Result<V, Failure> + Sync> World<1> for Together<'_, F> {
+    type Block = (V, Vec<ChaCha8Rng>, Vec<bool>);
+
+    fn spaces(&self) -> [[Space; 2]; 1] {
+        [self.1.clone()]
+    }
+
+    fn begin<T: Number>(&self, [seat]: &mut [Seat<'_, T>; 1], mut streams: Vec<ChaCha8Rng>) -> Result<Self::Block> {
+        let mut all = (self.0)().map_err(|failure| within(failure, 0, 0))?;
+        let seeds: Vec<u32> = streams.iter_mut().map(|rng| rng.random::<u32>() >> 1).collect();
+        all.reset(&seeds).map_err(|(row, failure)| within(failure, row, 0))?;
+        for row in 0..seeds.len() {
+            all.look(row, seat.begin(row));
+        }
+        Ok((all, streams, vec![true; seeds.len()]))
+    }
+
+    fn step<T: Number>(&self, block: &mut Self::Block, seats: &mut [Seat<'_, T>; 1], t: usize) -> Result<bool> {
+        let (all, streams, goes_on) = block;
+        for row in 0..goes_on.len() {
+            if goes_on[row] {
+                act(seats, row, t, &mut streams[row])?;
+                all.act(row, seats[0].turn(row, t).0);
+            }
+        }
+        all.step(goes_on).map_err(|(row, failure)| within(failure, row, t))?;
+        for (row, goes_on) in goes_on.iter_mut().enumerate() {
+            if *goes_on {
+                let step = all.look(row, seats[0].turn(row, t).1);
+                *goes_on = !seats[0].earn(row, t, step);
+            }
+        }
+        Ok(goes_on.contains(&true))
     }
 }
 
@@ -238,37 +372,24 @@ fn block<T: Number, const P: usize>(
 ) -> Result<[Rollout; P]> {
     let first = numbers.start;
     // As trajectories are numbered among all.
-    let of = |seat: usize, error| match error {
-        Error::Step { trajectory, step, what } => {
-            let what = if P == 1 { what } else { format!("player {seat}: {what}") };
-            Error::Step { trajectory: first + trajectory, step, what }
-        }
+    let among_all = |error| match error {
+        Error::Step { trajectory, step, what } => Error::Step { trajectory: first + trajectory, step, what },
         other => other,
     };
-    let mut going: Vec<Option<_>> = numbers.map(|n| Some((world.clone(), stream(seed, n as u64)))).collect();
-    for (row, one) in going.iter_mut().enumerate() {
-        let (world, rng) = one.as_mut().expect("all begin");
-        world.reset(&mut seats, row, rng);
-    }
+    let streams = numbers.map(|number| stream(seed, number as u64)).collect();
+    let mut block = world.begin(&mut seats, streams).map_err(among_all)?;
     for t in 0..horizon {
-        if going.iter().all(Option::is_none) {
-            break;
-        }
         for seat in &mut seats {
             seat.look(t)?;
         }
-        for (row, one) in going.iter_mut().enumerate() {
-            let Some((world, rng)) = one else { continue };
-            for (i, seat) in seats.iter_mut().enumerate() {
-                seat.act(row, t, rng).map_err(|error| of(i, error))?;
-            }
-            if world.step(&mut seats, row, t, rng) {
-                *one = None;
-            }
+        if !world.step(&mut block, &mut seats, t).map_err(among_all)? {
+            break;
         }
     }
-    let rollouts = seats.into_iter().enumerate().map(|(i, seat)| seat.into_rollout().map_err(|error| of(i, error)));
-    Ok(rollouts.collect::<Result<Vec<_>>>()?.try_into().expect("one of each"))
+    let rollout =
+        |(i, seat): (usize, Seat<'_, T>)| seat.into_rollout().map_err(|error| among_all(of_player::<P>(i, error)));
+    let rollouts = seats.into_iter().enumerate().map(rollout).collect::<Result<Vec<_>>>()?;
+    Ok(rollouts.try_into().expect("one of each"))
 }
 
 /// A distribution over tasks, as whoever samples in them needs it: any function from a random stream to an environment.

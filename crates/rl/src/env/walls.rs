@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::point::{self, Distance, Point, Reward};
-use super::{Action, Environment, Slot, Step};
+use super::{Action, Environment, Failure, Slot, Step};
 use crate::rollout::Space;
 
 /// A point in the plane whose goal g is one of the corners (±2, ±2), each as likely, and not seen; nor are the gaps h_1 and h_2
@@ -73,12 +73,13 @@ impl Environment for Walls {
         [Space::vector(2), Space::vector(2)]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         self.position = point::uniform(0.2, rng);
         observation.put(&self.position);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         let (from, goal) = (self.position, self.goal);
         let to = point::sum(from, point::displacement(action, 0.02, 10.0));
         self.position = self.behind_walls(from, to);
@@ -87,6 +88,6 @@ impl Environment for Walls {
             let away = point::distance(to, goal);
             if away < 2.0 { point::distance(from, goal) - away } else { 0.0 }
         });
-        Step { reward, terminated: false, truncated: false }
+        Ok(Step { reward, terminated: false, truncated: false })
     }
 }

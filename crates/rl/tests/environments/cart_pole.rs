@@ -58,13 +58,13 @@ fn cart_pole_is_gymnasiums() {
             let ended = (t + 1 == length && stored.terminated[n], t + 1 == length && stored.truncated[n]);
             // One step from the stored state: to the last bit, but for what one machine's sines differ by from those of another.
             let mut one = CartPole::at(state(t).try_into().unwrap(), t as u32);
-            let step = one.step(action, &mut stream(0, 0), Slot::F32(&mut seen));
+            let step = one.step(action, &mut stream(0, 0), Slot::F32(&mut seen)).unwrap();
             assert_close(&one.state(), &state(t + 1), 1e-15, &place);
             assert_eq!(seen.map(f64::from).to_vec(), stored.observations.slice(s![n, t + 1, ..]).to_vec(), "{place}");
             assert_eq!(step.reward, stored.rewards[[n, t]], "{place}");
             assert_eq!((step.terminated, step.truncated), ended, "{place}");
             // And all along from the begin.
-            let step = whole.step(action, &mut stream(0, 0), Slot::F32(&mut seen));
+            let step = whole.step(action, &mut stream(0, 0), Slot::F32(&mut seen)).unwrap();
             assert_close(&whole.state(), &state(t + 1), 1e-13, &place);
             assert_eq!((step.terminated, step.truncated), ended, "{place}");
         }
@@ -79,7 +79,8 @@ fn cart_pole_is_gymnasiums() {
 #[test]
 fn it_ends_beyond_its_thresholds_and_not_at_them() {
     let after = |state, steps| {
-        let step = CartPole::at(state, steps).step(Action::Number(1), &mut stream(0, 0), Slot::F32(&mut [0.0; 4]));
+        let step =
+            CartPole::at(state, steps).step(Action::Number(1), &mut stream(0, 0), Slot::F32(&mut [0.0; 4])).unwrap();
         assert_eq!(step.reward, 1.0);
         (step.terminated, step.truncated)
     };
@@ -101,11 +102,11 @@ fn it_begins_near_upright() {
     let mut numbers = Vec::new();
     for i in 0..1000 {
         let (mut cart, mut seen) = (CartPole::at([9.0; 4], 499), [0.0_f32; 4]);
-        cart.reset(&mut stream(6, i), Slot::F32(&mut seen));
+        cart.reset(&mut stream(6, i), Slot::F32(&mut seen)).unwrap();
         assert_eq!(seen, cart.state().map(|x| x as f32));
         numbers.extend(cart.state());
         // The steps are counted anew.
-        assert!(!cart.step(Action::Number(0), &mut stream(0, 0), Slot::F32(&mut seen)).truncated);
+        assert!(!cart.step(Action::Number(0), &mut stream(0, 0), Slot::F32(&mut seen)).unwrap().truncated);
     }
     assert!(numbers.iter().all(|x| x.abs() <= 0.05));
     assert_mean(&numbers, 0.0);

@@ -117,7 +117,7 @@ fn random_ones_are_stable_and_nearly_not() {
         assert_eq!(task.matrices()[2], Array2::<f64>::eye(states));
         // What any vector grows by in a step, in the long run: the spectral radius.
         let mut vector = vec![0.0; states];
-        task.reset(&mut stream(4, i as u64), Slot::F64(&mut vector));
+        task.reset(&mut stream(4, i as u64), Slot::F64(&mut vector)).unwrap();
         let (mut vector, mut growth) = (Array1::from(vector), 0.0);
         for _ in 0..4000 {
             vector = task.matrices()[0].dot(&vector);

@@ -12,6 +12,7 @@ mod points;
 mod sampling;
 mod saved;
 mod tables;
+mod together;
 
 /// An environment in a state that is written as it is saved.
 fn in_state<E: DeserializeOwned>(saved: &serde_json::Value) -> E {
@@ -21,7 +22,7 @@ fn in_state<E: DeserializeOwned>(saved: &serde_json::Value) -> E {
 /// One step by a vector: what is seen, and the rest.
 fn step(environment: &mut impl Environment, action: &[f64]) -> (Vec<f64>, Step) {
     let mut seen = vec![0.0; environment.spaces()[0].size()];
-    let step = environment.step(Action::Vector(action), &mut stream(0, 0), Slot::F64(&mut seen));
+    let step = environment.step(Action::Vector(action), &mut stream(0, 0), Slot::F64(&mut seen)).unwrap();
     (seen, step)
 }
 

@@ -11,7 +11,7 @@ use super::{assert_mean, assert_near, in_state, refused, step};
 /// What is seen at the begin of an episode.
 fn first(environment: &mut impl Environment, index: u64) -> Vec<f64> {
     let mut seen = vec![0.0; environment.spaces()[0].size()];
-    environment.reset(&mut stream(1, index), Slot::F64(&mut seen));
+    environment.reset(&mut stream(1, index), Slot::F64(&mut seen)).unwrap();
     seen
 }
 

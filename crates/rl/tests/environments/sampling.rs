@@ -4,7 +4,7 @@ use ad::DType;
 use ndarray::{Array2, Axis, array, s};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rl::env::{Action, Actor, Bandit, Environment, Navigation, Slot, Step, TabularMdp, Walk, sample};
+use rl::env::{Action, Actor, Bandit, Environment, Failure, Navigation, Slot, Step, TabularMdp, Walk, sample};
 use rl::error::Error;
 use rl::policy::Activation::Tanh;
 use rl::policy::{Dist, Network, Normal, Numbers, OfFeatures, Params, Policy, Table, record, softmax};
@@ -125,15 +125,16 @@ impl Environment for Counter {
     fn spaces(&self) -> [Space; 2] {
         [Space::Array { shape: vec![2, 1], dtype: DType::U8 }, Space::Discrete(3)]
     }
-    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         (self.count, self.steps) = (0, 0);
         observation.put_bytes(&[0, 255]);
+        Ok(())
     }
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         self.count += action.number() as u8;
         self.steps += 1;
         observation.put_bytes(&[self.count, 255 - self.count]);
-        Step { reward: action.number() as f64, terminated: self.count >= 5, truncated: self.steps == 4 }
+        Ok(Step { reward: action.number() as f64, terminated: self.count >= 5, truncated: self.steps == 4 })
     }
 }
 
@@ -209,14 +210,15 @@ fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
         fn spaces(&self) -> [Space; 2] {
             [Space::Discrete(1), Space::Discrete(2)]
         }
-        fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+        fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
             self.0 = 0;
             observation.put_number(0);
+            Ok(())
         }
-        fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+        fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
             self.0 += 1;
             observation.put_number(0);
-            Step { reward: if self.0 == 3 { f64::NAN } else { 1.0 }, terminated: false, truncated: false }
+            Ok(Step { reward: if self.0 == 3 { f64::NAN } else { 1.0 }, terminated: false, truncated: false })
         }
     }
     let policy = Table { states: 1, actions: 2 };
@@ -230,11 +232,13 @@ fn what_does_not_fit_an_environment_is_an_error_that_says_what() {
         fn spaces(&self) -> [Space; 2] {
             [Space::Discrete(2), Space::Discrete(2)]
         }
-        fn reset(&mut self, _: &mut ChaCha8Rng, _: Slot<'_>) {}
-        fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+        fn reset(&mut self, _: &mut ChaCha8Rng, _: Slot<'_>) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
             let Slot::I32(entries) = observation else { unreachable!("a number") };
             entries[0] = self.0;
-            Step { reward: 0.0, terminated: false, truncated: false }
+            Ok(Step { reward: 0.0, terminated: false, truncated: false })
         }
     }
     let policy = Table { states: 2, actions: 2 };
@@ -255,10 +259,12 @@ impl Environment for Showing {
     fn spaces(&self) -> [Space; 2] {
         [self.0.clone(), Space::Discrete(2)]
     }
-    fn reset(&mut self, _: &mut ChaCha8Rng, _: Slot<'_>) {}
-    fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn reset(&mut self, _: &mut ChaCha8Rng, _: Slot<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn step(&mut self, _: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         (self.1)(observation);
-        Step { reward: 0.0, terminated: false, truncated: false }
+        Ok(Step { reward: 0.0, terminated: false, truncated: false })
     }
 }
 
@@ -378,13 +384,14 @@ impl Environment for Pays {
     fn spaces(&self) -> [Space; 2] {
         [Space::vector(1), Space::Array { shape: vec![1], dtype: DType::F32 }]
     }
-    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         observation.put(&[0.0]);
+        Ok(())
     }
-    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, _: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         self.steps += 1;
         observation.put(&[if self.steps == 2 { self.sees } else { 0.0 }]);
-        Step { reward: action.vector()[0], terminated: false, truncated: false }
+        Ok(Step { reward: action.vector()[0], terminated: false, truncated: false })
     }
 }
 

@@ -69,7 +69,7 @@ impl<E: Environment + Serialize + DeserializeOwned> Run<E> {
         };
         let mut outcome = Vec::new();
         if self.ended {
-            self.environment.reset(rng, slot);
+            self.environment.reset(rng, slot).unwrap();
             self.ended = false;
         } else {
             let action: Vec<f64> =
@@ -78,7 +78,7 @@ impl<E: Environment + Serialize + DeserializeOwned> Run<E> {
                 Space::Discrete(count) => Action::Number(chance.random_range(0..count)),
                 Space::Array { .. } => Action::Vector(&action),
             };
-            let step = self.environment.step(action, rng, slot);
+            let step = self.environment.step(action, rng, slot).unwrap();
             assert!(step.reward.is_finite());
             self.ended = step.terminated || step.truncated;
             outcome = vec![step.reward.to_bits(), step.terminated.into(), step.truncated.into()];

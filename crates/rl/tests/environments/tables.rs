@@ -15,9 +15,10 @@ fn an_arm_pays_as_often_as_it_should_and_is_pulled_once() {
     let rng = &mut stream(0, 0);
     let mut pull = |arm| {
         let mut seen = [7];
-        bandit.reset(rng, Slot::I32(&mut seen));
+        bandit.reset(rng, Slot::I32(&mut seen)).unwrap();
         assert_eq!(seen, [0]);
-        let Step { reward, terminated, truncated } = bandit.step(Action::Number(arm), rng, Slot::I32(&mut seen));
+        let Step { reward, terminated, truncated } =
+            bandit.step(Action::Number(arm), rng, Slot::I32(&mut seen)).unwrap();
         assert!(terminated && !truncated && seen == [0] && [0.0, 1.0].contains(&reward));
         reward
     };
@@ -62,11 +63,11 @@ fn noise_is_added_to_rewards_and_changes_nothing_else() {
     let mut walk = mdp.walk().with_noise(0.7).unwrap();
     let rng = &mut stream(3, 0);
     let mut seen = [0];
-    walk.reset(rng, Slot::I32(&mut seen));
+    walk.reset(rng, Slot::I32(&mut seen)).unwrap();
     let mut noise = Vec::new();
     for t in 0..10_000 {
         let (state, action) = (seen[0] as usize, t / 2 % 2);
-        let step = walk.step(Action::Number(action), rng, Slot::I32(&mut seen));
+        let step = walk.step(Action::Number(action), rng, Slot::I32(&mut seen)).unwrap();
         noise.push(step.reward - mdp.reward()[[state, action]]);
         assert!(seen[0] as usize == 1 - state && !step.terminated && !step.truncated);
     }

@@ -69,7 +69,7 @@ pub fn sample(
     let mut line = Line::to(goal);
     let mut one = || {
         let (mut trajectory, mut state) = (Trajectory::default(), [0.0]);
-        line.reset(rng, Slot::F64(&mut state));
+        line.reset(rng, Slot::F64(&mut state)).expect("nothing fails on a line");
         for _ in 0..steps {
             let feature = state[0] * state[0];
             let mean = theta[0] * feature + theta[1];
@@ -85,7 +85,10 @@ pub fn sample(
             trajectory.curvature[0] -= feature * feature;
             trajectory.curvature[1] -= feature;
             trajectory.curvature[2] -= 1.0;
-            trajectory.earned += line.step(Action::Vector(&[drawn]), rng, Slot::F64(&mut state)).reward;
+            trajectory.earned += line
+                .step(Action::Vector(&[drawn]), rng, Slot::F64(&mut state))
+                .expect("nothing fails on a line")
+                .reward;
         }
         trajectory
     };

@@ -6,7 +6,7 @@ use ad::DType;
 use rand_chacha::ChaCha8Rng;
 
 use super::Game;
-use crate::env::sample::{Actor, World, sample_by};
+use crate::env::sample::{Actor, Rows, World, act, sample_by};
 use crate::env::seat::{Number, Seat};
 use crate::error::Result;
 use crate::policy::{Numbers, Policy};
@@ -67,25 +67,27 @@ impl Players {
 }
 
 impl<G: Game + Clone + Sync> World<2> for G {
+    type Block = Rows<G>;
+
     fn spaces(&self) -> [[Space; 2]; 2] {
         Game::spaces(self)
     }
 
-    fn reset<T: Number>(&mut self, [one, two]: &mut [Seat<'_, T>; 2], row: usize, rng: &mut ChaCha8Rng) {
-        Game::reset(self, rng, [one.begin(row), two.begin(row)]);
+    fn begin<T: Number>(&self, [one, two]: &mut [Seat<'_, T>; 2], streams: Vec<ChaCha8Rng>) -> Result<Rows<G>> {
+        Rows::begin(self, streams, |row, game, rng| {
+            game.reset(rng, [one.begin(row), two.begin(row)]);
+            Ok(())
+        })
     }
 
-    #[inline]
-    fn step<T: Number>(
-        &mut self,
-        [one, two]: &mut [Seat<'_, T>; 2],
-        row: usize,
-        t: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> bool {
-        let ((action, next), (other_action, other_next)) = (one.turn(row, t), two.turn(row, t));
-        let [step, other_step] = Game::step(self, [action, other_action], rng, [next, other_next]);
-        [one.earn(row, t, step), two.earn(row, t, other_step)].contains(&true)
+    fn step<T: Number>(&self, block: &mut Rows<G>, seats: &mut [Seat<'_, T>; 2], t: usize) -> Result<bool> {
+        block.step(|row, game, rng| {
+            act(seats, row, t, rng)?;
+            let [one, two] = seats;
+            let ((action, next), (other_action, other_next)) = (one.turn(row, t), two.turn(row, t));
+            let [step, other_step] = game.step([action, other_action], rng, [next, other_next]);
+            Ok([one.earn(row, t, step), two.earn(row, t, other_step)].contains(&true))
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use super::TabularMdp;
-use crate::env::{Action, Environment, Slot, Step};
+use crate::env::{Action, Environment, Failure, Slot, Step};
 use crate::error::{Error, Result, check_deviation};
 use crate::rollout::Space;
 use crate::stream::draw;
@@ -94,12 +94,13 @@ impl Environment for Walk {
         [Space::Discrete(self.mdp.states()), Space::Discrete(self.mdp.actions())]
     }
 
-    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) {
+    fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
         self.state = draw(self.mdp.start.iter().copied(), rng).expect("a distribution, as was checked");
         observation.put_number(self.state);
+        Ok(())
     }
 
-    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Step {
+    fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure> {
         let action = action.number();
         let mut reward = self.mdp.reward[[self.state, action]];
         let next = self.mdp.next_states(self.state, action);
@@ -109,6 +110,6 @@ impl Environment for Walk {
         if self.noise > 0.0 {
             reward += self.noise * Distribution::<f64>::sample(&StandardNormal, rng);
         }
-        Step { reward, terminated, truncated: false }
+        Ok(Step { reward, terminated, truncated: false })
     }
 }
