@@ -1,0 +1,8 @@
+//! Simulators that others wrote, as environments of [`rl`].
+//!
+//! - [`gym`]: any environment of Gymnasium with vectors, bytes or numbers, in a process of Python.
+//! - `mujoco`, behind the feature of this name: the locomotion benchmarks of the papers, in this process.
+
+pub mod gym;
+#[cfg(feature = "mujoco")]
+pub mod mujoco;

@@ -1,0 +1,1 @@
+//! Locomotion in MuJoCo.
