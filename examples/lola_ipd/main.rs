@@ -7,7 +7,7 @@ mod figure;
 
 use clap::Parser;
 use study::lines::picture;
-use study::lola_ipd::experiment::{ESTIMATES, Group, Measured, Study, inner_name, outer_name};
+use study::lola_ipd::experiment::{CORRELATED, ESTIMATES, Group, Measured, Study, inner_name, outer_name};
 use study::options::{StudyOptions, whole};
 use study::output::{Output, progress};
 use study::statistics::{mean_in_words, minus, told_from_zero};
@@ -18,7 +18,7 @@ use study::statistics::{mean_in_words, minus, told_from_zero};
 struct Options {
     #[command(flatten)]
     study: StudyOptions,
-    /// How many pairs of players learn, by batches [default: 20; --quick: 3; --paper: 10].
+    /// How many pairs of players learn, by batches [default: 48; --quick: 3; --paper: 10].
     #[arg(long, value_parser = whole(1..=100_000))]
     seeds: Option<usize>,
     /// How many of them (at most all) learn by ablations and other numbers of lookaheads, too [default: 10; --quick: 3].
@@ -72,7 +72,7 @@ impl Results {
 fn lola_ipd(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
     let (seeds, ablations, updates, small, large) =
-        options.study.size((3, 3, 40, 16, 64), (20, 10, 500, 128, 1024), (10, 10, 500, 128, 1024));
+        options.study.size((3, 3, 40, 16, 64), (48, 10, 500, 128, 1024), (10, 10, 500, 128, 1024));
     let study = Study {
         seed: common.seed,
         seeds: options.seeds.unwrap_or(seeds),
@@ -111,10 +111,11 @@ fn print(output: &mut Output, results: &Results) {
         output,
         "Iterated prisoner's dilemma, {seeds} pairs of players (below the first lines the first {}), {updates} updates, games of\n\
          {horizon} steps. Means over pairs with 95 % intervals: of what both earn in a step at the end (the last 20 updates; −2: both\n\
-         defect, −1: both cooperate), and of the correlation of the meta-gradient with the exact one, on the way of all plain\n\
-         pairs (inner and outer batch {small}) at {points} places, {ESTIMATES} estimates at each (off policy: one). \"comp\" is what moves the\n\
+         defect, −1: both cooperate), and of the correlation of the meta-gradient with the exact one, on the way of\n\
+         {} plain pairs (inner and outer batch {small}) at {points} places, {ESTIMATES} estimates at each (off policy: one). \"comp\" is what moves the\n\
          other player, \"hess\" what that step's derivative is from. Off policy: the last {large} games.\n",
-        ablations.min(seeds)
+        ablations.min(seeds),
+        seeds.min(CORRELATED)
     );
     writeln!(output, "{:<26}{:>16}{:>16}{:>16}", "", "return", "Pearson", "cosine");
     let mut last = None;

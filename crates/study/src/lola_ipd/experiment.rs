@@ -58,6 +58,10 @@ pub struct Study {
     pub horizon: usize,
 }
 
+/// Of how many pairs of players, at most, the gradients are compared with exact ones: the first. Learning differs more from pair to
+/// pair than correlations do, and these take as long as learning.
+pub const CORRELATED: usize = 16;
+
 /// How many estimates are made at a point.
 pub const ESTIMATES: usize = 3;
 
@@ -77,7 +81,7 @@ pub struct Measured {
     pub variant: Variant,
     /// For each pair that learns by it and each update, what both players earn in a step, on average.
     pub returns: Vec<Vec<f64>>,
-    /// For each seed.
+    /// For each of the first seeds.
     pub correlations: Vec<Correlations>,
 }
 
@@ -153,7 +157,7 @@ impl Study {
 
     /// How many parts it has.
     pub fn parts(&self) -> usize {
-        self.seeds + self.variants().iter().map(|variant| variant.pairs).sum::<usize>()
+        self.seeds.min(CORRELATED) + self.variants().iter().map(|variant| variant.pairs).sum::<usize>()
     }
 
     /// Measures all.
@@ -167,7 +171,8 @@ impl Study {
         let work: Vec<(usize, Option<&Variant>)> = (0..self.seeds)
             .flat_map(|seed| {
                 let learning = variants.iter().filter(move |variant| seed < variant.pairs).map(Some);
-                std::iter::once(None).chain(learning).map(move |variant| (seed, variant))
+                let correlations = (seed < CORRELATED).then_some(None);
+                correlations.into_iter().chain(learning).map(move |variant| (seed, variant))
             })
             .collect();
         let done: Vec<Vec<f64>> = work
