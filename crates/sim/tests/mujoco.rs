@@ -12,7 +12,13 @@ use rl::env::{Action, Actor, Environment, Failure, Slot, Tasks};
 use rl::policy::{Activation::Tanh, Network, Policy};
 use rl::rollout::Space;
 use rl::stream::stream;
-use sim::mujoco::{Aim, BENCHMARKS, Body, Data, Locomotion, Scales, Simulation};
+use sim::benchmarks::BENCHMARKS;
+use sim::mujoco::{Aim, Body, Data, Locomotion, Locomotions, Scales, Simulation};
+
+/// The benchmark of this name.
+fn named(name: &str) -> Locomotions {
+    Locomotions::named(name).unwrap_or_else(|| panic!("{name} is in the list"))
+}
 
 struct Golden(zip::ZipArchive<File>);
 
@@ -83,7 +89,7 @@ fn fifty_steps_of_all_bodies_have_the_bits_of_gymnasium() {
 /// The tasks of the stored trajectories.
 fn task(golden: &mut Golden, name: &str) -> Locomotion {
     let aim: Array1<f64> = golden.array(&format!("{name}.aim"));
-    let body = (BENCHMARKS.iter().find(|one| one.name == name).unwrap().draw)(&mut stream(0, 0)).simulation().body();
+    let body = named(name).draw(&mut stream(0, 0)).simulation().body();
     let aim = match aim[2] {
         0.0 => Aim::Direction([aim[0], aim[1]]),
         1.0 => Aim::Velocity(aim[0]),
@@ -134,8 +140,8 @@ fn rewards_and_observations_are_those_of_the_papers_formulas() {
 #[test]
 fn tasks_are_drawn_as_the_papers_say() {
     let draw = |name: &str| {
-        let benchmark = BENCHMARKS.iter().find(|one| one.name == name).unwrap();
-        (0..200).map(move |number| (benchmark.draw)(&mut stream(7, number))).collect::<Vec<_>>()
+        let benchmark = named(name);
+        (0..200).map(move |number| benchmark.draw(&mut stream(7, number))).collect::<Vec<_>>()
     };
     let velocities = |name: &str| {
         let of = |one: &Locomotion| if let Aim::Velocity(v) = one.aim() { v } else { panic!("{name}") };
@@ -180,7 +186,7 @@ fn same_bits(of: &Locomotion, other: &Locomotion) -> bool {
 fn what_is_saved_goes_on_to_the_bit_also_on_another_thread() {
     for benchmark in BENCHMARKS {
         let rng = &mut stream(3, 0);
-        let mut one = (benchmark.draw)(rng);
+        let mut one = named(benchmark.name).draw(rng);
         let [seen, done] = one.spaces();
         let mut buffer = vec![0.0; seen.size()];
         one.reset(rng, Slot::F64(&mut buffer)).unwrap();
@@ -271,8 +277,7 @@ fn a_simulation_that_diverges_is_an_error_and_others_go_on() {
 fn trajectories_are_the_same_at_any_number_of_threads() {
     let policy = Network::new(&Space::vector(11)).dense(8, Tanh).normal(3);
     let theta = policy.init(&mut stream(0, 0));
-    let benchmark = BENCHMARKS.iter().find(|one| one.name == "hopper-parameters").unwrap();
-    let tasks: &dyn Tasks = &benchmark.draw;
+    let tasks: &dyn Tasks = &named("hopper-parameters");
     let actor = Actor::new(&policy, &theta, &tasks.spaces(), DType::F32).unwrap();
     let sampled = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -1,6 +1,6 @@
 //! Locomotion in MuJoCo 3.17: the papers' benchmarks, with the models of Gymnasium's `-v5` environments and the same bits.
 //!
-//! | [`BENCHMARKS`] | body, frame-skip | drawn for a task | reward of a step |
+//! | [benchmark](crate::benchmarks::BENCHMARKS) | body, frame-skip | drawn for a task | reward of a step |
 //! |---|---|---|---|
 //! | `half-cheetah-direction` | half-cheetah, 5 | ±1 | d·v − 0.05 ‖a‖² |
 //! | `half-cheetah-velocity` | half-cheetah, 5 | v* ~ U(0, 3) | −\|v − v*\| − 0.05 ‖a‖² |
@@ -27,4 +27,4 @@ mod tasks;
 pub use bodies::Body;
 pub use locomotion::{Aim, Locomotion};
 pub use simulation::{Data, Scales, Simulation};
-pub use tasks::{BENCHMARKS, Benchmark, version};
+pub use tasks::Locomotions;

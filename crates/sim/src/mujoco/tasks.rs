@@ -1,115 +1,90 @@
-//! The papers' benchmarks by name, each a distribution over tasks.
+//! The papers' benchmarks, each a distribution over tasks.
 
 use std::f64::consts::TAU;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rl::env::{Actor, Tasks};
+use rl::error::Result;
+use rl::policy::Numbers;
+use rl::rollout::{Rollout, Space};
 
 use super::bodies::Body;
 use super::locomotion::{Aim, Locomotion};
 use super::simulation::Scales;
 
-/// A distribution over tasks.
+/// A benchmark, by its name in [`BENCHMARKS`](crate::benchmarks::BENCHMARKS).
 #[derive(Clone, Copy, Debug)]
-pub struct Benchmark {
-    /// What it is called.
-    pub name: &'static str,
-    /// What it is, and where it comes from.
-    pub paper: &'static str,
-    /// H, as the papers have it.
-    pub horizon: usize,
+pub struct Locomotions(fn(&mut ChaCha8Rng) -> Locomotion);
+
+impl Locomotions {
+    /// The benchmark of this name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(Self(match name {
+            "half-cheetah-direction" => |rng| Locomotion::new(Body::HalfCheetah, sign(rng)),
+            "half-cheetah-velocity" => |rng| Locomotion::new(Body::HalfCheetah, velocity(0.0, 3.0, rng)),
+            "ant-direction" => |rng| Locomotion::new(Body::Ant, sign(rng)),
+            "ant-direction-2d" => |rng| Locomotion::new(Body::Ant, direction(rng)),
+            "ant-goal" => |rng| Locomotion::new(Body::Ant, goal(rng)),
+            "walker2d-direction" => |rng| Locomotion::new(Body::Walker2d, sign(rng)),
+            "walker2d-velocity" => |rng| Locomotion::new(Body::Walker2d, velocity(0.0, 10.0, rng)),
+            "walker2d-parameters" => |rng| parameters(Body::Walker2d, rng),
+            "hopper-parameters" => |rng| parameters(Body::Hopper, rng),
+            "swimmer-velocity" => |rng| Locomotion::new(Body::Swimmer, velocity(0.1, 0.2, rng)),
+            "humanoid-direction" => |rng| Locomotion::new(Body::Humanoid, sign(rng)),
+            "humanoid-direction-2d" => |rng| Locomotion::new(Body::Humanoid, direction(rng)),
+            _ => return None,
+        }))
+    }
+
     /// Draws a task.
-    pub draw: fn(&mut ChaCha8Rng) -> Locomotion,
+    pub fn draw(&self, rng: &mut ChaCha8Rng) -> Locomotion {
+        (self.0)(rng)
+    }
 }
 
-const fn benchmark(
-    name: &'static str,
-    paper: &'static str,
-    horizon: usize,
-    draw: fn(&mut ChaCha8Rng) -> Locomotion,
-) -> Benchmark {
-    Benchmark { name, paper, horizon, draw }
-}
+impl Tasks for Locomotions {
+    fn spaces(&self) -> [Space; 2] {
+        self.0.spaces()
+    }
 
-/// All of them.
-pub const BENCHMARKS: &[Benchmark] = &[
-    benchmark(
-        "half-cheetah-direction",
-        "a half-cheetah that runs forwards or backwards (Finn et al. 2017)",
-        100,
-        |rng| Locomotion::new(Body::HalfCheetah, sign(rng)),
-    ),
-    benchmark(
-        "half-cheetah-velocity",
-        "a half-cheetah that runs at a velocity from 0 to 3 (Finn et al. 2017)",
-        100,
-        |rng| Locomotion::new(Body::HalfCheetah, Aim::Velocity(rng.random_range(0.0..3.0))),
-    ),
-    benchmark("ant-direction", "an ant that walks along x, forwards or backwards (Finn et al. 2017)", 200, |rng| {
-        Locomotion::new(Body::Ant, sign(rng))
-    }),
-    benchmark("ant-direction-2d", "an ant that walks in a direction of the plane (Rothfuss et al. 2019)", 200, |rng| {
-        Locomotion::new(Body::Ant, direction(rng))
-    }),
-    benchmark("ant-goal", "an ant that walks to a goal, at most 3 away (Rothfuss et al. 2019)", 200, |rng| {
-        let (angle, distance) = (TAU * rng.random::<f64>(), 3.0 * rng.random::<f64>().sqrt());
-        Locomotion::new(Body::Ant, Aim::Goal([distance * angle.cos(), distance * angle.sin()]))
-    }),
-    benchmark("walker2d-direction", "a walker that walks forwards or backwards (Rothfuss et al. 2019)", 200, |rng| {
-        Locomotion::new(Body::Walker2d, sign(rng))
-    }),
-    benchmark(
-        "walker2d-velocity",
-        "a walker that walks at a velocity from 0 to 10 (Rothfuss et al. 2019)",
-        200,
-        |rng| Locomotion::new(Body::Walker2d, Aim::Velocity(rng.random_range(0.0..10.0))),
-    ),
-    benchmark(
-        "walker2d-parameters",
-        "a walker with masses, inertias, friction and damping of its own (Rothfuss et al. 2019)",
-        200,
-        |rng| parameters(Body::Walker2d, rng),
-    ),
-    benchmark(
-        "hopper-parameters",
-        "a hopper with masses, inertias, friction and damping of its own (Rothfuss et al. 2019)",
-        200,
-        |rng| parameters(Body::Hopper, rng),
-    ),
-    benchmark(
-        "swimmer-velocity",
-        "a swimmer that is paid for another velocity than one from 0.1 to 0.2 (the sign of the code of Rothfuss et al. 2019)",
-        200,
-        |rng| Locomotion::new(Body::Swimmer, Aim::Velocity(rng.random_range(0.1..0.2))),
-    ),
-    benchmark(
-        "humanoid-direction",
-        "a humanoid that walks along x, forwards or backwards (Rothfuss et al. 2019)",
-        200,
-        |rng| Locomotion::new(Body::Humanoid, sign(rng)),
-    ),
-    benchmark(
-        "humanoid-direction-2d",
-        "a humanoid that walks in a direction of the plane (Rothfuss et al. 2019)",
-        200,
-        |rng| Locomotion::new(Body::Humanoid, direction(rng)),
-    ),
-];
+    fn sample(
+        &self,
+        task: &mut ChaCha8Rng,
+        actor: &Actor,
+        theta: &Numbers,
+        horizon: usize,
+        trajectories: usize,
+        seed: u64,
+    ) -> Result<Rollout> {
+        self.0.sample(task, actor, theta, horizon, trajectories, seed)
+    }
 
-/// The version of MuJoCo's library, which decides over bits.
-pub fn version() -> &'static str {
-    mujoco_rs::mujoco_version()
+    fn versions(&self) -> Vec<(String, String)> {
+        vec![("mujoco".to_owned(), mujoco_rs::mujoco_version().to_owned())]
+    }
 }
 
 fn sign(rng: &mut ChaCha8Rng) -> Aim {
     Aim::Direction([if rng.random() { 1.0 } else { -1.0 }, 0.0])
 }
 
+fn velocity(least: f64, most: f64, rng: &mut ChaCha8Rng) -> Aim {
+    Aim::Velocity(rng.random_range(least..most))
+}
+
+/// Uniform on the circle.
 fn direction(rng: &mut ChaCha8Rng) -> Aim {
     let [x, y]: [f64; 2] = [(); 2].map(|()| StandardNormal.sample(rng));
     let length = x.hypot(y);
     Aim::Direction([x / length, y / length])
+}
+
+/// Uniform in the disc of radius 3.
+fn goal(rng: &mut ChaCha8Rng) -> Aim {
+    let (angle, distance) = (TAU * rng.random::<f64>(), 3.0 * rng.random::<f64>().sqrt());
+    Aim::Goal([distance * angle.cos(), distance * angle.sin()])
 }
 
 fn parameters(body: Body, rng: &mut ChaCha8Rng) -> Locomotion {
