@@ -3,6 +3,7 @@
 //! - [`gym`]: any environment of Gymnasium with vectors, bytes or numbers, in a process of Python.
 //! - `mujoco`, behind the feature of this name: the locomotion benchmarks of the papers, in this process.
 
+#[cfg(unix)]
 pub mod gym;
 #[cfg(feature = "mujoco")]
 pub mod mujoco;
