@@ -5,6 +5,7 @@
 //! - [`benchmarks`]: what these are called.
 
 pub mod benchmarks;
+#[cfg(unix)]
 pub mod gym;
 #[cfg(feature = "mujoco")]
 pub mod mujoco;

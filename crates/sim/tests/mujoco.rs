@@ -1,7 +1,5 @@
 //! Locomotion against what Gymnasium 1.4.0 with mujoco 3.17.0 and the papers' formulas say (`scripts/mujoco_trajectories.py`).
 
-#![cfg(feature = "mujoco")]
-
 use std::fs::File;
 
 use ad::DType;

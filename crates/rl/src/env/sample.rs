@@ -427,6 +427,16 @@ pub trait Tasks: Sync {
         trajectories: usize,
         seed: u64,
     ) -> Result<Rollout>;
+
+    /// What outside of this program decides over bits, with its version: nothing, where all of it is here.
+    fn versions(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// A sentence: what of an environment no checkpoint has, if there is something.
+    fn not_saved(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<E: Environment + Clone + Sync, F: Fn(&mut ChaCha8Rng) -> E + Sync> Tasks for F {
