@@ -322,19 +322,25 @@ impl Compared {
         }
     }
 
-    /// Writes `returns.csv`.
-    pub fn write(&self, output: &mut Output) {
-        let rows = self.names.iter().zip(&self.runs).flat_map(|(name, runs)| {
+    /// For each variant, seed, iteration and number of inner steps: these (with the steps made in environments), and the return.
+    pub fn rows(&self) -> impl Iterator<Item = Vec<String>> {
+        self.names.iter().zip(&self.runs).flat_map(|(name, runs)| {
             runs.iter().enumerate().flat_map(move |(seed, run)| {
                 run.returns.iter().enumerate().flat_map(move |(iteration, returns)| {
                     returns.iter().enumerate().map(move |(step, value)| {
-                        let numbers = [seed.to_string(), iteration.to_string(), run.env_steps[iteration].to_string()];
-                        [name.clone()].into_iter().chain(numbers).chain([step.to_string(), value.to_string()])
+                        let steps = run.env_steps[iteration].to_string();
+                        let whole = [seed.to_string(), iteration.to_string(), steps, step.to_string()];
+                        [vec![name.clone()], whole.to_vec(), vec![value.to_string()]].concat()
                     })
                 })
             })
-        });
-        output.table("returns.csv", &["variant", "seed", "iteration", "env_steps", "inner_steps", "return"], rows);
+        })
+    }
+
+    /// Writes `returns.csv`.
+    pub fn write(&self, output: &mut Output) {
+        let columns = ["variant", "seed", "iteration", "env_steps", "inner_steps", "return"];
+        output.table("returns.csv", &columns, self.rows());
     }
 
     /// What is paid after the last inner step, by the steps that were made in environments: means over runs, with intervals.
