@@ -120,6 +120,9 @@ fn options() -> Vec<Case> {
         ("--seed=18446744073709551616", "must be a whole number from 0"),
         ("--algorithm=promb", "did you mean `promp`"),
         ("--env=bandits", "did you mean `bandit`"),
+        ("--env=CartPole-v1", "did you mean `cartpole`"),
+        ("--env=gym:", "there is no environment `gym:`"),
+        ("--env=gym:CartPole-v1 --algorithm=naive", "is for one"),
         ("--preset=promp-corners", "did you mean `promp-corner`"),
         ("--preset=", "there is no preset"),
         ("--gama=1", "--gamma"),
@@ -130,6 +133,17 @@ fn options() -> Vec<Case> {
     ] {
         option(bad.to_owned(), words);
     }
+    // Without Python: nothing is written.
+    cases.push(refused("options", "--env=gym:CartPole-v1 without Python", "cannot start `/no/such/python`", |place| {
+        let mut command = train(&place.out(), &["--env=gym:CartPole-v1", "--algorithm=ppo"]);
+        command.env("GYM_PYTHON", "/no/such/python");
+        command
+    }));
+    cases.push(refused("options", "--env=gym:CartPole-v1 with none", "its process ended (exit status: 1)", |place| {
+        let mut command = train(&place.out(), &["--env=gym:CartPole-v1", "--algorithm=ppo"]);
+        command.env("GYM_PYTHON", "/bin/false");
+        command
+    }));
     for bad in [
         "",
         "--checkpoint",
@@ -469,7 +483,9 @@ fn printed(command: &mut Command) -> String {
 #[test]
 fn what_there_is_is_listed_with_its_paper() {
     let text = printed(program("train").arg("--list"));
-    for entry in [train::registry::ALGORITHMS, train::registry::ENVIRONMENTS, train::registry::PRESETS].concat() {
+    let gymnasium = [train::registry::GYMNASIUM];
+    let environments = [train::registry::ENVIRONMENTS, &gymnasium].concat();
+    for entry in [train::registry::ALGORITHMS, &environments, train::registry::PRESETS].concat() {
         let line = text.lines().find(|line| line.split_whitespace().next() == Some(entry.name));
         assert!(line.is_some_and(|line| line.ends_with(entry.paper)), "{}: {text}", entry.name);
     }

@@ -50,7 +50,7 @@ fn named(
     find: fn(&str, &str) -> train::run::Result<&'static registry::Entry>,
 ) -> Arg {
     let known = move |text: &str| match find("", text) {
-        Ok(entry) => Ok(entry.name.to_owned()),
+        Ok(_) => Ok(text.to_owned()),
         // The place where it stands is told anyway.
         Err(error) => Err(format!("{} (--list has them all)", error.to_string().trim_start_matches(": "))),
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 use rl::report::Interval;
-use study::output::print;
+use study::output::{complain, print};
 use train::registry;
 use train::run::checkpoint::Checkpoint;
 use train::run::evaluation_seed;
@@ -15,8 +15,13 @@ use crate::command;
 
 pub fn evaluate(matches: &ArgMatches) -> study::Outcome {
     let path = matches.get_one::<PathBuf>("checkpoint").expect("it is required");
-    let Checkpoint { iteration, config, state, .. } = Checkpoint::read(path)?;
-    let mut learner = registry::learner(&config)?;
+    let checkpoint = Checkpoint::read(path)?;
+    let mut learner = registry::learner(&checkpoint.config)?;
+    let differences = checkpoint.other_versions(&learner.versions());
+    if !differences.is_empty() {
+        complain(&format!("what it was trained with has other versions here: {}", differences.join(", ")));
+    }
+    let Checkpoint { iteration, config, state, .. } = checkpoint;
     learner.restore(state)?;
     let tasks = *matches.get_one::<usize>("tasks").expect("it has a default");
     let steps = matches.get_one::<usize>("steps").copied().unwrap_or(config.inner_steps);

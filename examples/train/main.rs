@@ -36,8 +36,9 @@ fn main() -> process::ExitCode {
 /// Algorithms, environments and presets, each with its paper.
 fn list() -> String {
     let mut text = String::new();
+    let environments = [registry::ENVIRONMENTS, &[registry::GYMNASIUM]].concat();
     for (what, entries) in
-        [("algorithms", registry::ALGORITHMS), ("environments", registry::ENVIRONMENTS), ("presets", registry::PRESETS)]
+        [("algorithms", registry::ALGORITHMS), ("environments", &*environments), ("presets", registry::PRESETS)]
     {
         let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
         let _ = writeln!(text, "{what}");

@@ -29,6 +29,15 @@ pub trait Learner {
         Err(Error::NoEvaluation)
     }
 
+    /// What outside of this program decides over the bits of iterations, with its version.
+    fn versions(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    /// A sentence: what of the environments no state has, if there is something.
+    fn not_saved(&self) -> Option<String> {
+        None
+    }
+
     /// All that the next iterations depend on.
     fn state(&self) -> State;
     /// Goes on from there.

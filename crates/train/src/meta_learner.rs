@@ -354,6 +354,14 @@ impl Learner for MetaLearner {
         self.iteration(iteration).map_err(|error| error.during(format!("iteration {iteration}")))
     }
 
+    fn versions(&self) -> Vec<(String, String)> {
+        self.tasks.versions()
+    }
+
+    fn not_saved(&self) -> Option<String> {
+        self.tasks.not_saved()
+    }
+
     fn evaluate(&self, tasks: usize, steps: usize, seed: u64) -> Result<Vec<Vec<f64>>> {
         if tasks == 0 {
             return Err(Error::Empty { what: "tasks" });

@@ -50,6 +50,8 @@ enum Make {
     Players,
     /// A distribution over tasks of one player.
     Tasks(fn() -> Box<dyn Tasks>),
+    /// An environment of Gymnasium, whose id is in the name.
+    Gym,
     /// A game of two.
     Game(fn() -> IteratedGame),
     /// A configuration.
@@ -281,6 +283,19 @@ pub const ENVIRONMENTS: &[Entry] = &[
     ),
 ];
 
+/// Any environment of Gymnasium, by a name with its id in the place of `ID`.
+pub const GYMNASIUM: Entry = entry(
+    "gym:ID",
+    "the environment of Gymnasium with this id, such as gym:CartPole-v1, in processes of Python (Towers et al. 2024)",
+    "horizon = 500\nbootstrap = true\n",
+    Make::Gym,
+);
+
+/// The id of an environment of Gymnasium, if this is the name of one.
+fn gym_id(name: &str) -> Option<&str> {
+    name.strip_prefix("gym:").filter(|id| !id.is_empty())
+}
+
 fn bandit(rng: &mut ChaCha8Rng) -> Bandit {
     Bandit::random(5, rng).expect("probabilities within [0, 1]")
 }
@@ -346,13 +361,16 @@ pub fn algorithm(place: &str, name: &str) -> Result<&'static Entry> {
     find(ALGORITHMS, "algorithm", place, name)
 }
 
-/// The environment of this name.
+/// The environment of this name: [`GYMNASIUM`] for every `gym:ID`. (Whether Gymnasium has it is seen when it is started.)
 ///
 /// # Errors
 ///
 /// [`Error::Unknown`], with the nearest name.
 pub fn environment(place: &str, name: &str) -> Result<&'static Entry> {
-    find(ENVIRONMENTS, "environment", place, name)
+    match gym_id(name) {
+        Some(_) => Ok(&GYMNASIUM),
+        None => find(ENVIRONMENTS, "environment", place, name),
+    }
 }
 
 /// The preset of this name.
@@ -395,8 +413,8 @@ pub fn configure(resumed: Option<Layer>, name: Option<&str>, file: Option<&Path>
 ///
 /// # Errors
 ///
-/// [`Error::Unknown`] for an algorithm or an environment that there is not, [`Error::Misfit`] for two that do not go together, and
-/// what the learner refuses.
+/// [`Error::Unknown`] for an algorithm or an environment that there is not, [`Error::Misfit`] for two that do not go together,
+/// [`Error::Gym`] for what Gymnasium cannot start, and what the learner refuses.
 pub fn learner(config: &Config) -> Result<Box<dyn Learner>> {
     match makes(config)? {
         (Make::Players, Make::Game(game)) => Ok(Box::new(players(config, game())?)),
@@ -410,10 +428,11 @@ pub fn learner(config: &Config) -> Result<Box<dyn Learner>> {
 ///
 /// Those of [`learner`], and [`Error::Misfit`] for two players, too.
 pub fn meta_learner(config: &Config) -> Result<MetaLearner> {
-    let (Make::Meta(make), Make::Tasks(tasks)) = makes(config)? else {
-        return Err(misfit(config, "is no algorithm that adapts to tasks", "is a game of two"));
+    let (algorithm, tasks) = match makes(config)? {
+        (Make::Meta(make), Make::Tasks(tasks)) => (make(config), tasks()),
+        (Make::Meta(make), Make::Gym) => (make(config), gym(&config.env)?),
+        _ => return Err(misfit(config, "is no algorithm that adapts to tasks", "is a game of two")),
     };
-    let (algorithm, tasks) = (make(config), tasks());
     let spaces = tasks.spaces();
     let dtype = match config.precision {
         config::Precision::F32 => DType::F32,
@@ -476,10 +495,25 @@ fn makes(config: &Config) -> Result<(Make, Make)> {
     let place = "the configuration";
     let (algorithm, environment) = (algorithm(place, &config.algorithm)?, environment(place, &config.env)?);
     match (algorithm.make, environment.make) {
-        makes @ ((Make::Meta(_), Make::Tasks(_)) | (Make::Players, Make::Game(_))) => Ok(makes),
+        makes @ ((Make::Meta(_), Make::Tasks(_) | Make::Gym) | (Make::Players, Make::Game(_))) => Ok(makes),
         (Make::Players, _) => Err(misfit(config, "is for games of two players", "is for one")),
         _ => Err(misfit(config, "is for one player", "is a game of two")),
     }
+}
+
+/// The environment of Gymnasium with this name, started.
+#[cfg(unix)]
+fn gym(name: &str) -> Result<Box<dyn Tasks>> {
+    Ok(Box::new(sim::gym::Gym::of(gym_id(name).unwrap_or_default()).start()?))
+}
+
+/// Without Unix's sockets there is none.
+#[cfg(not(unix))]
+fn gym(name: &str) -> Result<Box<dyn Tasks>> {
+    Err(Error::Misfit {
+        algorithm: format!("{name} is for systems with sockets of Unix"),
+        environment: "this one has none".to_owned(),
+    })
 }
 
 /// What a stream is for that no part of the learner draws from.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use toml::Table;
-use train::registry::{ALGORITHMS, ENVIRONMENTS, PRESETS, configure, learner};
+use train::registry::{ALGORITHMS, ENVIRONMENTS, GYMNASIUM, PRESETS, configure, learner};
 use train::run::config::{Config, Inner, KEYS, Layer, Outer};
 
 /// A file of its own, deleted in the end.
@@ -79,8 +79,24 @@ fn every_default_is_within_its_range() {
 }
 
 #[test]
+fn every_id_of_gymnasium_is_a_name_with_the_same_defaults() {
+    for name in ["gym:CartPole-v1", "gym:ALE/Pong-v5", "gym:ID"] {
+        let config = configure(None, None, None, table(&format!("env = '{name}'"))).unwrap();
+        assert_eq!((&*config.env, config.horizon, config.bootstrap), (name, 500, true));
+    }
+    for name in ["gym:", "gym", "Gym:CartPole-v1", " gym:CartPole-v1"] {
+        let error = configure(None, None, None, table(&format!("env = '{name}'"))).unwrap_err();
+        assert!(error.to_string().contains(&format!("there is no environment `{name}`")), "{error}");
+    }
+    let players = "env = 'gym:CartPole-v1'\nalgorithm = 'naive'";
+    let error = learner(&configure(None, None, None, table(players)).unwrap()).err().unwrap().to_string();
+    assert!(error.contains("is for one"), "{error}");
+}
+
+#[test]
 fn what_is_listed_has_a_paper_and_settings_that_are_in_range() {
-    for (what, entries) in [("algorithm", ALGORITHMS), ("environment", ENVIRONMENTS), ("preset", PRESETS)] {
+    let environments = [ENVIRONMENTS, &[GYMNASIUM]].concat();
+    for (what, entries) in [("algorithm", ALGORITHMS), ("environment", &*environments), ("preset", PRESETS)] {
         for entry in entries {
             Layer::parse(&format!("the {what} {}", entry.name), entry.defaults).unwrap();
             assert!(

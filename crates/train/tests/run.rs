@@ -21,6 +21,8 @@ struct Walk {
     steps: f64,
     fault: Option<(u64, Fault)>,
     evaluates: bool,
+    /// Of something outside, if there is something.
+    version: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -33,7 +35,14 @@ enum Fault {
 
 impl Walk {
     fn new(config: &Config) -> Self {
-        Self { seed: config.seed, theta: ArrayD::zeros(vec![2, 3]), steps: 0.0, fault: None, evaluates: true }
+        Self {
+            seed: config.seed,
+            theta: ArrayD::zeros(vec![2, 3]),
+            steps: 0.0,
+            fault: None,
+            evaluates: true,
+            version: None,
+        }
     }
 }
 
@@ -79,6 +88,14 @@ impl Learner for Walk {
         self.theta = theta.ok_or(DataError::Empty { what: "parameters" })?;
         self.steps = state.numbers["steps"];
         Ok(())
+    }
+
+    fn versions(&self) -> Vec<(String, String)> {
+        self.version.iter().map(|&version| ("simulator".to_owned(), version.to_owned())).collect()
+    }
+
+    fn not_saved(&self) -> Option<String> {
+        self.version.map(|_| "the simulator's memory is in no checkpoint".to_owned())
     }
 
     fn evaluate(&self, tasks: usize, steps: usize, seed: u64) -> rl::error::Result<Vec<Vec<f64>>> {
@@ -349,4 +366,37 @@ fn a_folder_belongs_to_one_run_at_a_time() {
     assert!(message.starts_with("another run is writing to the folder"), "{message}");
     drop(held);
     go(&folder, &config, &mut Walk::new(&config), Before::Resume, None).0.unwrap();
+}
+
+#[test]
+fn a_run_is_resumed_with_the_versions_that_it_was_made_with_and_says_what_is_not_saved() {
+    let config = config(6);
+    let folder = Temporary::new("versions");
+    let of = |version| Walk { version, ..Walk::new(&config) };
+    let resume = |version| go(&folder, &config, &mut of(version), Before::Resume, None);
+    go(&folder, &config, &mut of(Some("2.0")), Before::Ask, Some(3)).0.unwrap();
+    let before = folder.files();
+    for (version, words) in
+        [(Some("2.1"), "simulator was 2.0, but is 2.1 here"), (None, "simulator was 2.0, but is none here")]
+    {
+        let error = resume(version).0.unwrap_err();
+        assert!(matches!(error, Error::Versions { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("checkpoint.safetensors: ") && text.contains(words) && text.contains("--fresh"),
+            "{text}"
+        );
+        assert_eq!(folder.files(), before, "nothing is changed");
+    }
+    let (ended, told) = resume(Some("2.0"));
+    ended.unwrap();
+    let said = Message::Note("the simulator's memory is in no checkpoint".to_owned());
+    assert_eq!(told.iter().filter(|message| **message == said).count(), 1);
+
+    // A run that knew of no versions is resumed with any, which it notes.
+    let (folder, _) = unbroken("no-versions", &config);
+    let longer = Config { iterations: 8, ..config.clone() };
+    let go_on = |version| go(&folder, &longer, &mut of(version), Before::Resume, None).0;
+    go_on(Some("3.0")).unwrap();
+    assert!(matches!(go_on(Some("3.1")), Err(Error::Versions { .. })));
 }

@@ -18,8 +18,9 @@ use super::config::{Config, Layer};
 use super::error::{Error, Result, shortened};
 use crate::learner::State;
 
-/// The version of what is written.
-const VERSION: u64 = 1;
+/// The newest version of what is written. The first has no versions of what is outside of the program; it is still written where
+/// there are none, so that a program which knows nothing of them reads what it can go on with.
+const VERSION: u64 = 2;
 
 /// The key of the metadata.
 const KEY: &str = "train";
@@ -35,6 +36,8 @@ pub struct Checkpoint {
     pub config: Config,
     /// The best validation so far.
     pub best: Option<Best>,
+    /// What outside of this program decided over bits, with its version: nothing where nothing did, or where it was not noted.
+    pub versions: Vec<(String, String)>,
     /// The learner's.
     pub state: State,
 }
@@ -61,6 +64,8 @@ struct Facts {
     config: String,
     /// The iteration, and the bits of the value.
     best: Option<[String; 2]>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<[String; 2]>,
     /// The names of the arrays in their order, which is not the file's.
     arrays: Vec<String>,
     /// Each with its bits.
@@ -111,18 +116,19 @@ impl From<String> for Problem {
 impl Checkpoint {
     /// As a file's bytes: the same checkpoint is the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Self { iteration, env_steps, config, best, state } = self;
+        let Self { iteration, env_steps, config, best, versions, state } = self;
         let arrays: Vec<(&String, &[usize], Vec<u8>)> = (state.arrays.iter())
             .map(|(name, array)| (name, array.shape(), array.iter().flat_map(|x| x.to_le_bytes()).collect()))
             .collect();
         let mut facts = Facts {
-            version: VERSION,
+            version: if versions.is_empty() { 1 } else { VERSION },
             crc32c: 0,
             iteration: iteration.to_string(),
             env_steps: env_steps.to_string(),
             seed: config.seed.to_string(),
             config: config.lines(),
             best: best.map(|best| [best.iteration.to_string(), bits(best.value)]),
+            versions: versions.iter().map(|(name, version)| [name.clone(), version.clone()]).collect(),
             arrays: state.arrays.keys().cloned().collect(),
             numbers: state.numbers.iter().map(|(name, &x)| [name.clone(), bits(x)]).collect(),
         };
@@ -151,7 +157,7 @@ impl Checkpoint {
         let text = text.ok_or_else(|| format!("its metadata have no `{KEY}`"))?;
         let value: serde_json::Value = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
         match value.get("version").and_then(serde_json::Value::as_u64) {
-            Some(VERSION) => {}
+            Some(1..=VERSION) => {}
             Some(newer) if newer > VERSION => return Err(Problem::Newer(newer)),
             _ => return Err("it has no version".to_owned().into()),
         }
@@ -189,7 +195,24 @@ impl Checkpoint {
             Some([iteration, value]) => Some(Best { iteration: number(iteration)?, value: double(value)? }),
         };
         let (iteration, env_steps) = (number(&facts.iteration)?, number(&facts.env_steps)?);
-        Ok(Self { iteration, env_steps, config: Config::merged([&layer]), best, state })
+        let versions = facts.versions.into_iter().map(|[name, version]| (name, version)).collect();
+        Ok(Self { iteration, env_steps, config: Config::merged([&layer]), best, versions, state })
+    }
+
+    /// Whatever has another version than these, with both. A checkpoint without versions has none to differ.
+    pub fn other_versions(&self, here: &[(String, String)]) -> Vec<String> {
+        if self.versions.is_empty() {
+            return Vec::new();
+        }
+        let of = |versions: &[(String, String)], name: &String| {
+            versions.iter().find(|(of, _)| of == name).map_or("none", |(_, version)| version).to_owned()
+        };
+        let only_here = here.iter().filter(|(name, _)| self.versions.iter().all(|(of, _)| of != name));
+        let names = self.versions.iter().chain(only_here).map(|(name, _)| name);
+        let both = names.map(|name| (name, of(&self.versions, name), of(here, name)));
+        both.filter(|(_, then, now)| then != now)
+            .map(|(name, then, now)| format!("{} was {}, but is {now} here", shortened(name), shortened(&then)))
+            .collect()
     }
 
     /// From a file.
@@ -338,6 +361,7 @@ mod tests {
             env_steps: (1 << 53) + 1,
             config: Config { seed: (1 << 53) + 1, inner_rate: 0.1 + 0.2, ..Config::default() },
             best: Some(Best { iteration: 3, value: -0.0 }),
+            versions: vec![("gymnasium".to_owned(), "1.4.0".to_owned()), ("numpy".to_owned(), "2.4".to_owned())],
             state: State { arrays, numbers },
         }
     }
@@ -348,9 +372,9 @@ mod tests {
 
     /// Every bit of the numbers, NaN or not, in their order.
     fn fingerprint(checkpoint: &Checkpoint) -> String {
-        let Checkpoint { iteration, env_steps, config, best, state } = checkpoint;
+        let Checkpoint { iteration, env_steps, config, best, versions, state } = checkpoint;
         let best = best.map(|best| (best.iteration, bits(best.value)));
-        let mut text = format!("{iteration} {env_steps} {} {best:?}", config.lines());
+        let mut text = format!("{iteration} {env_steps} {} {best:?} {versions:?}", config.lines());
         for (name, array) in &state.arrays {
             let entries: Vec<String> = array.iter().map(|&x| bits(x)).collect();
             text += &format!("{name} {:?} {entries:?}\n", array.shape());
@@ -422,16 +446,17 @@ mod tests {
 
     #[test]
     fn a_foreign_or_newer_file_is_told() {
-        let newer = read(&with_facts(|facts| facts["version"] = 2.into())).unwrap_err();
-        assert!(matches!(newer, Error::Newer { found: 2, known: 1, .. }), "{newer}");
+        let newer = read(&with_facts(|facts| facts["version"] = 3.into())).unwrap_err();
+        assert!(matches!(newer, Error::Newer { found: 3, known: 2, .. }), "{newer}");
         assert_eq!(
             newer.to_string(),
-            "file: it is a checkpoint of version 2, but this program reads up to 1; use a newer one"
+            "file: it is a checkpoint of version 3, but this program reads up to 2; use a newer one"
         );
         let foreign = safetensors::serialize(Vec::<(String, TensorView<'_>)>::new(), None).unwrap();
         assert!(read(&foreign).unwrap_err().to_string().ends_with("its metadata have no `train`"));
         for (what, bytes) in [
             ("its checksum is another", with_facts(|facts| facts["iteration"] = "7".into())),
+            ("its checksum is another", with_facts(|facts| facts["versions"][0][1] = "1.3.0".into())),
             ("its checksum is another", with_facts(|facts| facts["arrays"] = ["w", "a", "none"].as_slice().into())),
             ("the array `v` is missing", with_facts(|facts| facts["arrays"][0] = "v".into())),
             ("it has no version", with_facts(|facts| facts["version"] = 0.into())),
@@ -440,6 +465,31 @@ mod tests {
             let message = read(&bytes).unwrap_err().to_string();
             assert!(message.contains(what), "{what}: {message}");
         }
+    }
+
+    #[test]
+    fn without_versions_it_is_of_the_first_version_and_differs_from_none() {
+        let here = |versions: &[(&str, &str)]| -> Vec<(String, String)> {
+            versions.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
+        };
+        let first = Checkpoint { versions: Vec::new(), ..checkpoint() };
+        let bytes = first.to_bytes();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let text = &metadata.metadata().as_ref().unwrap()[KEY];
+        assert!(text.starts_with(r#"{"version":1,"#) && !text.contains("versions"), "{text}");
+        assert_eq!(fingerprint(&read(&bytes).unwrap()), fingerprint(&first));
+        assert!(first.other_versions(&here(&[("gymnasium", "1.4.0")])).is_empty());
+
+        let found = read(&checkpoint().to_bytes()).unwrap();
+        assert!(found.other_versions(&here(&[("numpy", "2.4"), ("gymnasium", "1.4.0")])).is_empty());
+        assert_eq!(
+            found.other_versions(&here(&[("gymnasium", "1.3.0"), ("mujoco", "3.17.0")])),
+            [
+                "gymnasium was 1.4.0, but is 1.3.0 here",
+                "numpy was 2.4, but is none here",
+                "mujoco was none, but is 3.17.0 here"
+            ]
+        );
     }
 
     #[test]

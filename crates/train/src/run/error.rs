@@ -77,6 +77,24 @@ pub enum Error {
         differences: Vec<String>,
     },
 
+    /// Versions other than those of the run to be resumed.
+    #[error(
+        "{}: it is of a run with other versions, which may give other numbers: {}; install those that it was made with, or give \
+         --fresh, which deletes that run",
+        path.display(), differences.join(", ")
+    )]
+    Versions {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Whatever has another version here, with both.
+        differences: Vec<String>,
+    },
+
+    /// An environment of Gymnasium that cannot be started, or used.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Gym(#[from] sim::gym::Error),
+
     /// A file that is not what was written.
     #[error("{}: {what}", path.display())]
     Damaged {

@@ -143,7 +143,7 @@ impl Run<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Results`], [`Error::Differs`], and what is wrong with the files of a run that is resumed.
+    /// [`Error::Results`], [`Error::Differs`], [`Error::Versions`], and what is wrong with the files of a run that is resumed.
     /// [`Error::Iteration`] for one that fails or gives a number that is not finite, and [`rl::error::Error::File`] where a file
     /// cannot be written: then the last checkpoint is kept.
     pub fn go(&self, learner: &mut dyn Learner, tell: &mut dyn FnMut(Message)) -> Result<Ended> {
@@ -180,6 +180,7 @@ impl UnderWay {
         let config = run.config;
         let there: Vec<PathBuf> = FILES.iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect();
         let mut checkpoints = Checkpoints::of(folder);
+        let versions = learner.versions();
         let found = match run.before {
             Before::Ask if !there.is_empty() => return Err(Error::Results { folder: folder.to_owned() }),
             Before::Ask => None,
@@ -195,13 +196,17 @@ impl UnderWay {
                 if !differences.is_empty() {
                     return Err(Error::Differs { path: checkpoints.last, differences });
                 }
+                let differences = checkpoint.other_versions(&versions);
+                if !differences.is_empty() {
+                    return Err(Error::Versions { path: checkpoints.last, differences });
+                }
                 let foreign = |cause| Error::Damaged {
                     path: checkpoints.last.clone(),
                     what: format!("its state is none of {}: {cause}", config.algorithm),
                 };
                 learner.restore(checkpoint.state).map_err(foreign)?;
-                note.into_iter().for_each(|note| tell(Message::Note(note)));
-                Checkpoint { config: config.clone(), state: State::default(), ..checkpoint }
+                note.into_iter().chain(learner.not_saved()).for_each(|note| tell(Message::Note(note)));
+                Checkpoint { config: config.clone(), versions, state: State::default(), ..checkpoint }
             }
             None => {
                 if let Some(path) = there.iter().find(|path| !path.ends_with(SETTINGS) && run.before == Before::Resume)
@@ -213,8 +218,8 @@ impl UnderWay {
                 if run.before == Before::Resume {
                     tell(Message::Note(format!("nothing to resume in {}: it is begun anew", folder.display())));
                 }
-                let nothing = State::default();
-                let at = Checkpoint { iteration: 0, env_steps: 0, config: config.clone(), best: None, state: nothing };
+                let (config, state) = (config.clone(), State::default());
+                let at = Checkpoint { iteration: 0, env_steps: 0, config, best: None, versions, state };
                 // Before the other files, so that whoever finds those can resume.
                 checkpoints.write(&Checkpoint { state: learner.state(), ..at.clone() })?;
                 at
