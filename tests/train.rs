@@ -483,8 +483,7 @@ fn printed(command: &mut Command) -> String {
 #[test]
 fn what_there_is_is_listed_with_its_paper() {
     let text = printed(program("train").arg("--list"));
-    let gymnasium = [train::registry::GYMNASIUM];
-    let environments = [train::registry::ENVIRONMENTS, &gymnasium].concat();
+    let environments = train::registry::environments();
     for entry in [train::registry::ALGORITHMS, &environments, train::registry::PRESETS].concat() {
         let line = text.lines().find(|line| line.split_whitespace().next() == Some(entry.name));
         assert!(line.is_some_and(|line| line.ends_with(entry.paper)), "{}: {text}", entry.name);

@@ -224,6 +224,9 @@ fn judge(claims: &mut Claims, environment: &str, here: &Compared) {
     for (variant, name) in here.names.iter().enumerate() {
         let claim = claims.claim(&format!("{environment}: {name} learns to adapt (the last tenth of iterations)"));
         claim.above("after − before inner steps".to_owned(), &minus(&here.last(variant), &here.last_after(variant, 0)));
-        claim.above("after inner steps − in the first iteration".to_owned(), &minus(&here.last(variant), &here.first(variant)));
+        claim.above(
+            "after inner steps − in the first iteration".to_owned(),
+            &minus(&here.last(variant), &here.first(variant)),
+        );
     }
 }

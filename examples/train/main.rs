@@ -36,7 +36,7 @@ fn main() -> process::ExitCode {
 /// Algorithms, environments and presets, each with its paper.
 fn list() -> String {
     let mut text = String::new();
-    let environments = [registry::ENVIRONMENTS, &[registry::GYMNASIUM]].concat();
+    let environments = registry::environments();
     for (what, entries) in
         [("algorithms", registry::ALGORITHMS), ("environments", &*environments), ("presets", registry::PRESETS)]
     {

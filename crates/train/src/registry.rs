@@ -15,6 +15,7 @@ use rl::optim::Rule;
 use rl::policy::{Activation, Network, Policy, Table as TablePolicy};
 use rl::rollout::Space;
 use rl::stream::{seed_of, stream};
+use sim::benchmarks::BENCHMARKS;
 use toml::Table;
 
 use crate::algorithm::{Algorithm, Emaml, Factor, InnerObjective, Maml, PolicyGradient, Ppo, Promp, Sgmrl};
@@ -52,6 +53,8 @@ enum Make {
     Tasks(fn() -> Box<dyn Tasks>),
     /// An environment of Gymnasium, whose id is in the name.
     Gym,
+    /// A benchmark of MuJoCo.
+    Locomotion,
     /// A game of two.
     Game(fn() -> IteratedGame),
     /// A configuration.
@@ -207,7 +210,7 @@ fn ppo(config: &Config) -> Box<dyn Algorithm> {
     Box::new(Ppo { clip: config.clip, entropy: config.entropy })
 }
 
-/// The environments.
+/// The environments that are part of the program.
 pub const ENVIRONMENTS: &[Entry] = &[
     entry(
         "corner",
@@ -291,6 +294,24 @@ pub const GYMNASIUM: Entry = entry(
     Make::Gym,
 );
 
+/// The papers' benchmarks of locomotion, for which the feature `mujoco` is needed.
+pub const LOCOMOTION: &[Entry] = &locomotion();
+
+const fn locomotion() -> [Entry; BENCHMARKS.len()] {
+    let mut all = [GYMNASIUM; BENCHMARKS.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = entry(BENCHMARKS[i].name, BENCHMARKS[i].paper, BENCHMARKS[i].defaults, Make::Locomotion);
+        i += 1;
+    }
+    all
+}
+
+/// All environments, as they are listed.
+pub fn environments() -> Vec<Entry> {
+    [ENVIRONMENTS, LOCOMOTION, &[GYMNASIUM]].concat()
+}
+
 /// The id of an environment of Gymnasium, if this is the name of one.
 fn gym_id(name: &str) -> Option<&str> {
     name.strip_prefix("gym:").filter(|id| !id.is_empty())
@@ -329,6 +350,23 @@ presets!(
     "lsf-navigation",
     "lola-ipd",
     "ppo-cartpole",
+    "promp-cheetah-direction",
+    "promp-ant-direction-2d",
+    "promp-walker2d-direction",
+    "promp-humanoid-direction-2d",
+    "promp-hopper-parameters",
+    "promp-walker2d-parameters",
+    "variance-cheetah-direction",
+    "sgmrl-cheetah-direction",
+    "sgmrl-cheetah-velocity",
+    "sgmrl-swimmer-velocity",
+    "taypo-ant-goal",
+    "taypo-ant-direction-2d",
+    "taypo-humanoid-direction-2d",
+    "taypo-walker2d-direction",
+    "lsf-cheetah-direction",
+    "lsf-ant-direction-2d",
+    "lsf-walker2d-direction",
 );
 
 /// The first line, without its `# `.
@@ -346,10 +384,11 @@ impl Entry {
     }
 }
 
-/// The entry of this name.
-fn find(entries: &'static [Entry], what: &'static str, place: &str, name: &str) -> Result<&'static Entry> {
-    Error::unless_known(place, what, name, entries.iter().map(|entry| entry.name.to_owned()))?;
-    Ok(entries.iter().find(|entry| entry.name == name).expect("just found"))
+/// The entry of this name, in one of the lists.
+fn find(lists: &[&'static [Entry]], what: &'static str, place: &str, name: &str) -> Result<&'static Entry> {
+    let entries = || lists.iter().flat_map(|list| list.iter());
+    Error::unless_known(place, what, name, entries().map(|entry| entry.name.to_owned()))?;
+    Ok(entries().find(|entry| entry.name == name).expect("just found"))
 }
 
 /// The algorithm of this name.
@@ -358,7 +397,7 @@ fn find(entries: &'static [Entry], what: &'static str, place: &str, name: &str) 
 ///
 /// [`Error::Unknown`], with the nearest name.
 pub fn algorithm(place: &str, name: &str) -> Result<&'static Entry> {
-    find(ALGORITHMS, "algorithm", place, name)
+    find(&[ALGORITHMS], "algorithm", place, name)
 }
 
 /// The environment of this name: [`GYMNASIUM`] for every `gym:ID`. (Whether Gymnasium has it is seen when it is started.)
@@ -369,7 +408,7 @@ pub fn algorithm(place: &str, name: &str) -> Result<&'static Entry> {
 pub fn environment(place: &str, name: &str) -> Result<&'static Entry> {
     match gym_id(name) {
         Some(_) => Ok(&GYMNASIUM),
-        None => find(ENVIRONMENTS, "environment", place, name),
+        None => find(&[ENVIRONMENTS, LOCOMOTION], "environment", place, name),
     }
 }
 
@@ -379,7 +418,7 @@ pub fn environment(place: &str, name: &str) -> Result<&'static Entry> {
 ///
 /// [`Error::Unknown`], with the nearest name.
 pub fn preset(place: &str, name: &str) -> Result<&'static Entry> {
-    find(PRESETS, "preset", place, name)
+    find(&[PRESETS], "preset", place, name)
 }
 
 /// The configuration that is asked for: built-in defaults, upon them those of the algorithm and the environment, the run that is
@@ -431,6 +470,7 @@ pub fn meta_learner(config: &Config) -> Result<MetaLearner> {
     let (algorithm, tasks) = match makes(config)? {
         (Make::Meta(make), Make::Tasks(tasks)) => (make(config), tasks()),
         (Make::Meta(make), Make::Gym) => (make(config), gym(&config.env)?),
+        (Make::Meta(make), Make::Locomotion) => (make(config), body(&config.env)?),
         _ => return Err(misfit(config, "is no algorithm that adapts to tasks", "is a game of two")),
     };
     let spaces = tasks.spaces();
@@ -495,7 +535,9 @@ fn makes(config: &Config) -> Result<(Make, Make)> {
     let place = "the configuration";
     let (algorithm, environment) = (algorithm(place, &config.algorithm)?, environment(place, &config.env)?);
     match (algorithm.make, environment.make) {
-        makes @ ((Make::Meta(_), Make::Tasks(_) | Make::Gym) | (Make::Players, Make::Game(_))) => Ok(makes),
+        makes @ ((Make::Meta(_), Make::Tasks(_) | Make::Gym | Make::Locomotion) | (Make::Players, Make::Game(_))) => {
+            Ok(makes)
+        }
         (Make::Players, _) => Err(misfit(config, "is for games of two players", "is for one")),
         _ => Err(misfit(config, "is for one player", "is a game of two")),
     }
@@ -514,6 +556,18 @@ fn gym(name: &str) -> Result<Box<dyn Tasks>> {
         algorithm: format!("{name} is for systems with sockets of Unix"),
         environment: "this one has none".to_owned(),
     })
+}
+
+/// The benchmark of this name.
+#[cfg(feature = "mujoco")]
+fn body(name: &str) -> Result<Box<dyn Tasks>> {
+    Ok(Box::new(sim::mujoco::Locomotions::named(name).expect("all of the list are there, as `sim` tests")))
+}
+
+/// Without MuJoCo there is none.
+#[cfg(not(feature = "mujoco"))]
+fn body(name: &str) -> Result<Box<dyn Tasks>> {
+    Err(Error::Feature { environment: name.to_owned(), feature: "mujoco" })
 }
 
 /// What a stream is for that no part of the learner draws from.

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use toml::Table;
-use train::registry::{ALGORITHMS, ENVIRONMENTS, GYMNASIUM, PRESETS, configure, learner};
+use train::registry::{ALGORITHMS, ENVIRONMENTS, LOCOMOTION, PRESETS, configure, environments, learner};
+use train::run::Error;
 use train::run::config::{Config, Inner, KEYS, Layer, Outer};
 
 /// A file of its own, deleted in the end.
@@ -95,7 +96,7 @@ fn every_id_of_gymnasium_is_a_name_with_the_same_defaults() {
 
 #[test]
 fn what_is_listed_has_a_paper_and_settings_that_are_in_range() {
-    let environments = [ENVIRONMENTS, &[GYMNASIUM]].concat();
+    let environments = environments();
     for (what, entries) in [("algorithm", ALGORITHMS), ("environment", &*environments), ("preset", PRESETS)] {
         for entry in entries {
             Layer::parse(&format!("the {what} {}", entry.name), entry.defaults).unwrap();
@@ -202,8 +203,22 @@ fn every_preset_and_every_algorithm_makes_a_learner() {
     let few = table("tasks = 2\nrollouts = 2\nhorizon = 3\nbatch = 2\ninner-batch = 2\nhidden = [3]");
     for entry in PRESETS {
         let config = configure(None, Some(entry.name), None, few.clone()).unwrap();
-        let mut learner = learner(&config).unwrap_or_else(|error| panic!("{}: {error}", entry.name));
-        learner.iterate(0).unwrap();
+        let needs_mujoco = LOCOMOTION.iter().any(|environment| environment.name == config.env);
+        match learner(&config) {
+            Err(Error::Feature { .. }) if needs_mujoco && !cfg!(feature = "mujoco") => continue,
+            Err(error) => panic!("{}: {error}", entry.name),
+            Ok(mut learner) => {
+                learner.iterate(0).unwrap();
+                let versions = learner.versions();
+                assert_eq!(versions.iter().any(|(name, _)| name == "mujoco"), needs_mujoco, "{}", entry.name);
+            }
+        }
+    }
+    let options = table("env = 'ant-goal'\ntasks = 2\nrollouts = 2\nhorizon = 3");
+    let made = learner(&configure(None, None, None, options).unwrap());
+    assert_eq!(made.is_ok(), cfg!(feature = "mujoco"));
+    if let Err(error) = made {
+        assert!(error.to_string().contains("ant-goal needs the feature `mujoco`"), "{error}");
     }
     for algorithm in ALGORITHMS {
         let mut options = few.clone();

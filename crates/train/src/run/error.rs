@@ -90,6 +90,18 @@ pub enum Error {
         differences: Vec<String>,
     },
 
+    /// An environment for which this program was built without what simulates it.
+    #[error(
+        "the environment {environment} needs the feature `{feature}`, without which this program was built: cargo run --release \
+         --features {feature} … (the README says how to set it up)"
+    )]
+    Feature {
+        /// Its name.
+        environment: String,
+        /// What is missing.
+        feature: &'static str,
+    },
+
     /// An environment of Gymnasium that cannot be started, or used.
     #[cfg(unix)]
     #[error(transparent)]
