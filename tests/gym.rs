@@ -39,7 +39,7 @@ const RUN: [&str; 9] = [
 ];
 
 /// A shorter one in an environment of the probe.
-fn short<'a>(env: &'a str) -> [&'a str; 9] {
+fn short(env: &str) -> [&str; 9] {
     [
         "--algorithm=ppo",
         env,
