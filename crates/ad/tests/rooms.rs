@@ -103,6 +103,11 @@ fn rooms_of_rl_import_what_the_architecture_lists_and_only_rooms_above_themselve
 }
 
 #[test]
+fn rooms_of_sim_import_what_the_architecture_lists() {
+    check("sim");
+}
+
+#[test]
 fn rooms_of_study_import_what_the_architecture_lists() {
     check("study");
 }
