@@ -145,7 +145,10 @@ fn print(output: &mut Output, results: &Results, variances: &variance::Study, tr
         for (e, name) in names.iter().enumerate() {
             let means = results.means(&traces.iter().collect::<Vec<_>>(), e);
             let cells: String = means.iter().map(|mean| format!("{mean:>10.2e}")).collect();
-            writeln!(output, "{name:<10}{cells}{:>16}", in_words(results.slope(traces, e)));
+            let slope = results.slope(traces, e);
+            // An estimate without bias may be negative, from few rounds: then there is no logarithm of it.
+            let words = if slope.low.is_nan() { "none".to_owned() } else { in_words(slope) };
+            writeln!(output, "{name:<10}{cells}{words:>16}");
         }
         writeln!(output);
     };
