@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Ended, Files, Place, names, program};
+use harness::{Ended, Place, lasting, names, program, succeeds};
 use train::run::checkpoint::Checkpoint;
 
 const LAST: &str = "checkpoint.safetensors";
@@ -52,21 +52,6 @@ fn short(env: &str) -> [&str; 9] {
         "--baseline=linear-time",
         "--checkpoint-every=2",
     ]
-}
-
-/// What a run has learned and written, without times and what depends on where it was ended.
-fn lasting(place: &Place) -> Files {
-    let mut files = place.files_after_kill();
-    files.retain(|name, _| {
-        ["checkpoint.safetensors", "returns.csv", "validation.csv", "best.safetensors"].contains(&&**name)
-    });
-    files
-}
-
-fn succeeds(command: Command) -> Ended {
-    let ended = Ended::of(command);
-    assert!(ended.status.success(), "{}", ended.errors);
-    ended
 }
 
 fn fails(command: Command) -> String {

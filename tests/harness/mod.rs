@@ -255,3 +255,19 @@ pub fn try_all(cases: Vec<Case>) {
 fn line(name: &str, [tried, right, errors, panics, losses, wrong, untried]: [usize; 7]) {
     println!("{name:<36}{tried:>7}{right:>7}{errors:>7}{panics:>8}{losses:>8}{wrong:>7}{untried:>9}");
 }
+
+/// What a training run has learned and written, without times and what depends on where it was ended.
+pub fn lasting(place: &Place) -> Files {
+    let mut files = place.files_after_kill();
+    files.retain(|name, _| {
+        ["checkpoint.safetensors", "returns.csv", "validation.csv", "best.safetensors"].contains(&&**name)
+    });
+    files
+}
+
+/// Runs it to its end, which is to be a good one.
+pub fn succeeds(command: Command) -> Ended {
+    let ended = Ended::of(command);
+    assert!(ended.status.success(), "{}", ended.errors);
+    ended
+}

@@ -38,7 +38,7 @@ impl Aim {
 ///
 /// Saved with serde, it goes on to the bit.
 ///
-/// ```
+/// ```no_run
 /// use rl::{env::{Actor, Environment}, policy::{Activation::Tanh, Network, Policy}, stream::stream};
 /// use sim::mujoco::{Aim, Body, Locomotion};
 ///
