@@ -71,7 +71,7 @@ const PROMP: Plan = Plan {
         ("E-MAML-VPG", "algorithm = \"emaml-vpg\"\ninner = \"ad\"\n"),
         ("TRPO-E-MAML", "algorithm = \"trpo-emaml\"\ninner = \"ad\"\nouter = \"trpo\"\n"),
     ],
-    usual: Size { seeds: 3, iterations: 30, others: "tasks = 20\nprecision = \"f32\"" },
+    usual: Size { seeds: 3, iterations: 100, others: "tasks = 20\nprecision = \"f32\"" },
     paper: Size { seeds: 3, iterations: 1001, others: "" },
     // (Rothfuss et al. have curves alone.)
     printed: &[],
