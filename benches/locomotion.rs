@@ -10,7 +10,7 @@ use rl::env::{Actor, Tasks};
 use rl::policy::Activation::Tanh;
 use rl::policy::{Network, Policy};
 use rl::stream::stream;
-use sim::mujoco::Locomotions;
+use sim::mujoco::named;
 
 const TASKS: u64 = 40;
 
@@ -18,7 +18,7 @@ fn locomotion(c: &mut Criterion) {
     let mut group = c.benchmark_group("locomotion");
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(10));
     for (name, tasks) in [("half-cheetah-direction", TASKS), ("ant-direction-2d", 4), ("humanoid-direction-2d", 4)] {
-        let benchmark = Locomotions::named(name).expect("it is in the list");
+        let benchmark: &dyn Tasks = &named(name).expect("it is in the list");
         let [seen, done] = benchmark.spaces();
         let policy = Network::new(&seen).dense(64, Tanh).dense(64, Tanh).normal(done.size());
         let theta = policy.init(&mut stream(0, 0));

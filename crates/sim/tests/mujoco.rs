@@ -11,11 +11,11 @@ use rl::policy::{Activation::Tanh, Network, Policy};
 use rl::rollout::Space;
 use rl::stream::stream;
 use sim::benchmarks::BENCHMARKS;
-use sim::mujoco::{Aim, Body, Data, Locomotion, Locomotions, Scales, Simulation};
+use sim::mujoco::{self, Aim, Body, Data, Locomotion, Scales, Simulation};
 
 /// The benchmark of this name.
-fn named(name: &str) -> Locomotions {
-    Locomotions::named(name).unwrap_or_else(|| panic!("{name} is in the list"))
+fn named(name: &str) -> fn(&mut ChaCha8Rng) -> Locomotion {
+    mujoco::named(name).unwrap_or_else(|| panic!("{name} is in the list"))
 }
 
 struct Golden(zip::ZipArchive<File>);
@@ -87,7 +87,7 @@ fn fifty_steps_of_all_bodies_have_the_bits_of_gymnasium() {
 /// The tasks of the stored trajectories.
 fn task(golden: &mut Golden, name: &str) -> Locomotion {
     let aim: Array1<f64> = golden.array(&format!("{name}.aim"));
-    let body = named(name).draw(&mut stream(0, 0)).simulation().body();
+    let body = named(name)(&mut stream(0, 0)).simulation().body();
     let aim = match aim[2] {
         0.0 => Aim::Direction([aim[0], aim[1]]),
         1.0 => Aim::Velocity(aim[0]),
@@ -139,7 +139,7 @@ fn rewards_and_observations_are_those_of_the_papers_formulas() {
 fn tasks_are_drawn_as_the_papers_say() {
     let draw = |name: &str| {
         let benchmark = named(name);
-        (0..200).map(move |number| benchmark.draw(&mut stream(7, number))).collect::<Vec<_>>()
+        (0..200).map(move |number| benchmark(&mut stream(7, number))).collect::<Vec<_>>()
     };
     let velocities = |name: &str| {
         let of = |one: &Locomotion| if let Aim::Velocity(v) = one.aim() { v } else { panic!("{name}") };
@@ -184,7 +184,7 @@ fn same_bits(of: &Locomotion, other: &Locomotion) -> bool {
 fn what_is_saved_goes_on_to_the_bit_also_on_another_thread() {
     for benchmark in BENCHMARKS {
         let rng = &mut stream(3, 0);
-        let mut one = named(benchmark.name).draw(rng);
+        let mut one = named(benchmark.name)(rng);
         let [seen, done] = one.spaces();
         let mut buffer = vec![0.0; seen.size()];
         one.reset(rng, Slot::F64(&mut buffer)).unwrap();

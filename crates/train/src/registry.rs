@@ -561,7 +561,7 @@ fn gym(name: &str) -> Result<Box<dyn Tasks>> {
 /// The benchmark of this name.
 #[cfg(feature = "mujoco")]
 fn body(name: &str) -> Result<Box<dyn Tasks>> {
-    Ok(Box::new(sim::mujoco::Locomotions::named(name).expect("all of the list are there, as `sim` tests")))
+    Ok(Box::new(sim::mujoco::named(name).expect("all of the list are there, as `sim` tests")))
 }
 
 /// Without MuJoCo there is none.

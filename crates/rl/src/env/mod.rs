@@ -78,6 +78,11 @@ pub trait Environment: Send {
     ///
     /// The same.
     fn step(&mut self, action: Action<'_>, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<Step, Failure>;
+
+    /// What outside of this program decides over bits, with its version: nothing, where all of it is here.
+    fn versions(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 /// Why an environment cannot go on: a simulation that diverged, a process that died. Who samples adds the trajectory and the step.
@@ -88,9 +93,6 @@ pub struct Failure(pub String);
 ///
 /// An episode in a row is a function of the seed that it began with and of the actions in it, not of what is in other rows.
 pub trait Vectorised {
-    /// What observations and actions are, in every row.
-    fn spaces(&self) -> [Space; 2];
-
     /// Begins an episode in each of the first rows, from these seeds, below 2³¹.
     ///
     /// # Errors

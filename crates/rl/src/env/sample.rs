@@ -238,7 +238,7 @@ pub(super) fn act<T: Number, const P: usize>(
 }
 
 /// With the player, if there are two.
-pub(super) fn of_player<const P: usize>(player: usize, error: Error) -> Error {
+fn of_player<const P: usize>(player: usize, error: Error) -> Error {
     match error {
         Error::Step { trajectory, step, what } if P > 1 => {
             Error::Step { trajectory, step, what: format!("player {player}: {what}") }
@@ -248,7 +248,7 @@ pub(super) fn of_player<const P: usize>(player: usize, error: Error) -> Error {
 }
 
 /// A failure as an error of that row and step.
-pub(super) fn within(Failure(what): Failure, row: usize, t: usize) -> Error {
+fn within(Failure(what): Failure, row: usize, t: usize) -> Error {
     Error::Step { trajectory: row, step: t, what }
 }
 
@@ -454,6 +454,10 @@ impl<E: Environment + Clone + Sync, F: Fn(&mut ChaCha8Rng) -> E + Sync> Tasks fo
         seed: u64,
     ) -> Result<Rollout> {
         actor.sample(&self(task), theta, horizon, trajectories, seed)
+    }
+
+    fn versions(&self) -> Vec<(String, String)> {
+        self(&mut stream(0, 0)).versions()
     }
 }
 

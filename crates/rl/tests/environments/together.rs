@@ -17,9 +17,6 @@ struct Counters {
 }
 
 impl Vectorised for Counters {
-    fn spaces(&self) -> [Space; 2] {
-        spaces()
-    }
     fn reset(&mut self, seeds: &[u32]) -> Result<(), (usize, Failure)> {
         assert!(seeds.len() <= Actor::BLOCK && seeds.iter().all(|&seed| seed < 1 << 31));
         (self.counts, self.actions) = (seeds.iter().map(|seed| seed % 3).collect(), vec![0; seeds.len()]);

@@ -182,10 +182,6 @@ impl Drop for Lease<'_> {
 }
 
 impl Vectorised for Lease<'_> {
-    fn spaces(&self) -> [Space; 2] {
-        self.gym.facts.spaces.clone()
-    }
-
     fn reset(&mut self, seeds: &[u32]) -> std::result::Result<(), (usize, Failure)> {
         self.ask(|server| server.reset(seeds))
     }

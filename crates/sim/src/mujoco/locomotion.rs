@@ -59,9 +59,7 @@ pub struct Locomotion {
     simulation: Simulation,
     /// Where it was before the step.
     place: [f64; 2],
-    /// How many numbers are seen.
-    seen: usize,
-    /// Controls of a step, and what is seen after it.
+    /// Controls of a step, and what is seen after it: as many numbers in every step.
     buffers: [Vec<f64>; 2],
 }
 
@@ -118,11 +116,8 @@ impl Locomotion {
         let body = simulation.body();
         let (qpos, qvel) = (simulation.qpos().to_vec(), simulation.qvel().to_vec());
         let mut seen = Vec::new();
-        let place = simulation.begin(&qpos, &qvel, |data| {
-            body.observe(&aim, data, &mut seen);
-            body.place(data)
-        });
-        Self { aim, scales, place, seen: seen.len(), buffers: [Vec::new(), seen], simulation }
+        let place = simulation.begin(&qpos, &qvel, |data| show(body, &aim, data, &mut seen));
+        Self { aim, scales, place, buffers: [Vec::new(), seen], simulation }
     }
 
     /// What is paid for.
@@ -158,7 +153,7 @@ const UNIT: f64 = 10.0;
 
 impl Environment for Locomotion {
     fn spaces(&self) -> [Space; 2] {
-        [Space::vector(self.seen), Space::vector(self.simulation.control_ranges().len())]
+        [Space::vector(self.buffers[1].len()), Space::vector(self.simulation.control_ranges().len())]
     }
 
     fn reset(&mut self, rng: &mut ChaCha8Rng, observation: Slot<'_>) -> Result<(), Failure> {
@@ -192,5 +187,9 @@ impl Environment for Locomotion {
         self.place = place;
         observation.put(seen);
         Ok(Step { reward, terminated, truncated: false })
+    }
+
+    fn versions(&self) -> Vec<(String, String)> {
+        vec![("mujoco".to_owned(), mujoco_rs::mujoco_version().to_owned())]
     }
 }

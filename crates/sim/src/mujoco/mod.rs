@@ -27,4 +27,4 @@ mod tasks;
 pub use bodies::Body;
 pub use locomotion::{Aim, Locomotion};
 pub use simulation::{Data, Scales, Simulation};
-pub use tasks::Locomotions;
+pub use tasks::named;

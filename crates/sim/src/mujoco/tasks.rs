@@ -5,65 +5,28 @@ use std::f64::consts::TAU;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-use rl::env::{Actor, Tasks};
-use rl::error::Result;
-use rl::policy::Numbers;
-use rl::rollout::{Rollout, Space};
 
 use super::bodies::Body;
 use super::locomotion::{Aim, Locomotion};
 use super::simulation::Scales;
 
-/// A benchmark, by its name in [`BENCHMARKS`](crate::benchmarks::BENCHMARKS).
-#[derive(Clone, Copy, Debug)]
-pub struct Locomotions(fn(&mut ChaCha8Rng) -> Locomotion);
-
-impl Locomotions {
-    /// The benchmark of this name, if there is one.
-    pub fn named(name: &str) -> Option<Self> {
-        Some(Self(match name {
-            "half-cheetah-direction" => |rng| Locomotion::new(Body::HalfCheetah, sign(rng)),
-            "half-cheetah-velocity" => |rng| Locomotion::new(Body::HalfCheetah, velocity(0.0, 3.0, rng)),
-            "ant-direction" => |rng| Locomotion::new(Body::Ant, sign(rng)),
-            "ant-direction-2d" => |rng| Locomotion::new(Body::Ant, direction(rng)),
-            "ant-goal" => |rng| Locomotion::new(Body::Ant, goal(rng)),
-            "walker2d-direction" => |rng| Locomotion::new(Body::Walker2d, sign(rng)),
-            "walker2d-velocity" => |rng| Locomotion::new(Body::Walker2d, velocity(0.0, 10.0, rng)),
-            "walker2d-parameters" => |rng| parameters(Body::Walker2d, rng),
-            "hopper-parameters" => |rng| parameters(Body::Hopper, rng),
-            "swimmer-velocity" => |rng| Locomotion::new(Body::Swimmer, velocity(0.1, 0.2, rng)),
-            "humanoid-direction" => |rng| Locomotion::new(Body::Humanoid, sign(rng)),
-            "humanoid-direction-2d" => |rng| Locomotion::new(Body::Humanoid, direction(rng)),
-            _ => return None,
-        }))
-    }
-
-    /// Draws a task.
-    pub fn draw(&self, rng: &mut ChaCha8Rng) -> Locomotion {
-        (self.0)(rng)
-    }
-}
-
-impl Tasks for Locomotions {
-    fn spaces(&self) -> [Space; 2] {
-        self.0.spaces()
-    }
-
-    fn sample(
-        &self,
-        task: &mut ChaCha8Rng,
-        actor: &Actor,
-        theta: &Numbers,
-        horizon: usize,
-        trajectories: usize,
-        seed: u64,
-    ) -> Result<Rollout> {
-        self.0.sample(task, actor, theta, horizon, trajectories, seed)
-    }
-
-    fn versions(&self) -> Vec<(String, String)> {
-        vec![("mujoco".to_owned(), mujoco_rs::mujoco_version().to_owned())]
-    }
+/// The distribution over tasks of the benchmark with this name in [`BENCHMARKS`](crate::benchmarks::BENCHMARKS), if there is one.
+pub fn named(name: &str) -> Option<fn(&mut ChaCha8Rng) -> Locomotion> {
+    Some(match name {
+        "half-cheetah-direction" => |rng| Locomotion::new(Body::HalfCheetah, sign(rng)),
+        "half-cheetah-velocity" => |rng| Locomotion::new(Body::HalfCheetah, velocity(0.0, 3.0, rng)),
+        "ant-direction" => |rng| Locomotion::new(Body::Ant, sign(rng)),
+        "ant-direction-2d" => |rng| Locomotion::new(Body::Ant, direction(rng)),
+        "ant-goal" => |rng| Locomotion::new(Body::Ant, goal(rng)),
+        "walker2d-direction" => |rng| Locomotion::new(Body::Walker2d, sign(rng)),
+        "walker2d-velocity" => |rng| Locomotion::new(Body::Walker2d, velocity(0.0, 10.0, rng)),
+        "walker2d-parameters" => |rng| parameters(Body::Walker2d, rng),
+        "hopper-parameters" => |rng| parameters(Body::Hopper, rng),
+        "swimmer-velocity" => |rng| Locomotion::new(Body::Swimmer, velocity(0.1, 0.2, rng)),
+        "humanoid-direction" => |rng| Locomotion::new(Body::Humanoid, sign(rng)),
+        "humanoid-direction-2d" => |rng| Locomotion::new(Body::Humanoid, direction(rng)),
+        _ => return None,
+    })
 }
 
 fn sign(rng: &mut ChaCha8Rng) -> Aim {
