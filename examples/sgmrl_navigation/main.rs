@@ -6,9 +6,8 @@
 //! single precision and a larger outer rate. The authors' released SG-MRL multiplies scores by a mean of normalised advantages, which
 //! is 0: its Table 1 is then MAML against MAML, and no order of ours is to be expected from it.
 
-use std::time::Instant;
-
 use clap::Parser;
+use cpu_time::ProcessTime;
 use rl::env::Navigation;
 use study::claims::Claims;
 use study::learning::{Compared, LearningOptions, Paths, Size, Variant};
@@ -119,7 +118,7 @@ fn at(algorithm: usize, zeta: usize) -> usize {
     zeta * ALGORITHMS.len() + algorithm
 }
 
-/// The time of an iteration of SG-MRL over that of the iterations of MAML before and after it, at the preset's size.
+/// The processors' time for an iteration of SG-MRL over that for the iterations of MAML before and after it, at the preset's size.
 fn cost(options: &LearningOptions) -> Result<Vec<f64>> {
     let (pairs, others) = options.study.size((4, Size::QUICK.others), (24, ""), (60, ""));
     let learner = |algorithm: usize| -> Result<MetaLearner> {
@@ -128,7 +127,7 @@ fn cost(options: &LearningOptions) -> Result<Vec<f64>> {
     };
     let (mut sgmrl, mut maml) = (learner(0)?, learner(MAML)?);
     let timed = |learner: &mut MetaLearner, iteration: u64| -> Result<f64> {
-        let begin = Instant::now();
+        let begin = ProcessTime::now();
         learner.iterate(iteration)?;
         Ok(begin.elapsed().as_secs_f64())
     };
