@@ -72,7 +72,7 @@ fn lsf_navigation(options: &Options) -> study::Outcome {
     let (seed, hidden, horizon) = (common.seed, vec![hidden; 2], size(options.horizon, 20, 100, 100));
     let variances = variance::Study {
         seed,
-        problems: size(options.problems, 2, 6, 10),
+        problems: size(options.problems, 2, 10, 10),
         samples: samples.clone(),
         outer: size(options.outer, 20, 400, 1000),
         rounds: size(options.rounds, 10, 50, 200),
@@ -85,7 +85,7 @@ fn lsf_navigation(options: &Options) -> study::Outcome {
     };
     let training = training::Study {
         seed,
-        runs: size(options.runs, 2, 5, 5),
+        runs: size(options.runs, 2, 12, 12),
         iterations: size(options.iterations, 2, 25, 200),
         horizon,
         hidden,

@@ -54,6 +54,36 @@ pub enum Error {
         environment: String,
     },
 
+    /// A policy whose value in a linear-quadratic problem is not known in closed form.
+    #[error(
+        "the policy {what}, but only of a policy N(K s + k, diag σ²) is the value of a linear-quadratic problem exact"
+    )]
+    NotLinear {
+        /// What it is or does, such as `remembers what was before`.
+        what: String,
+    },
+
+    /// A critic or a behaviour policy for another kind of problem.
+    #[error("{what} is not for {problem}")]
+    Unfit {
+        /// Which one, such as `a critic that is a table`.
+        what: &'static str,
+        /// The kind of problem.
+        problem: &'static str,
+    },
+
+    /// An expectation that quadrature does not give: of what is no polynomial in normal numbers, or of one of a high degree.
+    #[error(
+        "with {nodes} nodes for each normal number the expectation is known to {difference:.0e} of the terms that are summed, and \
+         more would be too many trajectories: shorten the horizon, leave noise out, or bring the policies nearer to each other"
+    )]
+    Quadrature {
+        /// How many nodes were tried last.
+        nodes: usize,
+        /// What one more changed, as a part of the sum of absolute values.
+        difference: f64,
+    },
+
     /// Nothing where at least one is needed: a batch without trajectories, a horizon of 0, a process without states.
     #[error("no {what}: give at least one")]
     Empty {

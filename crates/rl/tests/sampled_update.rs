@@ -358,7 +358,7 @@ fn sgmrl_as_printed_is_the_products_of_its_equation() {
     let inner: Vec<_> = rollouts.iter().map(|rollout| rollout.record(&tape)).collect();
     let credit = Credit::ReturnToGo;
     let (policy, params, gamma) = (Table { states: 2, actions: 2 }, Table::params(theta), 0.9.into());
-    let outer = Outer::Exact(process);
+    let outer = Outer::Exact(process.into());
     let batch = MetaBatch { policy: &policy, theta: &params, inner: &inner, outer, gamma, rate: 0.3, credit };
     let found = sampled::sgmrl_as_printed(&batch).grad(theta).value();
 
@@ -390,7 +390,7 @@ fn beyond_its_claim_an_estimator_panics_with_its_name() {
         let hessian = || {
             let tape = ad::Tape::new();
             let (process, theta) = (mdp.record(&tape), tape.input("theta", &logits));
-            let (inner, outer) = ([rollout.record(&tape)], Outer::Exact(process));
+            let (inner, outer) = ([rollout.record(&tape)], Outer::Exact(process.into()));
             let (policy, params, gamma) = (Table { states: 2, actions: 2 }, Table::params(theta), 0.9.into());
             let (theta, inner, credit) = (&params, &inner, estimator.credit);
             let batch = MetaBatch { policy: &policy, theta, inner, outer, gamma, rate: 0.3, credit };

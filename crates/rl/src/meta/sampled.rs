@@ -22,10 +22,10 @@ use ad::{DerivativeLimit, Var};
 
 use super::adapt::{adapt, change, evaluates_to};
 use crate::batch::{Batch, Decay};
-use crate::env::Process;
+use crate::env::Model;
 use crate::objective::{Estimator, ImportanceSampling, ScoreFunction};
 use crate::optim::Rule;
-use crate::policy::{Params, Policy, table_of};
+use crate::policy::{Params, Policy};
 use crate::rollout::Episodes;
 
 /// Which rewards the inner update credits an action with.
@@ -72,7 +72,7 @@ impl Credit {
 #[derive(Clone, Copy, Debug)]
 pub enum Outer {
     /// By its exact value over the horizon of the trajectories.
-    Exact(Process),
+    Exact(Model),
     /// By M trajectories that it sampled: V̂(θ^ζ), whose derivatives are unbiased (DiCE).
     Sampled(Episodes),
 }
@@ -140,10 +140,9 @@ impl MetaBatch<'_> {
     #[track_caller]
     pub fn value(&self, adapted: &Params) -> Var {
         match self.outer {
-            Outer::Exact(process) => {
+            Outer::Exact(model) => {
                 let horizon = self.inner.first().map_or(0, |episodes| episodes.horizon());
-                let policy = table_of(self.policy, adapted, process.start.size(), process.start);
-                process.start.dot(process.finite_value(policy, self.gamma, horizon, None))
+                model.value(self.policy, adapted, self.gamma, horizon)
             }
             Outer::Sampled(episodes) => ImportanceSampling.surrogate(&self.batch_of(episodes, adapted)),
         }

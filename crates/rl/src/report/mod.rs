@@ -191,7 +191,7 @@ impl EstimatorReport {
         plan.check(estimators)?;
         ad::ready_threads();
         let highest = plan.orders.iter().copied().max().unwrap_or(0);
-        let truths = estimators.iter().map(|estimator| setting.for_estimator(&estimator.facts()).truth(highest));
+        let truths = estimators.iter().map(|estimator| setting.for_estimator(&estimator.facts()).derivatives(highest));
         let truths = truths.collect::<Result<Vec<_>>>()?;
         let mut rows = Vec::new();
         for &samples in &plan.samples {

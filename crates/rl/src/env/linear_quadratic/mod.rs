@@ -1,4 +1,5 @@
-//! Linear dynamics and a quadratic cost: control whose values are known in closed form.
+//! Linear dynamics and a quadratic cost: control whose values are known in closed form (`value.rs`), and whose expectations are
+//! sums over a few trajectories (`quadrature.rs`).
 
 use ndarray::{Array1, Array2, ArrayView1};
 use rand::Rng;
@@ -9,6 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Environment, Failure, Slot, Step};
 use crate::error::{Error, Result, check_deviation};
 use crate::rollout::{Space, check_shape};
+
+mod quadrature;
+mod value;
+
+pub(crate) use value::{LinearNumbers, QuadraticVars};
+pub use value::{LinearProcess, Quadratic};
 
 /// The linear-quadratic problem: states s in ℝⁿ, actions a in ℝᵐ,
 ///
