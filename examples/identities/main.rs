@@ -1,11 +1,12 @@
-//! What the estimators claim, proved by enumeration on random MDPs drawn from a seed, and the identities between them:
-//! which derivatives are exactly right, how wrong the others are, and by which closed form.
+//! What the estimators claim, proved by enumeration on random MDPs and by quadrature on linear-quadratic control, drawn from a seed,
+//! and the identities between them: which derivatives are exactly right, how wrong the others are, and by which closed form.
 
 use clap::Parser;
 use rl::objective::{Estimator, all};
 use rl::truth::ROUNDING;
 use study::exact::{self, Bias, Row};
 use study::identities::samplewise::{self, Identity};
+use study::linear_quadratic;
 use study::options::{Common, whole};
 use study::output::{Output, progress};
 use study::sampled::{self, SampledBias};
@@ -70,6 +71,22 @@ fn run(options: &Options) -> study::Outcome {
     exact::print_rows(&mut output, &sampled);
     rows.extend(sampled);
 
+    let mut linear = linear_rows(seed)?;
+    writeln!(
+        output,
+        "\nExact bias for Gaussian policies, the largest over 4 settings (γ = 0.9 and 1, right and wrong critics) of a linear-quadratic \
+         problem\nof seed {seed}, by quadrature; on policy H = 3, with noise; off policy H = 2, without:\n"
+    );
+    exact::print_rows(&mut output, &linear);
+    writeln!(
+        output,
+        "\nAnd that of the gradient of what one inner update with N = 2 trajectories of one step is worth there:\n"
+    );
+    let sampled = linear_quadratic::sampled_rows(seed)?;
+    exact::print_rows(&mut output, &sampled);
+    linear.extend(sampled);
+    linear_quadratic::write_rows(&mut output, &linear);
+
     let mut identities = samplewise::identities(seed, size, horizon)?;
     identities.extend(samplewise::closed_forms(seed, size, horizon)?);
     writeln!(output, "\nIdentities, trajectory by trajectory; the last three in expectation:\n");
@@ -81,6 +98,7 @@ fn run(options: &Options) -> study::Outcome {
     let row = |identity: &Identity| [identity.name.to_owned(), format!("{:e}", identity.max_abs_error)];
     output.table("identities.csv", &["identity", "max_abs_error"], identities.iter().map(row));
     if options.check {
+        rows.extend(linear);
         check(&mut output, &rows, &identities);
     }
     output.finish(None)
@@ -95,10 +113,19 @@ fn exact_rows(seed: u64, size: [usize; 2], horizon: usize) -> rl::error::Result<
     Ok(rows)
 }
 
+/// The lines of `lqr.csv` for them.
+fn linear_rows(seed: u64) -> rl::error::Result<Vec<Row>> {
+    let estimators = all();
+    let progress = progress(2 * estimators.len(), "estimators, Gaussian policies");
+    let rows = linear_quadratic::rows(&estimators, seed, || progress.inc(1))?;
+    progress.finish_and_clear();
+    Ok(rows)
+}
+
 /// Those for the gradients through a sampled inner update.
 fn sampled_rows(seed: u64) -> rl::error::Result<Vec<Row>> {
-    let row = |SampledBias { estimator, policy, order, claimed, max_abs_bias, max_abs_truth, relative_bias }| {
-        let bias = Bias { order, claimed, max_abs_bias, max_abs_truth, relative_bias };
+    let row = |SampledBias { estimator, policy, order, claimed, max_abs_bias, max_abs_truth, scale, relative_bias }| {
+        let bias = Bias { order, claimed, max_abs_bias, max_abs_truth, scale, relative_bias };
         Row { estimator: estimator.to_owned(), policy, bias, vanishes: false }
     };
     Ok(sampled::sampled_biases(seed, SAMPLED_HORIZON)?.into_iter().map(row).collect())

@@ -23,7 +23,14 @@ fn an_identity_that_is_off_does_not_hold() {
 #[test]
 fn a_row_holds_if_its_bias_is_what_its_claim_says() {
     let holds = |claimed, vanishes, relative_bias| {
-        let bias = Bias { order: 1, claimed, max_abs_bias: 1e6 * relative_bias, max_abs_truth: 1e6, relative_bias };
+        let bias = Bias {
+            order: 1,
+            claimed,
+            max_abs_bias: 1e6 * relative_bias,
+            max_abs_truth: 1e6,
+            scale: 1e6,
+            relative_bias,
+        };
         Row { estimator: String::new(), policy: "on", bias, vanishes }.holds()
     };
     assert!(holds(true, false, 1e-13) && !holds(true, false, 1e-11) && !holds(true, false, f64::NAN));

@@ -109,7 +109,9 @@ pub struct Bias {
     pub max_abs_bias: f64,
     /// The largest entry of the truth, in absolute value.
     pub max_abs_truth: f64,
-    /// As a part of how large the terms are that are summed.
+    /// How large the terms are that are summed, at most.
+    pub scale: f64,
+    /// The bias as a part of that, the largest.
     pub relative_bias: f64,
 }
 
@@ -122,24 +124,26 @@ impl Bias {
 
 /// The largest biases of the derivatives of orders 0 to 3, with 2 states and 2 actions.
 pub fn biases(estimator: &dyn Estimator, seed: u64, off_policy: bool, horizon: usize) -> Result<Vec<Bias>> {
-    biases_in(estimator, &settings(seed, off_policy, horizon)?, off_policy)
+    biases_in(estimator, &settings(seed, off_policy, horizon)?, off_policy, 3)
 }
 
-/// The largest biases of the derivatives of orders 0 to 3, over these settings.
-pub fn biases_in(estimator: &dyn Estimator, settings: &[Setting], off_policy: bool) -> Result<Vec<Bias>> {
+/// The largest biases of the derivatives of orders 0 to `order`, over these settings.
+pub fn biases_in(estimator: &dyn Estimator, settings: &[Setting], off_policy: bool, order: usize) -> Result<Vec<Bias>> {
     let empty = |order| Bias {
         order,
         claimed: estimator.facts().claim.contains(order, off_policy),
         max_abs_bias: 0.0,
         max_abs_truth: 0.0,
+        scale: 0.0,
         relative_bias: 0.0,
     };
-    let mut largest: Vec<Bias> = (0..=3).map(empty).collect();
+    let mut largest: Vec<Bias> = (0..=order).map(empty).collect();
     for setting in settings {
-        let report = check_estimator(estimator, setting, 3)?;
+        let report = check_estimator(estimator, setting, order)?;
         for (largest, order) in largest.iter_mut().zip(&report.orders) {
             largest.max_abs_bias = max_abs(&[largest.max_abs_bias, order.max_abs_bias()]);
             largest.max_abs_truth = max_abs(&[largest.max_abs_truth, order.max_abs_truth()]);
+            largest.scale = max_abs(&[largest.scale, order.scale]);
             largest.relative_bias = max_abs(&[largest.relative_bias, order.relative_bias()]);
         }
     }
@@ -169,7 +173,7 @@ impl Row {
 /// A bias from this on, as a part of the terms that are summed, is none of rounding.
 const BIASED: f64 = 100.0 * ROUNDING;
 
-/// The biases of every estimator, in parallel.
+/// The biases of every estimator on tables of a seed, orders 0 to 3, in parallel.
 pub fn rows(
     estimators: &[Box<dyn Estimator>],
     seed: u64,
@@ -177,10 +181,27 @@ pub fn rows(
     horizon: usize,
     done: impl Fn() + Sync,
 ) -> Result<Vec<Row>> {
+    rows_in(estimators, 3, done, |estimator, off_policy| {
+        let horizon = listable(seed, size, horizon, estimator.facts().smallest_batch)?;
+        Ok((horizon, settings_sized(seed, off_policy, size, horizon)?))
+    })
+}
+
+/// The biases of every estimator, in parallel, over settings that are made for it, on or off policy, with the horizon they have; of
+/// none if there are no settings.
+pub fn rows_in(
+    estimators: &[Box<dyn Estimator>],
+    order: usize,
+    done: impl Fn() + Sync,
+    settings: impl Fn(&dyn Estimator, bool) -> Result<(usize, Vec<Setting>)> + Sync,
+) -> Result<Vec<Row>> {
     let jobs: Vec<_> = estimators.iter().flat_map(|estimator| [(&**estimator, "on"), (&**estimator, "off")]).collect();
     let of_one = |&(estimator, policy): &(&dyn Estimator, &'static str)| {
-        let horizon = listable(seed, size, horizon, estimator.facts().smallest_batch)?;
-        let biases = biases_in(estimator, &settings_sized(seed, policy == "off", size, horizon)?, policy == "off")?;
+        let (horizon, settings) = settings(estimator, policy == "off")?;
+        if settings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let biases = biases_in(estimator, &settings, policy == "off", order)?;
         done();
         // With one step there is nothing to look ahead to either.
         let vanishes = estimator.facts().claim.off_policy_residual.is_some_and(|order| horizon <= order)
@@ -217,9 +238,12 @@ fn has_value(claim: &Claim) -> bool {
 /// A line for each estimator on and off policy: the bias at each order.
 pub fn print_rows(output: &mut Output, rows: &[Row]) {
     let width = rows.iter().map(|row| row.estimator.len()).max().unwrap_or(0).max(9);
-    writeln!(output, "{:<width$}  policy       value    gradient     Hessian   3rd order", "estimator");
+    let orders = rows.iter().map(|row| row.bias.order).max().unwrap_or(0);
+    let heads = ["     value", "gradient", "Hessian", "3rd order"][..=orders].iter();
+    let heads: Vec<String> = heads.map(|head| format!("{head:>10} ")).collect();
+    writeln!(output, "{:<width$}  policy {}", "estimator", heads.join(" "));
     for line in rows.chunk_by(|a, b| (&a.estimator, a.policy) == (&b.estimator, b.policy)) {
-        let cells: Vec<String> = (0..=3)
+        let cells: Vec<String> = (0..=orders)
             .map(|order| match line.iter().map(|row| &row.bias).find(|bias| bias.order == order) {
                 Some(bias) => {
                     let mark = if bias.claimed { " " } else { "*" };

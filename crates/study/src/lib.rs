@@ -17,6 +17,7 @@ pub mod hessian_bias;
 pub mod identities;
 pub mod intrinsic_reward;
 pub mod learning;
+pub mod linear_quadratic;
 pub mod lines;
 pub mod lola_ipd;
 pub mod lsf_navigation;

@@ -24,7 +24,9 @@ pub struct SampledBias {
     pub max_abs_bias: f64,
     /// The largest entry of the truth, in absolute value.
     pub max_abs_truth: f64,
-    /// The bias as a part of how large the terms are that are summed.
+    /// How large the terms are that are summed.
+    pub scale: f64,
+    /// The bias as a part of that.
     pub relative_bias: f64,
 }
 
@@ -49,6 +51,7 @@ pub fn sampled_biases(seed: u64, horizon: usize) -> Result<Vec<SampledBias>> {
             claimed: estimator.unbiased,
             max_abs_bias: gradient.max_abs_bias(),
             max_abs_truth: gradient.max_abs_truth(),
+            scale: gradient.scale,
             relative_bias: gradient.relative_bias(),
         })
     };
