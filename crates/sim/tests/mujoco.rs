@@ -3,8 +3,10 @@
 use std::fs::File;
 
 use ad::DType;
+use mujoco_rs::prelude::{MjData, MjModel, MjtDisableBit, MjtState};
 use ndarray::{Array1, Array2, Array3, s};
 use ndarray_npy::{ReadNpyExt, ReadableElement};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rl::env::{Action, Actor, Environment, Failure, Slot, Tasks};
 use rl::policy::{Activation::Tanh, Network, Policy};
@@ -81,6 +83,37 @@ fn fifty_steps_of_all_bodies_have_the_bits_of_gymnasium() {
             other.step(&vec![0.3; action.len()], skip, |_| ()).unwrap();
         }
         assert_eq!(observations.dim().0, 5);
+    }
+}
+
+/// Islands of constraints, of which one tree has one, and forces that nobody feels.
+#[test]
+fn what_is_not_computed_changes_no_bit() {
+    for body in Body::ALL {
+        let mut simulation = Simulation::new(body);
+        let (qpos, qvel) = (simulation.start(), vec![0.0; simulation.qvel().len()]);
+        let mut model = simulation.begin(&qpos, &qvel, |data| Box::new(MjModel::clone(data.model())));
+        assert_eq!(model.opt().disableflags, MjtDisableBit::mjDSBL_ISLAND as i32, "{body}");
+        model.opt_mut().disableflags = 0;
+        let mut all = MjData::new(model);
+        all.forward();
+        let (rng, ranges) = (&mut stream(11, 0), simulation.control_ranges().to_vec());
+        let mut touched = 0;
+        for t in 0..300 {
+            let controls: Vec<f64> = ranges.iter().map(|&[least, most]| rng.random_range(least..most)).collect();
+            all.ctrl_mut().copy_from_slice(&controls);
+            for _ in 0..4 {
+                all.step();
+            }
+            all.rne_post_constraint();
+            simulation.step(&controls, 4, |_| ()).unwrap();
+            let mut state = vec![0.0; simulation.state().len()];
+            all.read_state_into(MjtState::mjSTATE_INTEGRATION as u32, &mut state);
+            let bits = |state: &[f64]| state.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(simulation.state()), bits(&state), "{body}, step {t}");
+            touched += usize::from(all.nefc() > 0);
+        }
+        assert!(touched > 0, "{body}: nothing constrains it");
     }
 }
 

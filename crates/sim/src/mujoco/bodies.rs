@@ -84,6 +84,11 @@ impl Body {
         }
     }
 
+    /// Whether forces on it are seen or paid for.
+    pub(super) fn feels(self) -> bool {
+        matches!(self, Body::Ant | Body::Humanoid)
+    }
+
     /// Appends what is seen of it.
     pub(super) fn observe(self, aim: &Aim, data: &Data, seen: &mut Vec<f64>) {
         let (qpos, qvel) = (data.qpos(), data.qvel());
