@@ -41,7 +41,7 @@ const STUDY: Example = Example { is_study: true, ..SIMPLE };
 const LEARNING: Example = Example { options: &["--quick"], whole: &[("--seeds", 1), ("--iterations", 1)], ..STUDY };
 
 /// Those that write files.
-const EXAMPLES: [Example; 20] = [
+const EXAMPLES: [Example; 21] = [
     Example { name: "first_loss", options: &["--quick"], ..SIMPLE },
     Example { name: "your_estimator", options: &["--quick"], ..SIMPLE },
     Example {
@@ -58,6 +58,7 @@ const EXAMPLES: [Example; 20] = [
         whole: &[("--states", 2), ("--actions", 2), ("--horizon", 1)],
         ..SIMPLE
     },
+    Example { name: "bounds", options: &["--quick", "--problems=2"], whole: &[("--problems", 1)], ..SIMPLE },
     Example {
         name: "hessian_bias",
         options: &["--quick", "--states=3", "--actions=2", "--mdps=6", "--samples=4", "--horizon=4"],

@@ -9,6 +9,7 @@
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
 //! - and of each example that has a folder of its name here, what tests need, too.
 
+pub mod bounds;
 pub mod claims;
 pub mod credit_assignment_1d;
 pub mod exact;

@@ -1,7 +1,8 @@
 //! The truth, for problems small enough: exact values and their derivatives, and estimators' exact expectations by
-//! enumeration of every trajectory, or by quadrature.
+//! enumeration of every trajectory, or by quadrature; and the papers' theorems beside them ([`bounds`]).
 
 mod additive;
+pub mod bounds;
 mod enumeration;
 mod quadrature;
 mod sampled_update;
