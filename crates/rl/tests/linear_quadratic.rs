@@ -13,6 +13,7 @@ use rl::objective::{self, Estimator, HessianTerms, ScoreFunction, TayPo, allow_b
 use rl::policy::{Activation, Dist, Network, NetworkPolicy, Normal, Numbers, Params, Policy, Table};
 use rl::rollout::Space;
 use rl::stream::stream;
+use rl::truth::bounds::control;
 use rl::truth::{Report, SampledUpdate, Setting, check_estimator, check_unbiased, max_abs};
 
 /// One component of a state, one of an action.
@@ -440,6 +441,35 @@ fn biases_of_sampled_updates_are_their_closed_forms() {
             assert!((found - expected).abs() <= 1e-12 * score_term.abs(), "N = {trajectories}: {found} {expected}");
         }
     }
+}
+
+#[test]
+fn what_lvc_leaves_out_vanishes_at_the_best_gain_and_nowhere_near() {
+    let (problem, gamma) = (problem(0.3), 0.9);
+    let best = control::optimal_gain(&problem, gamma).unwrap();
+    let at = |gain: f64| control::hessian(&problem, gain, DEVIATION, gamma).unwrap();
+    assert!(at(best).share() < 1e-12, "{:?}", at(best));
+    for apart in [-0.3, -0.1, 0.1, 0.3] {
+        assert!(at(best + apart).share() > 0.01, "{apart}: {:?}", at(best + apart));
+    }
+    // The Hessian is that of the tape over 400 steps, of which the rest is below 1e-18; at the best gain the gradient is 0.
+    for gain in [GAIN, best] {
+        let theta = Numbers::from([("k".to_owned(), arr1(&[gain]).into_dyn())]);
+        let truth = Setting::linear_quadratic(&problem, Proportional, &theta, 400, gamma).derivatives(2).unwrap();
+        let found = at(gain);
+        approx::assert_relative_eq!(found.kept + found.left_out, truth[2].sum(), max_relative = 1e-12);
+        assert_eq!(truth[1].sum().abs() < 1e-12, gain == best, "{}", truth[1]);
+    }
+    // Both parts are those of three steps where a fourth counts for nothing beside what is left out: γ³ of γ.
+    let gamma = 1e-4;
+    let theta = Proportional.init(&mut stream(0, 0));
+    let setting = Setting::linear_quadratic(&problem, Proportional, &theta, 3, gamma);
+    let term = |choose: fn(&HessianTerms) -> Var| {
+        setting.expectation(|batch, _, theta| choose(&HessianTerms::new(batch, theta))).unwrap().sum()
+    };
+    let found = control::hessian(&problem, GAIN, DEVIATION, gamma).unwrap();
+    approx::assert_relative_eq!(found.left_out, term(|t| t.h12 + t.h12_transposed), max_relative = 1e-6);
+    approx::assert_relative_eq!(found.kept, term(|t| t.h1 + t.h2), max_relative = 1e-9);
 }
 
 #[test]

@@ -142,6 +142,11 @@ impl LinearQuadratic {
     pub fn matrices(&self) -> [&Array2<f64>; 4] {
         [&self.a, &self.b, &self.q, &self.r]
     }
+
+    /// The standard deviations σ_0 of s_0's components and σ of the noise's.
+    pub fn deviations(&self) -> [f64; 2] {
+        [self.start, self.noise]
+    }
 }
 
 /// At least the largest modulus of a matrix's eigenvalues, and near it: ‖A^k‖^(1/k) at k = 1024 (Gelfand), in the Frobenius norm.

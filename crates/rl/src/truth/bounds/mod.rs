@@ -12,11 +12,12 @@
 //! | [`sgmrl`] | bound and smoothness of the gradient, the variance's exact parts (Fallah et al. 2021, Prop. 1, Lemma 7, Theorem 3) |
 //! | [`lsf`] | bias and variance of the linearised score function, the two formulations, the plug-in bias, the toy (Tang 2022) |
 //! | [`composition`] | where sampled steps lead, and the chain rule through them (Liu et al. 2022, Lemma 4.4, Theorem 4.5) |
-//! | [`hessian`] | what LVC leaves out (Rothfuss et al. 2019) |
+//! | [`hessian`], [`control`] | what LVC leaves out, in tables and in control (Rothfuss et al. 2019) |
 //!
 //! To add a statement: its function in its paper's file, and in `study::bounds` a line with what it bounds.
 
 pub mod composition;
+pub mod control;
 pub mod hessian;
 mod linear;
 pub mod lsf;
