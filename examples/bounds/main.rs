@@ -3,7 +3,8 @@
 
 use clap::Parser;
 use study::bounds::counterexamples::{Counterexample, counterexamples};
-use study::bounds::{Row, Summary, measure, summaries};
+use study::bounds::{Row, Summary, control, measure, summaries};
+use study::lines::picture;
 use study::options::{Common, whole};
 use study::output::Output;
 
@@ -45,7 +46,23 @@ fn run(options: &Options) -> study::Outcome {
         writeln!(output, "{paper}: {words}\n    {problem}: printed {printed:.4}, measured {measured:.4}");
     }
 
+    let shares = control::shares()?;
+    let at = |pairs: &[(f64, f64)], x: f64| pairs.iter().find(|pair| pair.0 == x).map_or(f64::NAN, |pair| pair.1);
+    let around: Vec<String> = shares.control.iter().map(|(apart, share)| format!("{share:.1e} at {apart:+}")).collect();
+    writeln!(
+        output,
+        "\nWhat LVC leaves out of a Hessian, as a part of it, in control by the distance to the best gain: {}.",
+        around.join(", ")
+    );
+    let [right, wrong] = &shares.tables;
+    writeln!(
+        output,
+        "In a table it falls where a policy is certain, of what is right ({:.1e} at logits ±5) and of what is wrong ({:.1e}).",
+        at(right, 5.0),
+        at(wrong, 5.0)
+    );
     write(&mut output, &rows, &summaries, &counterexamples);
+    output.file("bounds.svg", picture(&[control::panels(&shares)])?);
     if options.check {
         check(&mut output, &rows, &summaries, &counterexamples);
     }

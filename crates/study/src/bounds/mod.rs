@@ -4,6 +4,7 @@
 //! list, and its rows in what the family measures. What is printed and false is in `counterexamples.rs`.
 
 mod composition;
+pub mod control;
 pub mod counterexamples;
 mod hessian;
 mod lsf;
@@ -107,8 +108,8 @@ pub struct Family {
 }
 
 /// All of them.
-pub fn families() -> [Family; 6] {
-    [taypo::FAMILY, softmax::FAMILY, sgmrl::FAMILY, lsf::FAMILY, composition::FAMILY, hessian::FAMILY]
+pub fn families() -> [Family; 7] {
+    [taypo::FAMILY, softmax::FAMILY, sgmrl::FAMILY, lsf::FAMILY, composition::FAMILY, hessian::FAMILY, control::FAMILY]
 }
 
 /// Every statement.
