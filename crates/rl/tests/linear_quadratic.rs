@@ -458,6 +458,7 @@ fn what_lvc_leaves_out_vanishes_at_the_best_gain_and_nowhere_near() {
         let truth = Setting::linear_quadratic(&problem, Proportional, &theta, 400, gamma).derivatives(2).unwrap();
         let found = at(gain);
         approx::assert_relative_eq!(found.kept + found.left_out, truth[2].sum(), max_relative = 1e-12);
+        assert!((found.gradient - truth[1].sum()).abs() < 1e-12 * found.kept.abs(), "{found:?} {}", truth[1]);
         assert_eq!(truth[1].sum().abs() < 1e-12, gain == best, "{}", truth[1]);
     }
     // Both parts are those of three steps where a fourth counts for nothing beside what is left out: γ³ of γ.

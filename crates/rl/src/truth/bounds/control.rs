@@ -7,10 +7,12 @@ use crate::env::LinearQuadratic;
 use crate::error::{Error, Result, check_deviation, check_discount};
 use crate::rollout::check_shape;
 
-/// ∇²V = H1 + H2 + (H12 + H12ᵀ), as two numbers. The problem is discounted and has no end, the policy is N(k s, σ²), and derivatives are
-/// by k.
+/// ∇²V = H1 + H2 + (H12 + H12ᵀ), as two numbers, and ∇V. The problem is discounted and has no end, the policy is N(k s, σ²), and
+/// derivatives are by k.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ControlHessian {
+    /// ∇V: P′ (1 − γ F²) M.
+    pub gradient: f64,
     /// H1 + H2, LVC's Hessian: 2 (γ b² P − r) M.
     pub kept: f64,
     /// H12 + H12ᵀ, what LVC leaves out: 4 γ b F P′ M.
@@ -63,6 +65,7 @@ pub fn hessian(problem: &LinearQuadratic, gain: f64, deviation: f64, gamma: f64)
     let spread = b * b * deviation * deviation + noise * noise;
     let visited = (start * start + gamma * spread / (1.0 - gamma)) / left;
     Ok(ControlHessian {
+        gradient: slope * left * visited,
         kept: 2.0 * (gamma * b * b * value - r) * visited,
         left_out: 4.0 * gamma * b * closed * slope * visited,
     })
