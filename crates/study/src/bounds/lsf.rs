@@ -131,8 +131,8 @@ pub fn toy_variances(toy: &Toy, constant: Option<f64>) -> [(&'static str, f64); 
     };
     let objective = Additive::new(Gaussian { std: toy.std }, |x, _| x, outer);
     let tape = ad::Tape::new();
-    let theta = tape.input("theta", &arr1(&[toy.mean]));
-    let noise = tape.input("noise", &ndarray::Array2::<f64>::zeros((toy.samples, 1)));
+    let theta = tape.input("theta", arr1(&[toy.mean]));
+    let noise = tape.input("noise", ndarray::Array2::<f64>::zeros((toy.samples, 1)));
     // (The samples are numbers to the two that do not go through them.)
     let samples = (noise * toy.std + theta).stop_gradient();
     let gradient = |surrogate: ad::Var| surrogate.grad_or_zeros(theta);
