@@ -1,5 +1,5 @@
-//! The papers' theorems beside what they bound, over random problems drawn from a seed: each corrected statement with how often it holds
-//! and how tight it is, and for each printed one that is false a counterexample.
+//! The papers' theorems beside what they bound, over random problems drawn from a seed: each corrected statement with how often
+//! it holds and how tight it is, and for each printed one that is false a counterexample.
 
 use clap::Parser;
 use study::bounds::counterexamples::{Counterexample, counterexamples};

@@ -109,7 +109,7 @@ impl<'a> Walked<'a> {
         let inner = with(added)?;
         let logits = &self.problem.logits;
         let walk = Walk::of(&inner, &self.outer, &Meta::Rewards(&each), logits, &self.steps, estimate)?;
-        // Along a unit vector of rewards none of them is larger than 1, so that the cross derivative is the gradient of a value with R = 1.
+        // Along a unit vector of rewards none is larger than 1: the cross derivative is the gradient of a value with R = 1.
         let unit = Constants { reward: 1.0, ..inner_constants };
         let assumptions = Assumptions {
             cross: unit.gradient(),

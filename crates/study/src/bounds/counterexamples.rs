@@ -91,7 +91,7 @@ fn gradient() -> Result<Counterexample> {
         )
     };
     let tape = ad::Tape::new();
-    let theta = tape.input("theta", &array![[-20.0, 20.0]]);
+    let theta = tape.input("theta", array![[-20.0, 20.0]]);
     let params = Table::params(theta);
     let batch = MetaBatch {
         policy: &Table { states: 1, actions: 2 },

@@ -68,24 +68,32 @@ fn measure(problem: &Problem) -> Result<Vec<Row>> {
         let both = Formulations::of(&outcomes, logits, rate, n)?;
         let distance = |x: &ndarray::Array1<f64>, y: &ndarray::Array1<f64>| length(&(x - y));
 
+        let size = length(&both.linearised) + length(&both.limit_gradient) + length(&both.finite_gradient);
         let printed = moments.hessian <= moments.hessian_bound_as_printed();
         rows.push(HESSIAN.at_most(&*case, moments.hessian, moments.hessian_bound()).printed(printed));
         let bias = distance(&both.linearised, &both.limit_gradient);
         let printed = bias <= lsf::bias_to_limit_as_printed(lipschitz, rate, &moments, n);
-        rows.push(LIMIT.at_most(&*case, bias, lsf::bias_to_limit(lipschitz, rate, &moments, n)).printed(printed));
-        rows.push(FAST.at_most(&*case, bias, lsf::fast_bias_to_limit(lipschitz, third, rate, &moments, n)));
+        rows.push(
+            LIMIT
+                .at_most(&*case, bias, lsf::bias_to_limit(lipschitz, rate, &moments, n))
+                .of_terms(size)
+                .printed(printed),
+        );
+        rows.push(
+            FAST.at_most(&*case, bias, lsf::fast_bias_to_limit(lipschitz, third, rate, &moments, n)).of_terms(size),
+        );
         let bias = distance(&both.linearised, &both.finite_gradient);
-        rows.push(BIAS.at_most(&*case, bias, lsf::bias(lipschitz, rate, &moments, n)));
+        rows.push(BIAS.at_most(&*case, bias, lsf::bias(lipschitz, rate, &moments, n)).of_terms(size));
         let bound = lsf::inner_variance(constants.gradient(), lipschitz, rate, &moments, n);
         rows.push(INNER.at_most(&*case, both.linearised_variance, bound));
         let printed = both.third_moment <= moments.third_moment_of_mean_as_printed(n);
         rows.push(THIRD.at_most(&*case, both.third_moment, moments.third_moment_of_mean(n)).printed(printed));
         let difference = (both.finite - both.limit).abs();
-        rows.push(FORMULATIONS.at_most(&*case, difference, lsf::formulations(lipschitz, rate, &moments, n)));
+        let row = FORMULATIONS.at_most(&*case, difference, lsf::formulations(lipschitz, rate, &moments, n));
+        rows.push(row.of_terms(both.finite.abs() + both.limit.abs()));
         let difference = distance(&both.finite_gradient, &both.limit_gradient);
         let bound = lsf::gradients_of_formulations(lipschitz, third, rate, &moments, n);
-        rows.push(GRADIENTS.at_most(&*case, difference, bound));
-        let size = length(&both.linearised) + length(&both.limit_gradient);
+        rows.push(GRADIENTS.at_most(&*case, difference, bound).of_terms(size));
         rows.push(PLUG_IN.equal(case, both.plug_in_error(), size));
     }
     rows.extend(sgmrl::variances(problem, &SPLIT, Credit::WholeReturn, Derivative::OuterProducts, 0.0)?);
@@ -111,9 +119,9 @@ fn measure(problem: &Problem) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The variances of the three estimates of the toy's gradient, of f(x̄) = x̄ or a constant, by the estimators themselves. They are polynomials of at
-/// most degree 2 in each sample, and their squares of degree 4, whose expectations under a normal distribution are those under Gauss and Hermite's three
-/// points, exactly.
+/// The variances of the three estimates of the toy's gradient, of f(x̄) = x̄ or a constant, by the estimators themselves. They
+/// are polynomials of at most degree 2 in each sample, and their squares of degree 4, whose expectations under a normal
+/// distribution are those under Gauss and Hermite's three points, exactly.
 pub fn toy_variances(toy: &Toy, constant: Option<f64>) -> [(&'static str, f64); 3] {
     const POINTS: [(f64, f64); 3] =
         [(-1.732_050_807_568_877_2, 1.0 / 6.0), (0.0, 2.0 / 3.0), (1.732_050_807_568_877_2, 1.0 / 6.0)];
@@ -123,8 +131,8 @@ pub fn toy_variances(toy: &Toy, constant: Option<f64>) -> [(&'static str, f64); 
     };
     let objective = Additive::new(Gaussian { std: toy.std }, |x, _| x, outer);
     let tape = ad::Tape::new();
-    let theta = tape.input("theta", &arr1(&[toy.mean]));
-    let noise = tape.input("noise", &ndarray::Array2::<f64>::zeros((toy.samples, 1)));
+    let theta = tape.input("theta", arr1(&[toy.mean]));
+    let noise = tape.input("noise", ndarray::Array2::<f64>::zeros((toy.samples, 1)));
     // (The samples are numbers to the two that do not go through them.)
     let samples = (noise * toy.std + theta).stop_gradient();
     let gradient = |surrogate: ad::Var| surrogate.grad_or_zeros(theta);

@@ -1,7 +1,7 @@
 //! The papers' theorems beside what they bound, over random problems: example `bounds`.
 //!
-//! A family is a file: its statements in words, and what is measured of them on one problem. To add a statement: its line in its family's
-//! list, and its rows in what the family measures. What is printed and false is in `counterexamples.rs`.
+//! A family is a file: its statements in words, and what is measured of them on one problem. To add a statement: its line in its
+//! family's list, and its rows in what the family measures. What is printed and false is in `counterexamples.rs`.
 
 mod composition;
 pub mod control;
@@ -49,7 +49,8 @@ impl Statement {
     /// What was measured of a bound.
     fn at_most(&self, case: impl Into<String>, measured: f64, bound: f64) -> Row {
         assert!(!self.is_equality, "{} is an equality", self.name);
-        Row { statement: self.name, problem: case.into(), measured, bound, rounding: 0.0, printed_form_holds: None }
+        let (problem, rounding) = (case.into(), ROUNDING * bound);
+        Row { statement: self.name, problem, measured, bound, rounding, printed_form_holds: None }
     }
 
     /// By how much two things differ that must be equal, and how large they are.
@@ -71,7 +72,8 @@ pub struct Row {
     pub measured: f64,
     /// What it is at most; of an equality what is rounding.
     pub bound: f64,
-    /// What both sides are known to, where they can be equal: a part of 1e-12 of the terms that they are sums of. Else 0.
+    /// What both sides of a bound are known to, as some can be met exactly: 1e-12 of the bound, or of the terms that what is
+    /// measured is the difference of.
     pub rounding: f64,
     /// Whether what the paper prints in its place holds here; nothing, if it prints the same, or no number.
     pub printed_form_holds: Option<bool>,
@@ -82,9 +84,9 @@ impl Row {
         Self { printed_form_holds: Some(holds), ..self }
     }
 
-    /// Sums of terms of this size are compared, which may be equal.
+    /// What is measured is the difference of terms of this size.
     fn of_terms(self, size: f64) -> Self {
-        Self { rounding: ROUNDING * size, ..self }
+        Self { rounding: self.rounding + ROUNDING * size, ..self }
     }
 
     /// Whether it holds. A NaN never does.

@@ -1,4 +1,5 @@
-//! SG-MRL's convergence theory (Fallah et al. 2021): how large its gradient is, how curved its objective, what its variance is made of.
+//! SG-MRL's convergence theory (Fallah et al. 2021): how large its gradient is, how curved its objective, what its variance is
+//! made of.
 
 use ndarray::Array1;
 use rl::error::Result;

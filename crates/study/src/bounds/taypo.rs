@@ -53,7 +53,7 @@ fn measure(problem: &Problem) -> Result<Vec<Row>> {
     for order in 0..3 {
         let left = (value - increments[..=order].iter().sum::<f64>()).abs();
         let bound = taypo::residual(span, distance, gamma, steps, order);
-        rows.push(FINITE.at_most(format!("{name} H={steps} K={order}"), left, bound));
+        rows.push(FINITE.at_most(format!("{name} H={steps} K={order}"), left, bound).of_terms(size));
     }
 
     let value = derivatives(mdp, &problem.wide_logits, gamma, &Horizon::Infinite, 0)?[0].sum();
@@ -65,7 +65,8 @@ fn measure(problem: &Problem) -> Result<Vec<Row>> {
         let remainder = taypo::infinite_remainder(mdp, pi, mu, gamma, order)?;
         let size = value.abs() + increments[..=order].iter().map(|x| x.abs()).sum::<f64>();
         rows.push(REMAINDER.equal(case.clone(), (left - remainder).abs(), size));
-        rows.push(INFINITE.at_most(case, left.abs(), taypo::infinite_residual(span, distance, gamma, order)));
+        let bound = taypo::infinite_residual(span, distance, gamma, order);
+        rows.push(INFINITE.at_most(case, left.abs(), bound).of_terms(size));
     }
 
     // By the estimator itself, over every trajectory.
@@ -89,12 +90,13 @@ fn measure(problem: &Problem) -> Result<Vec<Row>> {
             // ∇^m U_k is what TayPO-k adds to TayPO-(k − 1).
             let next = |k: usize| &reports[k - 1].orders[m].expectation;
             let left: f64 = (order + 1..=steps).map(|k| max_abs(&(next(k) - next(k - 1)))).sum();
-            // (The same two numbers, where one increment is left.)
+            // (Where one increment is left, they are equal.)
             let row = DERIVATIVES.at_most(format!("{case} m={m}"), report.orders[m].max_abs_bias(), left);
             rows.push(row.of_terms(report.orders[m].scale));
         }
         let bias = &report.orders[1].expectation - &report.orders[1].truth;
-        rows.push(GRADIENT.at_most(case, length(&bias), taypo::gradient_residual(span, distance, gamma, steps, order)));
+        let bound = taypo::gradient_residual(span, distance, gamma, steps, order);
+        rows.push(GRADIENT.at_most(case, length(&bias), bound).of_terms(report.orders[1].scale));
     }
     Ok(rows)
 }

@@ -1,5 +1,5 @@
-//! The biases of meta-gradients through K sampled inner steps (Liu et al. 2022, section 4): where the steps lead (Lemma 4.4), and what
-//! becomes of it in the chain rule (Theorem 4.5, explicitly).
+//! The biases of meta-gradients through K sampled inner steps (Liu et al. 2022, section 4): where the steps lead (Lemma 4.4), and
+//! what becomes of it in the chain rule (Theorem 4.5, explicitly).
 
 use ndarray::{Array1, Array2};
 
@@ -9,18 +9,19 @@ use super::sgmrl::Inner;
 use crate::error::Result;
 use crate::truth::max_abs;
 
-/// E‖θ̂^K − θ^K‖ ≤ ((1 + α c₂)^K − 1) σ/(c₂ √N), Lemma 4.4 (Eq. 6), of K steps of rate α by N trajectories each, against those by the exact gradient;
-/// c₂ a Lipschitz constant of the inner gradient.
+/// E‖θ̂^K − θ^K‖ ≤ ((1 + α c₂)^K − 1) σ/(c₂ √N), Lemma 4.4 (Eq. 6), of K steps of rate α by N trajectories each, against those by
+/// the exact gradient; c₂ a Lipschitz constant of the inner gradient.
 ///
-/// σ² is the largest variance of one trajectory's gradient at any *sampled* θ̂^i (the proof's Eq. 23; the lemma itself speaks of θ^i).
-/// The abstract's O(K α^K σ/√N) is something else: [`compositional_as_in_the_abstract`].
+/// σ² is the largest variance of one trajectory's gradient at any *sampled* θ̂^i (the proof's Eq. 23; the lemma itself speaks of
+/// θ^i). The abstract's O(K α^K σ/√N) is something else: [`compositional_as_in_the_abstract`].
 pub fn compositional(lipschitz: f64, rate: f64, steps: usize, std: f64, trajectories: usize) -> f64 {
     let b = 1.0 + rate * lipschitz;
     // (As a sum, which is right for c₂ = 0, too.)
     (0..steps).map(|i| b.powi(i as i32)).sum::<f64>() * rate * std / (trajectories as f64).sqrt()
 }
 
-/// K α^K σ/√N, the abstract's bound up to a constant. No constant does for K ≥ 2: where α tends to 0, so does the distance like α, and this like α^K.
+/// K α^K σ/√N, the abstract's bound up to a constant. No constant does for K ≥ 2: where α tends to 0, so does the distance like
+/// α, and this like α^K.
 pub fn compositional_as_in_the_abstract(rate: f64, steps: usize, std: f64, trajectories: usize) -> f64 {
     steps as f64 * rate.powi(steps as i32) * std / (trajectories as f64).sqrt()
 }
@@ -62,15 +63,16 @@ impl Assumptions {
         compositional(self.inner_lipschitz, self.rate, steps, self.std, self.trajectories)
     }
 
-    /// ‖E ∇_φ Ĵ − ∇_φ J‖ ≤ μ₁ d_K + α Σ_{i<K} \[c₁ P_i + m₂ (Δ_J + λ₂ d_i) B′^{K−1−i}\],
-    /// P_i = m₂ Σ_{i<j<K} B^{j−i−1} α (Δ_H + ρ₂ d_j) B′^{K−1−j} + μ₂ d_K B^{K−1−i}, B = 1 + α c₂, B′ = B + α Δ_H: Theorem 4.5 without its O.
+    /// ‖E ∇_φ Ĵ − ∇_φ J‖ ≤ μ₁ d_K + α Σ_{i<K} \[c₁ P_i + m₂ (Δ_J + λ₂ d_i) B′^{K−1−i}\], P_i = m₂ Σ_{i<j<K} B^{j−i−1} α (Δ_H + ρ₂
+    /// d_j) B′^{K−1−j} + μ₂ d_K B^{K−1−i}, B = 1 + α c₂, B′ = B + α Δ_H: Theorem 4.5 without its O.
     ///
-    /// The chain rule's product is ∇_φJ_out + α Σ_i J_i X_{i+1} ⋯ X_{K−1} v, X_j = I + α ∇²J_in(θ^j), v = ∇_θ J_out(θ^K). Given the sampled steps, the
-    /// estimates' expectations Ĵ_i, X̂_j, v̂ are those at θ̂ (with the biases of Assumption 4.2), independent of each other, and
-    /// Ĵ_i X̂ ⋯ v̂ − J_i X ⋯ v = (Ĵ_i − J_i) X̂ ⋯ v̂ + J_i \[Σ_j X ⋯ (X̂_j − X_j) ⋯ X̂ v̂ + X ⋯ X (v̂ − v)\]; norms are ‖X_j‖ ≤ B, ‖X̂_j‖ ≤ B′, and
-    /// E‖X̂_j − X_j‖ ≤ α (Δ_H + ρ₂ d_j), d_j by Lemma 4.4.
+    /// The chain rule's product is ∇_φJ_out + α Σ_i J_i X_{i+1} ⋯ X_{K−1} v, X_j = I + α ∇²J_in(θ^j), v = ∇_θ J_out(θ^K). Given
+    /// the sampled steps, the estimates' expectations Ĵ_i, X̂_j, v̂ are those at θ̂ (with the biases of Assumption 4.2),
+    /// independent of each other, and Ĵ_i X̂ ⋯ v̂ − J_i X ⋯ v = (Ĵ_i − J_i) X̂ ⋯ v̂ + J_i \[Σ_j X ⋯ (X̂_j − X_j) ⋯ X̂ v̂ + X ⋯ X
+    /// (v̂ − v)\]; norms are ‖X_j‖ ≤ B, ‖X̂_j‖ ≤ B′, and E‖X̂_j − X_j‖ ≤ α (Δ_H + ρ₂ d_j), d_j by Lemma 4.4.
     ///
-    /// As printed, (9) and (44) have a factor (…)^{K−1} − 1 at every term, and vanish at K = 1, where the sampled step alone is a bias.
+    /// As printed, (9) and (44) have a factor (…)^{K−1} − 1 at every term, and vanish at K = 1, where the sampled step alone is a
+    /// bias.
     pub fn meta_gradient(&self) -> f64 {
         let steps = self.steps;
         let [b, biased] = self.factors();
@@ -106,8 +108,8 @@ impl Assumptions {
         [b, b + self.rate * self.hessian_bias]
     }
 
-    /// Eq. 44, the explicit form that the paper prints:
-    /// (μ₁ + α (c₁ m₂ ρ₂/c₂ + c₁ μ₂ + m₂ λ₂)) (B^K − 1) (B′^{K−1} − 1) σ/(c₂ √N) + α m₂ (B′^{K−1} − 1) Δ_J + α² c₁ m₂ (B′^{K−1} − B^{K−1}).
+    /// Eq. 44, the explicit form that the paper prints: (μ₁ + α (c₁ m₂ ρ₂/c₂ + c₁ μ₂ + m₂ λ₂)) (B^K − 1) (B′^{K−1} − 1) σ/(c₂ √N)
+    /// + α m₂ (B′^{K−1} − 1) Δ_J + α² c₁ m₂ (B′^{K−1} − B^{K−1}).
     ///
     /// 0 at K = 1, whatever σ and Δ_J are.
     pub fn meta_gradient_as_printed(&self) -> f64 {
@@ -134,8 +136,8 @@ pub enum HessianEstimate {
 pub enum Meta<'a> {
     /// The initial parameters, φ = θ^0 (MAML).
     Initialisation,
-    /// Rewards φ(s, a) that are added inside: of each, in the order of θ, the process that pays 1 there and 0 elsewhere. (∇_φ ∇_θ J_in are the
-    /// gradients of their values, which an estimate at fixed data has without bias.)
+    /// Rewards φ(s, a) that are added inside: of each, in the order of θ, the process that pays 1 there and 0 elsewhere. (∇_φ ∇_θ
+    /// J_in are the gradients of their values, which an estimate at fixed data has without bias.)
     Rewards(&'a [Outcomes]),
 }
 
@@ -176,8 +178,8 @@ struct Link {
 }
 
 impl Walk {
-    /// Steps ascend the value of `inner`; what they lead to is judged by that of `outer`. Gradients, Hessians and outer gradients are of data of their own
-    /// (Liu et al. 2022, Eq. 4), so that given the steps each counts with its expectation.
+    /// Steps ascend the value of `inner`; what they lead to is judged by that of `outer`. Gradients, Hessians and outer gradients
+    /// are of data of their own (Liu et al. 2022, Eq. 4), so that given the steps each counts with its expectation.
     ///
     /// # Errors
     ///

@@ -8,9 +8,9 @@ use crate::env::{Horizon, TabularMdp};
 use crate::error::Result;
 use crate::policy::softmax;
 
-/// H12 = E Σ_t γ^t ∇log π(a_t|s_t) ∇Q_t(s_t, a_t)ᵀ (Eq. 50), `[D, D]`, of the softmax policy with logits θ, `[S, A]`, over `steps` steps, Q_t the action
-/// value with the steps that are left: how an action changes what later actions are worth. The score of the *earlier* step is
-/// the row.
+/// H12 = E Σ_t γ^t ∇log π(a_t|s_t) ∇Q_t(s_t, a_t)ᵀ (Eq. 50), `[D, D]`, of the softmax policy with logits θ, `[S, A]`, over
+/// `steps` steps, Q_t the action value with the steps that are left: how an action changes what later actions are worth. The
+/// score of the *earlier* step is the row.
 ///
 /// ∇²V = H1 + H2 + H12 + H12ᵀ, and LVC's Hessian is biased by −(H12 + H12ᵀ). As sums over trajectories, (46) and (56) print
 /// E Σ_t (Σ_{t′≤t} Σ_{h<t′} u_{t′} u_hᵀ) r_t for it, where the *later* score is the row: that is H12ᵀ.

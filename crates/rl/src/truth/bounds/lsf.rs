@@ -1,5 +1,5 @@
-//! Gradients through N samples (Tang 2022): bias and variance of the linearised score-function estimate, the two formulations F_N and
-//! F_∞ that it is between, and the toy problem of section 2.
+//! Gradients through N samples (Tang 2022): bias and variance of the linearised score-function estimate, the two formulations F_N
+//! and F_∞ that it is between, and the toy problem of section 2.
 //!
 //! Of one inner step θ′_N = θ + η (1/N) Σ_i R_i u_i, u_i = ∇log p(τ_i; θ): outcomes that credit whole returns
 //! ([`Credit::WholeReturn`](crate::meta::sampled::Credit::WholeReturn)), unless said otherwise.
@@ -56,7 +56,8 @@ impl Moments {
         })
     }
 
-    /// V\[R (u uᵀ + ∇²log p)\] ≤ 2 (σ₂₁² + σ₂₂²): a step of Prop. 24's proof, which prints it without the 2, right after V\[X + Y\] ≤ 2V\[X\] + 2V\[Y\].
+    /// V\[R (u uᵀ + ∇²log p)\] ≤ 2 (σ₂₁² + σ₂₂²): a step of Prop. 24's proof, which prints it without the 2, right after V\[X +
+    /// Y\] ≤ 2V\[X\] + 2V\[Y\].
     pub fn hessian_bound(&self) -> f64 {
         2.0 * self.hessian_bound_as_printed()
     }
@@ -67,15 +68,16 @@ impl Moments {
         self.curvature + self.outer
     }
 
-    /// E ‖(1/N) Σ_i x_i‖³ ≤ N⁻³ (N m₄ + 3 N (N − 1) σ₁⁴)^{3/4} of N independent centred x_i = R_i u_i − E\[R u\], m₄ = E‖x‖⁴: what part (iii) of Prop. 25's
-    /// proof needs, of the same order N^{−3/2} as what it says.
+    /// E ‖(1/N) Σ_i x_i‖³ ≤ N⁻³ (N m₄ + 3 N (N − 1) σ₁⁴)^{3/4} of N independent centred x_i = R_i u_i − E\[R u\], m₄ = E‖x‖⁴:
+    /// what part (iii) of Prop. 25's proof needs, of the same order N^{−3/2} as what it says.
     ///
     /// E‖Σ x‖⁴ = N m₄ + N (N − 1) (σ₁⁴ + 2 tr Σ²), tr Σ² ≤ σ₁⁴, and E y³ ≤ (E y⁴)^{3/4}.
     pub fn third_moment_of_mean(&self, trajectories: usize) -> f64 {
         third_moment_of_mean(self.gradient, self.fourth, trajectories)
     }
 
-    /// σ₃³ N^{−3/2}, as printed: no such inequality holds without a constant. Of signs ±1 and N = 2 it is 0.354, and the moment 0.5.
+    /// σ₃³ N^{−3/2}, as printed: no such inequality holds without a constant. Of signs ±1 and N = 2 it is 0.354, and the moment
+    /// 0.5.
     pub fn third_moment_of_mean_as_printed(&self, trajectories: usize) -> f64 {
         third_moment_of_mean_as_printed(self.third, trajectories)
     }
@@ -168,15 +170,17 @@ impl Formulations {
         })
     }
 
-    /// How far E\[(I + η Ĥ) ∇V(θ′_N)\] − (I + η ∇²V) ∇V(θ′) is from Cov(η Ĥ, ∇V(θ′_N)) + (I + η ∇²V)(E ∇V(θ′_N) − ∇V(θ′)), the largest entry: 0, the bias of
-    /// plugging two unbiased estimates into a product (Tang et al. 2021, section 2 and App. A), in full.
+    /// How far E\[(I + η Ĥ) ∇V(θ′_N)\] − (I + η ∇²V) ∇V(θ′) is from Cov(η Ĥ, ∇V(θ′_N)) + (I + η ∇²V)(E ∇V(θ′_N) − ∇V(θ′)), the
+    /// largest entry: 0, the bias of plugging two unbiased estimates into a product (Tang et al. 2021, section 2 and App. A), in
+    /// full.
     pub fn plug_in_error(&self) -> f64 {
         let bias = &self.linearised - &self.limit_gradient;
         crate::truth::max_abs(&(bias - &self.covariance - &self.displacement))
     }
 }
 
-/// ‖E Ĵ_LSF − ∇F_∞‖ ≤ (1 + η L₁) L₁ η σ₁/√N + η² L₁ σ₁ √(2(σ₂₁² + σ₂₂²))/N, Prop. 24 with the √2 that it lacks; L₁ a Lipschitz constant of ∇V.
+/// ‖E Ĵ_LSF − ∇F_∞‖ ≤ (1 + η L₁) L₁ η σ₁/√N + η² L₁ σ₁ √(2(σ₂₁² + σ₂₂²))/N, Prop. 24 with the √2 that it lacks; L₁ a Lipschitz
+/// constant of ∇V.
 ///
 /// Of E\[(I + X_N) Y_N\], Y_N = ∇V(θ′_N) − ∇V(θ′), E‖Y_N‖² ≤ L₁² η² σ₁²/N and X_N = η Ĥ.
 pub fn bias_to_limit(lipschitz: f64, rate: f64, moments: &Moments, trajectories: usize) -> f64 {
@@ -194,11 +198,11 @@ fn prop_24(lipschitz: f64, rate: f64, moments: &Moments, hessian: f64, trajector
         + rate * rate * lipschitz * sigma * hessian.sqrt() / n
 }
 
-/// ‖E Ĵ_LSF − ∇F_∞‖ ≤ η² σ₁/N · ((1 + η L₁) L₂ σ₁/2 + L₁ √V\[Ĥ₁\]), L₂ a Lipschitz constant of ∇²V: the same bias is O(1/N), not only the
-/// O(1/√N) that Prop. 24 proves.
+/// ‖E Ĵ_LSF − ∇F_∞‖ ≤ η² σ₁/N · ((1 + η L₁) L₂ σ₁/2 + L₁ √V\[Ĥ₁\]), L₂ a Lipschitz constant of ∇²V: the same bias is O(1/N), not
+/// only the O(1/√N) that Prop. 24 proves.
 ///
-/// θ′_N − θ′ has mean 0, so that ‖E Y_N‖ ≤ L₂ E‖θ′_N − θ′‖²/2 = L₂ η² σ₁²/(2N); the covariance of X_N and Y_N is as in [`bias_to_limit`], with the
-/// variance of Ĥ of one trajectory itself.
+/// θ′_N − θ′ has mean 0, so that ‖E Y_N‖ ≤ L₂ E‖θ′_N − θ′‖²/2 = L₂ η² σ₁²/(2N); the covariance of X_N and Y_N is as in
+/// [`bias_to_limit`], with the variance of Ĥ of one trajectory itself.
 pub fn fast_bias_to_limit(lipschitz: f64, third: f64, rate: f64, moments: &Moments, trajectories: usize) -> f64 {
     let sigma = moments.gradient.sqrt();
     let displaced = (1.0 + rate * lipschitz) * third * sigma / 2.0;
@@ -207,15 +211,15 @@ pub fn fast_bias_to_limit(lipschitz: f64, third: f64, rate: f64, moments: &Momen
 
 /// ‖E Ĵ_LSF − ∇F_N‖ ≤ η² L₁/(2N) · E\[‖u‖ ‖R u‖²\]: the bias against the objective itself (Prop. 11 and 26, which prove O(1/√N)).
 ///
-/// The two differ by what N E\[u₁ V(θ′_N)\] is replaced by (with whole returns). Let θ′_{−1} be θ′_N without τ₁: of u₁ independent, so that
-/// E\[u₁ V(θ′_{−1})\] = 0, and θ′_N − θ′_{−1} = (η/N) R₁u₁. So N E\[u₁ V(θ′_N)\] = N E\[u₁ (V(θ′_N) − V(θ′_{−1}))\], which is
-/// η E\[u₁ R₁u₁ᵀ ∇V(θ′_N)\], LSF's, up to N E\[‖u₁‖ L₁/2 ‖(η/N) R₁u₁‖²\].
+/// The two differ by what N E\[u₁ V(θ′_N)\] is replaced by (with whole returns). Let θ′_{−1} be θ′_N without τ₁: of u₁
+/// independent, so that E\[u₁ V(θ′_{−1})\] = 0, and θ′_N − θ′_{−1} = (η/N) R₁u₁. So N E\[u₁ V(θ′_N)\] = N E\[u₁ (V(θ′_N) −
+/// V(θ′_{−1}))\], which is η E\[u₁ R₁u₁ᵀ ∇V(θ′_N)\], LSF's, up to N E\[‖u₁‖ L₁/2 ‖(η/N) R₁u₁‖²\].
 pub fn bias(lipschitz: f64, rate: f64, moments: &Moments, trajectories: usize) -> f64 {
     rate * rate * lipschitz / (2.0 * trajectories as f64) * moments.cubic
 }
 
-/// V\[(I + η Ĥ) ∇V(θ′_N)\] ≤ (2/N) (η² V\[Ĥ₁\] η_G² + (1 + η L₁)² L₁² η² σ₁²): the part of LSF's variance that the inner data make, O(1/N)
-/// (Prop. 12 and 28, second part); η_G a bound of ‖∇V‖.
+/// V\[(I + η Ĥ) ∇V(θ′_N)\] ≤ (2/N) (η² V\[Ĥ₁\] η_G² + (1 + η L₁)² L₁² η² σ₁²): the part of LSF's variance that the inner data
+/// make, O(1/N) (Prop. 12 and 28, second part); η_G a bound of ‖∇V‖.
 ///
 /// A variance is at most the mean square distance from any point, here (I + η ∇²V) ∇V(θ′).
 pub fn inner_variance(gradient: f64, lipschitz: f64, rate: f64, moments: &Moments, trajectories: usize) -> f64 {
@@ -224,18 +228,20 @@ pub fn inner_variance(gradient: f64, lipschitz: f64, rate: f64, moments: &Moment
     2.0 * rate * rate / trajectories as f64 * squares
 }
 
-/// |F_N − F_∞| ≤ η² L₁ σ₁²/(2N): the two formulations differ already as functions, for finite N (Tang 2022, App. E). From V's Taylor expansion at
-/// θ′ = E θ′_N.
+/// |F_N − F_∞| ≤ η² L₁ σ₁²/(2N): the two formulations differ already as functions, for finite N (Tang 2022,
+/// App. E). From V's Taylor expansion at θ′ = E θ′_N.
 pub fn formulations(lipschitz: f64, rate: f64, moments: &Moments, trajectories: usize) -> f64 {
     rate * rate * lipschitz * moments.gradient / (2.0 * trajectories as f64)
 }
 
-/// ‖∇F_N − ∇F_∞‖ ≤ [`bias`] + [`fast_bias_to_limit`], O(1/N) (Prop. 25, which proves O(1/√N), by a moment inequality that does not hold as printed).
+/// ‖∇F_N − ∇F_∞‖ ≤ [`bias`] + [`fast_bias_to_limit`], O(1/N) (Prop. 25, which proves O(1/√N), by a moment inequality that does
+/// not hold as printed).
 pub fn gradients_of_formulations(lipschitz: f64, third: f64, rate: f64, moments: &Moments, trajectories: usize) -> f64 {
     bias(lipschitz, rate, moments, trajectories) + fast_bias_to_limit(lipschitz, third, rate, moments, trajectories)
 }
 
-/// The toy of sections 2.1 and 3 and Lemma 14, L(μ) = E\[X̄_N\], X ~ N(μ, σ²): the variances of the three estimates of its gradient.
+/// The toy of sections 2.1 and 3 and Lemma 14, L(μ) = E\[X̄_N\], X ~ N(μ, σ²): the variances of the three estimates of its
+/// gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Toy {
     /// μ.
@@ -254,7 +260,8 @@ impl Toy {
         self.noise() * self.samples as f64 + 2.0
     }
 
-    /// (μ²/σ²) N + 2/N, as printed in Lemma 14's proof (which has the formulas of the two estimates exchanged in part): 2/N is the variance of (1/N) Σ ε_i².
+    /// (μ²/σ²) N + 2/N, as printed in Lemma 14's proof (which has the formulas of the two estimates exchanged in part): 2/N is
+    /// the variance of (1/N) Σ ε_i².
     pub fn score_function_as_printed(&self) -> f64 {
         self.noise() * self.samples as f64 + 2.0 / self.samples as f64
     }

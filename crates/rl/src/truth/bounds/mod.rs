@@ -1,9 +1,9 @@
 //! The papers' theorems as functions: what bounds a bias, a variance, a residual, and the exact number beside it.
 //!
-//! Each doc has the statement as it is true, its place in the paper, what it bounds, and where the paper prints something else. Those
-//! that the papers print and that are false are functions, too (`…_as_printed`), so that a counterexample is a number. Bounds
-//! are of numbers where they can be; what they bound is by enumeration of small tabular problems. The example `bounds` evaluates both
-//! sides over random problems.
+//! Each doc has the statement as it is true, its place in the paper, what it bounds, and where the paper prints something else.
+//! Those that the papers print and that are false are functions, too (`…_as_printed`), so that a counterexample is a number.
+//! Bounds are of numbers where they can be; what they bound is by enumeration of small tabular problems. The example `bounds`
+//! evaluates both sides over random problems.
 //!
 //! | file | statements |
 //! |---|---|

@@ -230,7 +230,7 @@ pub(super) fn step(logits: &Array2<f64>, gradient: &Array1<f64>, rate: f64) -> A
 fn value_program(mdp: &TabularMdp, horizon: usize, gamma: f64) -> Program {
     let tape = Tape::new();
     let process = mdp.record(&tape);
-    let theta = tape.input("theta", &Array2::<f64>::zeros((mdp.states(), mdp.actions())));
+    let theta = tape.input("theta", Array2::<f64>::zeros((mdp.states(), mdp.actions())));
     let value = process.start.dot(process.finite_value(theta.softmax(), gamma, horizon, None));
     tape.compile([Handle::from(theta)], [0, 1, 2].map(|order| derivative_or_zero(value, theta, order)))
 }

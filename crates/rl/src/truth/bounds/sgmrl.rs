@@ -1,5 +1,5 @@
-//! The convergence theory of SG-MRL (Fallah et al. 2021, sections 4.1, F and G): how large its gradient estimate can be, how curved its
-//! objective F_N = E\[V(θ^ζ)\], and what its variance is made of.
+//! The convergence theory of SG-MRL (Fallah et al. 2021, sections 4.1, F and G): how large its gradient estimate can be, how
+//! curved its objective F_N = E\[V(θ^ζ)\], and what its variance is made of.
 //!
 //! Three printed statements are wrong, and each is corrected here: G_V and L_V take R for the largest value
 //! ([`gradient_bound_as_printed`]); L_V of one step (Eq. 17 and 67) is less than the general one it is said to follow from
@@ -45,8 +45,8 @@ pub fn gradient_bound(constants: &Constants, inner: &Inner) -> f64 {
     b.powi(inner.steps as i32) * constants.gradient() + scores
 }
 
-/// 2^ζ G R ((1 − γ)⁻² + N H), G_V as printed (Prop. 1 ii, Eq. 48), for α ≤ 1/η_H. Violated: with r = 1, γ = 0.9, H = 21 and N = 10 there are data
-/// for which the estimate is 2738 long, and this is 877.
+/// 2^ζ G R ((1 − γ)⁻² + N H), G_V as printed (Prop. 1 ii, Eq. 48), for α ≤ 1/η_H. Violated: with r = 1, γ = 0.9, H = 21 and N =
+/// 10 there are data for which the estimate is 2738 long, and this is 877.
 pub fn gradient_bound_as_printed(constants: &Constants, inner: &Inner) -> f64 {
     let steps = (inner.trajectories * constants.steps) as f64;
     let both = constants.credits_as_printed() + steps;
@@ -55,8 +55,8 @@ pub fn gradient_bound_as_printed(constants: &Constants, inner: &Inner) -> f64 {
 
 /// A Lipschitz constant of ∇F_N, what ‖∇²F_N‖ is at most (Prop. 1 i, Theorem 3), for any α ≥ 0 and ζ.
 ///
-/// F_N = E\[V(θ^ζ)\], so ∇F_N = E\[φ\], φ = A_ζᵀ ∇V(θ^ζ) + V(θ^ζ) Σ_{t≤ζ} A_{t−1}ᵀ s_t, where A_t = ∂θ^t/∂θ at fixed data and s_t the score of
-/// step t's data at θ^{t−1}. With h and r the bounds of the fixed-data derivative of ĝ and of its change
+/// F_N = E\[V(θ^ζ)\], so ∇F_N = E\[φ\], φ = A_ζᵀ ∇V(θ^ζ) + V(θ^ζ) Σ_{t≤ζ} A_{t−1}ᵀ s_t, where A_t = ∂θ^t/∂θ at fixed data and s_t
+/// the score of step t's data at θ^{t−1}. With h and r the bounds of the fixed-data derivative of ĝ and of its change
 /// ([`Constants::fixed`], [`Constants::fixed_change`]), b = 1 + α h, S = N H G and Σ = Σ_{t<ζ} b^t:
 ///
 /// - ‖A_t‖ ≤ b^t, and A_t is Lipschitz with a_t = b a_{t−1} + α r b^{2(t−1)}, a_0 = 0;
@@ -64,8 +64,8 @@ pub fn gradient_bound_as_printed(constants: &Constants, inner: &Inner) -> f64 {
 /// - φ is Lipschitz with a_ζ η_G + b^{2ζ} η_H + V_max Σ_{t≤ζ} (a_{t−1} S + b^{2(t−1)} N H L) + b^ζ η_G S Σ;
 /// - as an expectation under the data's distribution (Lemma 3), ∇F_N is Lipschitz with that plus ‖φ‖ S Σ.
 ///
-/// The printed Lemma 4 (2), a_t = t α η_ρ b^{t−1}, forgets that step t's derivative is taken at θ^{t−1}, which moves b^{t−1} times as fast
-/// as θ: it is less than the true a_t from t = 2 on.
+/// The printed Lemma 4 (2), a_t = t α η_ρ b^{t−1}, forgets that step t's derivative is taken at θ^{t−1}, which moves b^{t−1}
+/// times as fast as θ: it is less than the true a_t from t = 2 on.
 pub fn smoothness(constants: &Constants, inner: &Inner) -> f64 {
     let b = 1.0 + inner.rate * constants.fixed();
     let power = |exponent: usize| b.powi(exponent as i32);
@@ -96,8 +96,8 @@ pub fn smoothness_of_theorem_3(constants: &Constants, inner: &Inner) -> f64 {
 
 /// L_V of Prop. 1 (Eq. 17 and 67) as printed, for one step: α η_ρ η_G + 4 η_H + 8 R N H (L + N G² H).
 ///
-/// Said to be an upper bound of [`smoothness_of_theorem_3`]. It is not: η_G stands for R there. With γ = 0.99, H = 100, N = 20 and softmax policies they
-/// are 7.2·10⁷ and 3.8·10⁸.
+/// Said to be an upper bound of [`smoothness_of_theorem_3`]. It is not: η_G stands for R there. With γ = 0.99, H = 100, N = 20
+/// and softmax policies they are 7.2·10⁷ and 3.8·10⁸.
 pub fn smoothness_as_printed(constants: &Constants, inner: &Inner) -> f64 {
     let (eta, steps, n) = (constants.printed(), constants.steps as f64, inner.trajectories as f64);
     let (g, l) = (constants.score, constants.curvature);
@@ -131,14 +131,15 @@ fn given(
     gradient + &(update.dot(gradient) * rate) + &adapted.score * (value * scores)
 }
 
-/// The variance of a gradient estimate through one inner step of B tasks, N inner and M outer trajectories, in parts that are exact, by the law of
-/// total variance (the sum over all entries):
+/// The variance of a gradient estimate through one inner step of B tasks, N inner and M outer trajectories, in parts that are
+/// exact, by the law of total variance (the sum over all entries):
 ///
 /// Var = (1/B) · (tasks + inner + outer/M), tasks = Var_i E\[X|i\], inner = E Var(E\[X|i, D_in\] | i), outer = E Var(X_1|i, D_in).
 ///
-/// Fallah et al. 2021, Lemma 7, prints Var ≤ G_V²/(B M), because X is a mean over outer trajectories of estimates that were independent. They are
-/// not: the inner data is theirs all. At M = ∞ what is left is (tasks + inner)/B > 0. Theorems 1 and 4 and Cor. 1 inherit it, and hold with
-/// [`Variance::bound`] in its place. For Tang 2022 (Prop. 12 and 28) the three parts are its O(1/B), O(1/N) and O(1/M).
+/// Fallah et al. 2021, Lemma 7, prints Var ≤ G_V²/(B M), because X is a mean over outer trajectories of estimates that were
+/// independent. They are not: the inner data is theirs all. At M = ∞ what is left is (tasks + inner)/B > 0. Theorems 1 and 4 and
+/// Cor. 1 inherit it, and hold with [`Variance::bound`] in its place. For Tang 2022 (Prop. 12 and 28) the three parts are its
+/// O(1/B), O(1/N) and O(1/M).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Variance {
     /// Var_i E\[X|i\].
@@ -150,8 +151,9 @@ pub struct Variance {
 }
 
 impl Variance {
-    /// Of an estimate with these tasks, uniformly drawn, at the same θ, `[S, A]`: with the scores of the inner data times `scores` (1: SG-MRL or the
-    /// score function, 0: none) and this derivative of the update; the outer value and gradient as [`Outcomes`] credits.
+    /// Of an estimate with these tasks, uniformly drawn, at the same θ, `[S, A]`: with the scores of the inner data times
+    /// `scores` (1: SG-MRL or the score function, 0: none) and this derivative of the update; the outer value and gradient as
+    /// [`Outcomes`] credits.
     ///
     /// # Errors
     ///
@@ -196,8 +198,8 @@ impl Variance {
         (self.tasks + self.inner + self.outer / outer as f64) / tasks as f64
     }
 
-    /// G_V²/B, which bounds it at every M: what Lemma 7 is left with, as every estimate is at most G_V ([`gradient_bound`]) and tasks are drawn
-    /// independently.
+    /// G_V²/B, which bounds it at every M: what Lemma 7 is left with, as every estimate is at most G_V ([`gradient_bound`]) and
+    /// tasks are drawn independently.
     pub fn bound(gradient_bound: f64, tasks: usize) -> f64 {
         gradient_bound.powi(2) / tasks as f64
     }

@@ -73,7 +73,8 @@ impl Constants {
         (0..self.steps).map(|t| (t + 1) as f64 * self.gamma.powi(t as i32)).sum()
     }
 
-    /// What |V| is at most, R Σ γ^t. (Fallah et al. 2021 have R itself, in Prop. 1 ii, Eq. 69 and Theorem 1: wrong from two steps on.)
+    /// What |V| is at most, R Σ γ^t. (Fallah et al. 2021 have R itself, in Prop. 1 ii, Eq. 69 and Theorem 1: wrong from two steps
+    /// on.)
     pub fn value(&self) -> f64 {
         self.reward * self.discounts()
     }
@@ -115,7 +116,8 @@ impl Constants {
         (1.0 - self.gamma).powi(-2)
     }
 
-    /// The same constants with another factor for the credits: with [`credits_as_printed`](Self::credits_as_printed), η as in the paper.
+    /// The same constants with another factor for the credits: with [`credits_as_printed`](Self::credits_as_printed), η as in the
+    /// paper.
     pub fn printed(&self) -> Printed {
         let credits = self.credits_as_printed() * self.reward;
         let steps = self.steps as f64;
@@ -156,7 +158,8 @@ pub fn largest_curvature(policy: &Array2<f64>) -> f64 {
     max_abs(&policy.rows().into_iter().map(|row| operator_norm(curvature(row).view())).collect::<Vec<_>>())
 }
 
-/// ‖∇²log π_θ(a|s) − ∇²log π_θ′(a|s)‖ / ‖θ(s) − θ′(s)‖, the largest over states, of two tables of logits, `[S, A]`: at most [`THIRD`].
+/// ‖∇²log π_θ(a|s) − ∇²log π_θ′(a|s)‖ / ‖θ(s) − θ′(s)‖, the largest over states, of two tables of logits, `[S, A]`: at most
+/// [`THIRD`].
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Taylor expansions of a value in the policy (Tang et al. 2020; Tang et al. 2021, section 3.3): the increments, exactly, and how far
-//! their partial sums are from the value and its gradient.
+//! Taylor expansions of a value in the policy (Tang et al. 2020; Tang et al. 2021, section 3.3): the increments, exactly, and how
+//! far their partial sums are from the value and its gradient.
 //!
-//! With D = π − μ the value is V^π = Σ_k U_k, where U_0 = V^μ and U_k is Eq. 6: the part with k deviations D, the last of them before
-//! Q^μ.
+//! With D = π − μ the value is V^π = Σ_k U_k, where U_0 = V^μ and U_k is Eq. 6: the part with k deviations D, the last of them
+//! before Q^μ.
 
 use ad::Tape;
 use ndarray::{Array1, Array2, s};
@@ -70,8 +70,8 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// U_0 … U_H of the value of `steps` = H steps from the start, of policies π(a|s) and μ(a|s), `[S, A]`: a trajectory has no room for
-/// more deviations than steps, so that their sum is V^π (Tang et al. 2021, Eq. 6, with Q^μ of the steps that are left).
+/// U_0 … U_H of the value of `steps` = H steps from the start, of policies π(a|s) and μ(a|s), `[S, A]`: a trajectory has no room
+/// for more deviations than steps, so that their sum is V^π (Tang et al. 2021, Eq. 6, with Q^μ of the steps that are left).
 ///
 /// # Errors
 ///
@@ -129,8 +129,8 @@ pub fn infinite_increments(
     Ok([mdp.start().dot(&value)].into_iter().chain(chain).collect())
 }
 
-/// V^π − Σ_{k≤K} U_k in the infinite horizon, in closed form: start · (M γ D)^K M Σ_a (π − μ) Q^π, the (K + 1)-th increment with Q^π for
-/// Q^μ. (So the series converges where ‖M γ D‖ < 1 in the long run, and this holds wherever the value exists.)
+/// V^π − Σ_{k≤K} U_k in the infinite horizon, in closed form: start · (M γ D)^K M Σ_a (π − μ) Q^π, the (K + 1)-th increment with
+/// Q^π for Q^μ. (So the series converges where ‖M γ D‖ < 1 in the long run, and this holds wherever the value exists.)
 ///
 /// # Errors
 ///
@@ -207,8 +207,8 @@ pub fn finite_span(mdp: &TabularMdp, policy: &Array2<f64>, gamma: f64, steps: us
 /// |V^π − Σ_{k≤K} U_k| ≤ sp(Q^π)/(2γ) · (δ γ/(1 − γ))^{K+1} in the infinite horizon, 0 < γ < 1: Tang et al. 2021, Prop. 3.3, with its
 /// constant C.
 ///
-/// From [`infinite_remainder`]: |Σ_a (π − μ) Q| ≤ δ sp(Q)/2, as π − μ sums to 0; ‖γ D‖ ≤ γ δ and ‖M‖ ≤ 1/(1 − γ) in the largest row sum.
-/// It tends to 0 with K for δ < (1 − γ)/γ alone, as the paper says.
+/// From [`infinite_remainder`]: |Σ_a (π − μ) Q| ≤ δ sp(Q)/2, as π − μ sums to 0; ‖γ D‖ ≤ γ δ and ‖M‖ ≤ 1/(1 − γ) in the largest
+/// row sum. It tends to 0 with K for δ < (1 − γ)/γ alone, as the paper says.
 pub fn infinite_residual(span: f64, distance: f64, gamma: f64, order: usize) -> f64 {
     let ratio = distance * gamma / (1.0 - gamma);
     // (The first of the K + 1 factors without its γ, so that γ = 0 is none of a special case.)
@@ -224,8 +224,8 @@ pub fn residual(span: f64, distance: f64, gamma: f64, steps: usize, order: usize
     span / 2.0 * distance.powi(order as i32 + 1) * places(gamma, steps, order)
 }
 
-/// ‖∇V^π − Σ_{k≤K} ∇U_k‖₂ ≤ sp(Q^μ)/(2√2) · Σ_{K<k≤H} k δ^{k−1} Σ_{t<H} γ^t C(t, k−1), by the logits of a softmax policy π, in H steps:
-/// the bias of the gradient of TayPO-K off policy, which is O(δ^K) and not O(δ^{K+1}).
+/// ‖∇V^π − Σ_{k≤K} ∇U_k‖₂ ≤ sp(Q^μ)/(2√2) · Σ_{K<k≤H} k δ^{k−1} Σ_{t<H} γ^t C(t, k−1), by the logits of a softmax policy π, in H
+/// steps: the bias of the gradient of TayPO-K off policy, which is O(δ^K) and not O(δ^{K+1}).
 ///
 /// U_k is a product of k deviations π − μ; its derivative along a unit vector v of logits replaces each in turn by ∂π, of which
 /// Σ_a |∂_v π(a|s)| = E_π |v_a − E_π v| ≤ 1/√2: a standard deviation is at most half the range of v, which is at most √2.
