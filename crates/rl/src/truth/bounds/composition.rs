@@ -71,7 +71,7 @@ impl Assumptions {
     /// independent of each other, and Ĵ_i X̂ ⋯ v̂ − J_i X ⋯ v = (Ĵ_i − J_i) X̂ ⋯ v̂ + J_i \[Σ_j X ⋯ (X̂_j − X_j) ⋯ X̂ v̂ + X ⋯ X
     /// (v̂ − v)\]; norms are ‖X_j‖ ≤ B, ‖X̂_j‖ ≤ B′, and E‖X̂_j − X_j‖ ≤ α (Δ_H + ρ₂ d_j), d_j by Lemma 4.4.
     ///
-    /// As printed, (9) and (44) have a factor (…)^{K−1} − 1 at every term, and vanish at K = 1, where the sampled step alone is a
+    /// As printed, (44) has a factor (…)^{K−1} − 1 at every term, and vanishes at K = 1, where the sampled step alone is a
     /// bias.
     pub fn meta_gradient(&self) -> f64 {
         let steps = self.steps;
