@@ -4,7 +4,7 @@
 //! - [`claims`], [`saved`]: the sentences of a paper as differences to be judged; parts of a run that may be ended.
 //! - [`learning`]: learners side by side, from the same seeds.
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
-//! - [`statistics`], [`tables`], [`exact`], [`sampled`]: what estimates are compared by, random tables, and exact biases.
+//! - [`statistics`], [`tables`], [`exact`], [`sampled`], [`linear_quadratic`]: what estimates are compared by, random tables, and exact biases.
 //! - [`meta_gradient`]: how much meta-gradients scatter.
 //! - [`workloads`]: W1 … W8, objectives and their derivatives to be compared and timed.
 //! - and of each example that has a folder of its name here, what tests need, too.
