@@ -71,11 +71,12 @@ fn run(options: &Options) -> study::Outcome {
     exact::print_rows(&mut output, &sampled);
     rows.extend(sampled);
 
-    let mut linear = linear_rows(seed)?;
+    let (steps, gammas) = if options.common.quick { (2, &[0.9][..]) } else { (3, &[0.9, 1.0][..]) };
+    let mut linear = linear_rows(seed, steps, gammas)?;
     writeln!(
         output,
-        "\nExact bias for Gaussian policies, the largest over 4 settings (γ = 0.9 and 1, right and wrong critics) of a linear-quadratic \
-         problem\nof seed {seed}, by quadrature; on policy H = 3, with noise; off policy H = 2, without:\n"
+        "\nExact bias for Gaussian policies, the largest over γ = {gammas:?} with right and wrong critics, of a linear-quadratic problem\n\
+         of seed {seed}, by quadrature; on policy H = {steps}, with noise; off policy H = 2, without:\n"
     );
     exact::print_rows(&mut output, &linear);
     writeln!(
@@ -114,10 +115,10 @@ fn exact_rows(seed: u64, size: [usize; 2], horizon: usize) -> rl::error::Result<
 }
 
 /// The lines of `lqr.csv` for them.
-fn linear_rows(seed: u64) -> rl::error::Result<Vec<Row>> {
+fn linear_rows(seed: u64, horizon: usize, gammas: &[f64]) -> rl::error::Result<Vec<Row>> {
     let estimators = all();
     let progress = progress(2 * estimators.len(), "estimators, Gaussian policies");
-    let rows = linear_quadratic::rows(&estimators, seed, || progress.inc(1))?;
+    let rows = linear_quadratic::rows(&estimators, seed, horizon, gammas, || progress.inc(1))?;
     progress.finish_and_clear();
     Ok(rows)
 }

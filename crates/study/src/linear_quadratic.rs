@@ -74,13 +74,13 @@ impl Problem {
         Ok(Self { quiet: LinearQuadratic::new(a, b, q, r)?.with_start(0.8)?, theta, behaviour })
     }
 
-    /// γ = 0.9 and γ = 1, each with critics that are right (the values of who samples, over all steps) and wrong.
-    pub fn settings(&self, off_policy: bool, noise: f64, horizon: usize) -> Result<Vec<Setting>> {
+    /// For each γ two, with critics that are right (the values of who samples, over all steps) and wrong.
+    pub fn settings(&self, gammas: &[f64], off_policy: bool, noise: f64, horizon: usize) -> Result<Vec<Setting>> {
         let problem = self.quiet.clone().with_noise(noise)?;
         let policy = Linear { log_std: None };
         let (theta, behaviour) = (policy.numbers(self.theta), policy.numbers(self.behaviour));
         let mut settings = Vec::new();
-        for gamma in [0.9, 1.0] {
+        for &gamma in gammas {
             let setting = Setting::linear_quadratic(&problem, policy, &theta, horizon, gamma);
             let setting = if off_policy { setting.off_policy(&behaviour) } else { setting };
             let sampler = if off_policy { &behaviour } else { &theta };
@@ -103,24 +103,30 @@ impl Problem {
     }
 }
 
-/// The number of steps: three on policy, with noise; two off policy, without. What compares trajectories is looked at in pairs, of
-/// two and one.
-fn cell(estimator: &dyn Estimator, off_policy: bool) -> (f64, usize) {
+/// Noise and the number of steps: `horizon` on policy, with noise; two off policy, without. What compares trajectories is looked at in
+/// pairs, of two and one.
+fn cell(estimator: &dyn Estimator, off_policy: bool, horizon: usize) -> (f64, usize) {
     match (estimator.facts().smallest_batch > 1, off_policy) {
-        (false, false) => (NOISE, 3),
+        (false, false) => (NOISE, horizon),
         (false, true) | (true, false) => (0.0, 2),
         (true, true) => (0.0, 1),
     }
 }
 
-/// The bias of every estimator, orders 0 to 2, on and off policy. (A ratio that is cut off is no function that quadrature is exact
+/// The bias of every estimator, orders 0 to 2, on and off policy, over two settings for each γ. (A ratio that is cut off is no function that quadrature is exact
 /// for: off policy `dr_truncated` is left out.)
-pub fn rows(estimators: &[Box<dyn Estimator>], seed: u64, done: impl Fn() + Sync) -> Result<Vec<Row>> {
+pub fn rows(
+    estimators: &[Box<dyn Estimator>],
+    seed: u64,
+    horizon: usize,
+    gammas: &[f64],
+    done: impl Fn() + Sync,
+) -> Result<Vec<Row>> {
     let problem = Problem::new(seed)?;
     rows_in(estimators, 2, done, |estimator, off_policy| {
-        let (noise, horizon) = cell(estimator, off_policy);
+        let (noise, horizon) = cell(estimator, off_policy, horizon);
         let cut_off = off_policy && estimator.facts().name == "dr_truncated";
-        let settings = if cut_off { Vec::new() } else { problem.settings(off_policy, noise, horizon)? };
+        let settings = if cut_off { Vec::new() } else { problem.settings(gammas, off_policy, noise, horizon)? };
         Ok((horizon, settings))
     })
 }
