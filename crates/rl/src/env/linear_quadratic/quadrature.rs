@@ -122,8 +122,11 @@ mod tests {
                 assert!((even - exact).abs() <= 1e-12 * exact, "n = {n}: E x^{} = {even}, not {exact}", 2 * half);
                 assert!(odd.abs() <= 1e-11 * exact.max(1.0) * (2 * half + 1) as f64, "n = {n}: {odd}");
             }
-            let beyond: f64 = nodes.iter().map(|(x, w)| w * x.powi(2 * n as i32)).sum();
-            assert!(beyond < 0.999 * exact * (2.0 * n as f64 - 1.0), "n = {n}");
+            // Of the first power that is not exact n! is missing.
+            let moment = exact * (2.0 * n as f64 - 1.0);
+            let missing = moment - nodes.iter().map(|(x, w)| w * x.powi(2 * n as i32)).sum::<f64>();
+            let factorial: f64 = (1..=n).map(|k| k as f64).product();
+            assert!((missing - factorial).abs() <= 1e-12 * moment, "n = {n}: {missing}, not {factorial}");
         }
     }
 }
