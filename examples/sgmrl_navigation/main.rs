@@ -120,7 +120,7 @@ fn at(algorithm: usize, zeta: usize) -> usize {
 
 /// The processors' time for an iteration of SG-MRL over that for the iterations of MAML before and after it, at the preset's size.
 fn cost(options: &LearningOptions) -> Result<Vec<f64>> {
-    let (pairs, others) = options.study.size((4, Size::QUICK.others), (24, ""), (60, ""));
+    let (pairs, others) = options.study.size((4, Size::QUICK.others), (96, ""), (96, ""));
     let learner = |algorithm: usize| -> Result<MetaLearner> {
         let (name, text) = ALGORITHMS[algorithm];
         Ok(Variant::of(name, PRESET, &[others, text])?.learner(0))
