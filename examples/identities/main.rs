@@ -4,12 +4,12 @@
 use clap::Parser;
 use rl::objective::{Estimator, all};
 use rl::truth::ROUNDING;
-use study::exact::{self, Bias, Row};
+use study::exact::{self, Row};
 use study::identities::samplewise::{self, Identity};
 use study::linear_quadratic;
 use study::options::{Common, whole};
 use study::output::{Output, progress};
-use study::sampled::{self, SampledBias};
+use study::sampled;
 
 /// Every estimator's exact bias at orders 0 to 3, on and off policy, and the identities between the estimators.
 #[derive(Parser)]
@@ -62,7 +62,7 @@ fn run(options: &Options) -> study::Outcome {
         writeln!(output, "What compares trajectories is enumerated in batches of two, with H = {pairs}.");
     }
 
-    let sampled = sampled_rows(seed)?;
+    let sampled = sampled::sampled_biases(seed, SAMPLED_HORIZON)?;
     writeln!(
         output,
         "\nExact bias of the gradient of what one inner update with N = 2 trajectories is worth (2×2, H = {SAMPLED_HORIZON}, η = 1), \
@@ -121,15 +121,6 @@ fn linear_rows(seed: u64, horizon: usize, gammas: &[f64]) -> rl::error::Result<V
     let rows = linear_quadratic::rows(&estimators, seed, horizon, gammas, || progress.inc(1))?;
     progress.finish_and_clear();
     Ok(rows)
-}
-
-/// Those for the gradients through a sampled inner update.
-fn sampled_rows(seed: u64) -> rl::error::Result<Vec<Row>> {
-    let row = |SampledBias { estimator, policy, order, claimed, max_abs_bias, max_abs_truth, scale, relative_bias }| {
-        let bias = Bias { order, claimed, max_abs_bias, max_abs_truth, scale, relative_bias };
-        Row { estimator: estimator.to_owned(), policy, bias, vanishes: false }
-    };
-    Ok(sampled::sampled_biases(seed, SAMPLED_HORIZON)?.into_iter().map(row).collect())
 }
 
 fn check(output: &mut Output, rows: &[Row], identities: &[Identity]) {

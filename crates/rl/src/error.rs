@@ -345,6 +345,18 @@ pub fn check_finite<'a>(numbers: impl IntoIterator<Item = &'a f64>, what: impl F
     }
 }
 
+/// How many trajectories, or tuples of them, are listed at most.
+pub(crate) const LISTED_LIMIT: usize = 1_000_000;
+
+/// How many `size`-tuples of `count` things there are; an error if they are too many to be listed.
+pub(crate) fn tuple_count(count: usize, size: usize) -> Result<usize> {
+    u32::try_from(size)
+        .ok()
+        .and_then(|size| count.checked_pow(size))
+        .filter(|&tuples| tuples <= LISTED_LIMIT)
+        .ok_or(Error::TooManyTrajectories { count: (count as f64).powf(size as f64), limit: LISTED_LIMIT })
+}
+
 /// An error unless `deviation` is a standard deviation, or 0.
 pub(crate) fn check_deviation(deviation: f64) -> Result<()> {
     if deviation >= 0.0 && deviation.is_finite() { Ok(()) } else { Err(Error::Deviation(deviation)) }

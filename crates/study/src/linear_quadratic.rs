@@ -6,13 +6,13 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rl::env::{LinearQuadratic, Quadratic};
 use rl::error::Result;
-use rl::meta::sampled;
 use rl::objective::Estimator;
 use rl::policy::{Dist, Normal, Numbers, Params, Policy};
 use rl::truth::{SampledUpdate, Setting};
 
-use crate::exact::{Bias, Row, rows_in};
+use crate::exact::{Row, rows_in};
 use crate::output::Output;
+use crate::sampled;
 
 /// a ~ N(w s + b, σ²).
 #[derive(Clone, Copy, Debug)]
@@ -131,23 +131,9 @@ pub fn rows(
     })
 }
 
-/// The bias of every gradient through a sampled inner update.
+/// The bias of every gradient through [`Problem::update`].
 pub fn sampled_rows(seed: u64) -> Result<Vec<Row>> {
-    let update = Problem::new(seed)?.update();
-    let row = |estimator: sampled::MetaEstimator| {
-        let report = update.clone().credit(estimator.credit).check(estimator.surrogate, 1)?;
-        let gradient = &report.orders[1];
-        let bias = Bias {
-            order: 1,
-            claimed: estimator.unbiased,
-            max_abs_bias: gradient.max_abs_bias(),
-            max_abs_truth: gradient.max_abs_truth(),
-            scale: gradient.scale,
-            relative_bias: gradient.relative_bias(),
-        };
-        Ok(Row { estimator: estimator.name.to_owned(), policy: "on", bias, vanishes: false })
-    };
-    sampled::all().into_iter().map(row).collect()
+    sampled::rows(&Problem::new(seed)?.update())
 }
 
 /// `lqr.csv`.

@@ -9,26 +9,7 @@ use rl::error::Result;
 use rl::meta::sampled::{self, Credit};
 use rl::truth::SampledUpdate;
 
-/// A row of `exact.csv`: the gradient of the N-sample objective, estimated on policy.
-#[derive(Clone, Debug)]
-pub struct SampledBias {
-    /// The estimator's name.
-    pub estimator: &'static str,
-    /// "on": the inner data is sampled by the policy that is differentiated.
-    pub policy: &'static str,
-    /// 1: the gradient.
-    pub order: usize,
-    /// Whether the estimator claims that there is none.
-    pub claimed: bool,
-    /// The largest entry of E\[estimate\] − truth, in absolute value.
-    pub max_abs_bias: f64,
-    /// The largest entry of the truth, in absolute value.
-    pub max_abs_truth: f64,
-    /// How large the terms are that are summed.
-    pub scale: f64,
-    /// The bias as a part of that.
-    pub relative_bias: f64,
-}
+use crate::exact::{Bias, Row};
 
 /// 2 states, 2 actions, P ~ Dirichlet(1), two trajectories of `horizon` steps for one inner update of rate 1.
 pub fn problem(seed: u64, horizon: usize) -> Result<SampledUpdate> {
@@ -38,22 +19,25 @@ pub fn problem(seed: u64, horizon: usize) -> Result<SampledUpdate> {
     Ok(SampledUpdate::new(&mdp, &logits, horizon, 0.9).trajectories(2))
 }
 
-/// The exact bias of every estimator of `rl::meta::sampled`, each with the inner update of its paper.
-pub fn sampled_biases(seed: u64, horizon: usize) -> Result<Vec<SampledBias>> {
-    let problem = problem(seed, horizon)?;
+/// The lines of `exact.csv` for the gradients through one update of [`problem`].
+pub fn sampled_biases(seed: u64, horizon: usize) -> Result<Vec<Row>> {
+    rows(&problem(seed, horizon)?)
+}
+
+/// The exact bias of the gradient by every estimator of `rl::meta::sampled`, each with the inner update of its paper.
+pub fn rows(update: &SampledUpdate) -> Result<Vec<Row>> {
     let row = |estimator: sampled::MetaEstimator| {
-        let report = problem.clone().credit(estimator.credit).check(estimator.surrogate, 1)?;
+        let report = update.clone().credit(estimator.credit).check(estimator.surrogate, 1)?;
         let gradient = &report.orders[1];
-        Ok(SampledBias {
-            estimator: estimator.name,
-            policy: "on",
+        let bias = Bias {
             order: 1,
             claimed: estimator.unbiased,
             max_abs_bias: gradient.max_abs_bias(),
             max_abs_truth: gradient.max_abs_truth(),
             scale: gradient.scale,
             relative_bias: gradient.relative_bias(),
-        })
+        };
+        Ok(Row { estimator: estimator.name.to_owned(), policy: "on", bias, vanishes: false })
     };
     sampled::all().into_iter().map(row).collect()
 }

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 
 use super::quadrature::{self, FEWEST_NODES};
 use super::terms::{Sums, derivative_or_zero, derivatives_in_a_row, weighted_sums};
-use super::tuples::{products, tuple_count, tuples};
+use super::tuples::{products, tuples};
 use super::verdict::Report;
 use super::world::World;
 use crate::batch::{Batch, Decay};
 use crate::env::{Enumeration, LinearNumbers, LinearQuadratic, Model, Quadratic, QuadraticVars, TabularMdp, sample};
-use crate::error::{self, Error, Result};
+use crate::error::{self, Error, Result, tuple_count};
 use crate::objective::{End, Estimator, Facts, allow_biased};
 use crate::policy::{self, Dist, Numbers, Params, Policy, Table, check_spaces, softmax};
 use crate::rollout::{Episodes, Rollout, check_count, check_shape};
@@ -234,9 +234,12 @@ impl Setting {
                 let what = "a behaviour policy that is a table of logits";
                 Err(Error::Unfit { what, problem: "linear-quadratic control" })
             }
-            (World::Linear(problem), _) => {
-                problem.linear_policy(&*self.policy, &self.theta)?;
-                Ok(Sampling::Linear(problem.linear_policy(&*self.policy, self.sampling_parameters())?))
+            (World::Linear(problem), behaviour) => {
+                let own = problem.linear_policy(&*self.policy, &self.theta)?;
+                Ok(Sampling::Linear(match behaviour {
+                    None => own,
+                    Some(_) => problem.linear_policy(&*self.policy, self.sampling_parameters())?,
+                }))
             }
             (World::Table(mdp), Some(Behaviour::Logits(behaviour))) => {
                 check_shape("the behaviour policy's logits", behaviour.shape(), &shape)?;
@@ -456,7 +459,7 @@ impl Setting {
             return Err(Error::Empty { what: "trajectories in a batch" });
         }
         let few = self.enumerate(&sampling, FEWEST_NODES)?;
-        let mut of = OverBatches::record(self, &few, batch, quantity)?;
+        let of = OverBatches::record(self, &few, batch, quantity)?;
         let sums = of.sums(&few)?;
         match (&self.world, nodes) {
             (World::Table(_), _) | (_, Nodes::Few) => Ok(sums),
@@ -520,9 +523,8 @@ impl OverBatches {
         Ok(Self { program, batch, at_a_time })
     }
 
-    fn sums(&mut self, single: &Enumeration) -> Result<[ArrayD<f64>; 2]> {
-        let Self { program, batch, at_a_time } = self;
-        let (batch, at_a_time) = (*batch, *at_a_time);
+    fn sums(&self, single: &Enumeration) -> Result<[ArrayD<f64>; 2]> {
+        let (batch, at_a_time) = (self.batch, self.at_a_time);
         let members = tuples(single.probabilities.len(), batch)?;
         let probabilities = products(&single.probabilities, &members, batch);
         let count = probabilities.len();
@@ -540,7 +542,7 @@ impl OverBatches {
         let sums = parts.par_iter().map(|&first| {
             let (rollout, probabilities) = part(first);
             let values = rollout.values().into_iter().chain([(&probabilities).into()]).collect::<Vec<_>>();
-            program.run(&values).expect("values of the shapes recorded, of the process itself")
+            self.program.run(&values).expect("values of the shapes recorded, of the process itself")
         });
         // In order, so that the bits do not depend on the number of threads.
         let sums: Vec<Vec<ArrayD<f64>>> = sums.collect();

@@ -10,8 +10,9 @@ use rl::truth::bounds::composition::{
 };
 use rl::truth::bounds::sgmrl::Inner;
 use rl::truth::bounds::softmax::Constants;
+use rl::truth::max_abs;
 
-use super::problem::{largest, normal};
+use super::problem::normal;
 use super::{Family, Problem, Row, Statement};
 
 const DISTANCE: Statement = Statement::bound(
@@ -105,7 +106,7 @@ impl<'a> Walked<'a> {
         let added = mdp.reward() + &normal(2, 2, 0.3, &mut self.problem.stream(2));
         let unit = |k: usize| Array2::from_shape_fn((2, 2), |(s, a)| f64::from(2 * s + a == k));
         let each: Vec<Outcomes> = (0..4).map(|k| with(unit(k))).collect::<Result<_>>()?;
-        let inner_constants = Constants::softmax(largest(&added), self.horizon, gamma)?;
+        let inner_constants = Constants::softmax(max_abs(&added), self.horizon, gamma)?;
         let inner = with(added)?;
         let logits = &self.problem.logits;
         let walk = Walk::of(&inner, &self.outer, &Meta::Rewards(&each), logits, &self.steps, estimate)?;

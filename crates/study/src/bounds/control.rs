@@ -57,7 +57,7 @@ fn measure(problem: &Problem) -> Result<Vec<Row>> {
 pub struct Shares {
     /// At gains so far from the best, in control.
     pub control: Vec<(f64, f64)>,
-    /// Along an ascent there, from each of two starts: the distance to the best gain, and the share.
+    /// By steps of an ascent there, from each of two starts.
     pub ascents: [Vec<(f64, f64)>; 2],
     /// In a table, at policies that are ever more certain (logits ±x), of what is right and of what is wrong.
     pub tables: [Vec<(f64, f64)>; 2],
@@ -72,9 +72,9 @@ pub fn shares() -> Result<Shares> {
     let ascent = |start: f64| -> Result<Vec<(f64, f64)>> {
         let (mut gain, mut shares) = (best + start, Vec::new());
         let at_best = hessian(&control, best, DEVIATION, GAMMA)?;
-        for _ in 0..40 {
+        for step in 0..40 {
             let here = hessian(&control, gain, DEVIATION, GAMMA)?;
-            shares.push(((gain - best).abs(), here.share()));
+            shares.push((f64::from(step), here.share()));
             // Half of what a Newton step at the optimum would be.
             gain -= 0.5 * here.gradient / (at_best.kept + at_best.left_out);
         }
@@ -113,15 +113,13 @@ pub fn shares() -> Result<Shares> {
 pub fn panels(shares: &Shares) -> Vec<Panel> {
     let y = || Axis::logarithmic("|H12 + H12ᵀ| / |∇²V|").within(1e-8, 1.0);
     let [below, above] = &shares.ascents;
-    let by_step =
-        |ascent: &[(f64, f64)]| ascent.iter().enumerate().map(|(i, (_, share))| (i as f64, *share)).collect::<Vec<_>>();
     let [right, wrong] = &shares.tables;
     vec![
         Panel {
             title: "control: an ascent".to_owned(),
             x: Axis::linear("steps"),
             y: y(),
-            lines: vec![Line::new("from k* − 0.6", by_step(below)), Line::new("from k* + 0.6", by_step(above))],
+            lines: vec![Line::new("from k* − 0.6", below.clone()), Line::new("from k* + 0.6", above.clone())],
         },
         Panel {
             title: "a table: ever more certain policies".to_owned(),

@@ -11,6 +11,7 @@ use rl::policy::softmax;
 use rl::stream::stream;
 use rl::truth::bounds::Outcomes;
 use rl::truth::bounds::softmax::Constants;
+use rl::truth::max_abs;
 
 use crate::tables::key;
 
@@ -94,13 +95,8 @@ impl Problem {
 
     /// The constants of trajectories of so many steps there.
     pub fn constants(&self, steps: usize) -> Result<Constants> {
-        Constants::softmax(largest(self.mdp.reward()), steps, self.gamma)
+        Constants::softmax(max_abs(self.mdp.reward()), steps, self.gamma)
     }
-}
-
-/// The largest |x|.
-pub fn largest(x: &Array2<f64>) -> f64 {
-    rl::truth::max_abs(x)
 }
 
 /// Independent normal numbers.

@@ -11,7 +11,6 @@ use rl::truth::bounds::sgmrl::{
 use rl::truth::bounds::{Outcomes, length, mean_and_variance, operator_norm};
 use rl::truth::max_abs;
 
-use super::problem::largest;
 use super::{Family, Problem, Row, Statement};
 
 const GRADIENT: Statement = Statement::bound(
@@ -69,7 +68,7 @@ fn measure(problem: &Problem) -> Result<Vec<Row>> {
     let tasks = tasks(problem, steps, Credit::ReturnToGo)?;
     let variance = Variance::of(&tasks, logits, &inner, Derivative::FixedData, 1.0)?;
     let mut constants = problem.constants(steps)?;
-    constants.reward = constants.reward.max(largest(problem.other_task.reward()));
+    constants.reward = constants.reward.max(max_abs(problem.other_task.reward()));
     let bound = gradient_bound(&constants, &inner);
     for (count, outer) in [(1, 1), (2, 1000)] {
         let case = format!("{name} B={count} M={outer}");

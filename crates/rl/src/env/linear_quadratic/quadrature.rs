@@ -5,11 +5,8 @@ use ndarray::{Array2, Array3, s};
 use super::value::LinearNumbers;
 use super::{LinearQuadratic, quadratic};
 use crate::env::Enumeration;
-use crate::error::{Error, Result};
+use crate::error::{Result, tuple_count};
 use crate::rollout::{Rollout, check_count};
-
-/// How many trajectories are listed at most.
-const LIMIT: usize = 1_000_000;
 
 impl LinearQuadratic {
     /// Trajectories of `horizon` steps under a policy, and weights: Σ_i w_i f(τ_i) is E f(τ), exactly, for every f that is a
@@ -32,10 +29,7 @@ impl LinearQuadratic {
             if self.noise > 0.0 && (to_the_end || step + 1 < horizon) { states } else { 0 }
         };
         let numbers = at_start + (0..horizon).map(|step| actions + after(step)).sum::<usize>();
-        let count = u32::try_from(numbers).ok().and_then(|numbers| nodes.checked_pow(numbers));
-        let count = count
-            .filter(|&count| count <= LIMIT)
-            .ok_or(Error::TooManyTrajectories { count: (nodes as f64).powf(numbers as f64), limit: LIMIT })?;
+        let count = tuple_count(nodes, numbers)?;
 
         let (places, weights): (Vec<f64>, Vec<f64>) = gauss_hermite(nodes).into_iter().unzip();
         let mut seen = Array3::zeros((count, horizon + 1, states));

@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, ArrayView1, Axis, array, concatenate, s};
 use super::LinearQuadratic;
 use crate::decay::Decay;
 use crate::env::Environment;
-use crate::error::{Error, Result, check_discount};
+use crate::error::{Error, Result, check_discount, check_finite};
 use crate::policy::{self, Dist, Numbers, Params, Policy, check_spaces};
 use crate::rollout::check_shape;
 
@@ -36,10 +36,8 @@ impl Quadratic {
     pub(crate) fn check(&self, what: &'static str, size: usize) -> Result<()> {
         check_shape(what, self.matrix.shape(), &[size, size])?;
         check_shape(what, self.linear.shape(), &[size])?;
-        match self.matrix.iter().chain(&self.linear).chain([&self.constant]).find(|x| !x.is_finite()) {
-            Some(&value) => Err(Error::NotFinite { what: format!("a coefficient of {what}"), value }),
-            None => Ok(()),
-        }
+        let all = self.matrix.iter().chain(&self.linear).chain([&self.constant]);
+        check_finite(all, |_| format!("a coefficient of {what}"))
     }
 
     pub(crate) fn record(&self, tape: &Tape) -> QuadraticVars {

@@ -3,11 +3,8 @@
 use ndarray::{Array1, Array2};
 
 use super::{Rows, TabularMdp, positive};
-use crate::error::{Error, Result};
+use crate::error::{Error, LISTED_LIMIT, Result};
 use crate::rollout::{Rollout, check_count};
-
-/// How many trajectories [`TabularMdp::enumerate`] lists at most.
-const ENUMERATION_LIMIT: usize = 1_000_000;
 
 /// Every trajectory a decision process can produce under a policy, with its probability.
 ///
@@ -32,8 +29,8 @@ impl TabularMdp {
         self.check_policy(policy)?;
         check_count(1, horizon, 2)?;
         let count = self.count_trajectories(policy, horizon);
-        if count > ENUMERATION_LIMIT as f64 {
-            return Err(Error::TooManyTrajectories { count, limit: ENUMERATION_LIMIT });
+        if count > LISTED_LIMIT as f64 {
+            return Err(Error::TooManyTrajectories { count, limit: LISTED_LIMIT });
         }
 
         // The tree of all beginnings of trajectories, level by level; its leaves are the trajectories.

@@ -4,7 +4,7 @@
 //! cannot show what the paper says, that it vanishes where the policy is right. Here scores do not, and it does.
 
 use crate::env::LinearQuadratic;
-use crate::error::{Error, Result, check_deviation, check_discount};
+use crate::error::{Error, Result, check_deviation, check_discount, check_finite};
 use crate::rollout::check_shape;
 
 /// ∇²V = H1 + H2 + (H12 + H12ᵀ), as two numbers, and ∇V. The problem is discounted and has no end, the policy is N(k s, σ²), and
@@ -84,7 +84,8 @@ pub fn optimal_gain(problem: &LinearQuadratic, gamma: f64) -> Result<f64> {
     let root = (linear * linear - 4.0 * square * constant).sqrt();
     let x = if linear > 0.0 { -2.0 * constant / (linear + root) } else { (root - linear) / (2.0 * square) };
     let gain = -gamma * a * b * x / (r + square * x);
-    if gain.is_finite() { Ok(gain) } else { Err(Error::NotFinite { what: "the best gain".to_owned(), value: gain }) }
+    check_finite([&gain], |_| "the best gain".to_owned())?;
+    Ok(gain)
 }
 
 /// a, b, q and r of a problem of one component.

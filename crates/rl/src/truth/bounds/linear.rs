@@ -2,6 +2,8 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
+use crate::truth::max_abs;
+
 /// The Euclidean length ‖x‖₂ of all entries (of a matrix: its Frobenius norm).
 pub fn length<'a>(x: impl IntoIterator<Item = &'a f64>) -> f64 {
     x.into_iter().map(|x| x * x).sum::<f64>().sqrt()
@@ -14,7 +16,7 @@ pub fn length<'a>(x: impl IntoIterator<Item = &'a f64>) -> f64 {
 /// assert!((rl::truth::bounds::operator_norm(array![[3.0, 0.0], [4.0, 0.0]].view()) - 5.0).abs() < 1e-15);
 /// ```
 pub fn operator_norm(a: ArrayView2<'_, f64>) -> f64 {
-    let scale = a.iter().fold(0.0, |scale: f64, x| if x.abs() <= scale || scale.is_nan() { scale } else { x.abs() });
+    let scale = max_abs(a);
     if scale == 0.0 || !scale.is_finite() {
         return scale;
     }
