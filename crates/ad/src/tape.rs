@@ -4,19 +4,20 @@
 //! a registry per thread finds the tape. This file knows nothing of derivatives and nothing of running.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
 use crate::equal::Equal;
 use crate::op::barrier::{self, Adjoint};
-use crate::op::{Leaf, Op};
-use crate::tensor::{Shape, Value, size_if_fits};
+use crate::op::{Data, Leaf, Op};
+use crate::tensor::{Shape, Value, size, size_if_fits};
 
 /// A node's number on its tape. Operands always have smaller numbers than the node that uses them.
 pub type NodeId = u32;
@@ -51,6 +52,58 @@ pub struct Graph {
     substitutes: FxHashMap<NodeId, NodeId>,
     /// The number of derivative passes so far.
     passes: u32,
+    /// What has been evaluated.
+    pub known: Known,
+}
+
+/// Values that evaluations have found, so that a later one starts there: a loop that looks at its own value would compute all of
+/// its history each time.
+///
+/// Kept are the results, and of what was needed for an earlier evaluation what a later one reads of it: of xₖ₊₁ = f(xₖ), with a look
+/// at each, xₖ. The oldest are forgotten beyond [`MOST_BYTES`](Self::MOST_BYTES).
+#[derive(Debug, Default)]
+pub struct Known {
+    values: FxHashMap<NodeId, Data>,
+    /// In the order in which they were found.
+    order: VecDeque<NodeId>,
+    bytes: usize,
+    /// For each node, whether an evaluation has needed it.
+    evaluated: Vec<bool>,
+}
+
+impl Known {
+    /// What is kept at most.
+    pub const MOST_BYTES: usize = 64 << 20;
+
+    pub fn value(&self, node: NodeId) -> Option<&Data> {
+        self.values.get(&node)
+    }
+
+    pub fn is_evaluated(&self, node: NodeId) -> bool {
+        self.evaluated.get(node as usize).is_some_and(|&evaluated| evaluated)
+    }
+
+    /// Notes that these nodes, in their order, have been needed.
+    pub fn evaluate(&mut self, nodes: &[NodeId]) {
+        let Some(&last) = nodes.last() else { return };
+        let length = self.evaluated.len().max(last as usize + 1);
+        self.evaluated.resize(length, false);
+        nodes.iter().for_each(|&node| self.evaluated[node as usize] = true);
+    }
+
+    pub fn keep(&mut self, node: NodeId, value: &Value<'static>) {
+        let bytes = |value: &Value<'_>| size(value.shape()) * value.dtype().bytes();
+        if bytes(value) > Self::MOST_BYTES || self.values.contains_key(&node) {
+            return;
+        }
+        self.bytes += bytes(value);
+        self.values.insert(node, value.clone().into());
+        self.order.push_back(node);
+        while self.bytes > Self::MOST_BYTES {
+            let oldest = self.order.pop_front().and_then(|node| self.values.remove(&node));
+            self.bytes -= bytes(oldest.expect("bytes are of something").value());
+        }
+    }
 }
 
 impl Graph {
@@ -87,6 +140,21 @@ impl Graph {
             }
         }
         (first..=last).zip(found).filter_map(|(id, found)| found.then_some(id)).collect()
+    }
+
+    /// The outputs and all that has to be computed for them, in the order of the tape: of what is known, its value is enough.
+    pub(crate) fn unknown_ancestors(&self, outputs: &[NodeId]) -> Vec<NodeId> {
+        let mut found: FxHashSet<NodeId> = outputs.iter().copied().collect();
+        let mut list: Vec<NodeId> = found.iter().copied().collect();
+        let mut next = 0;
+        while let Some(&id) = list.get(next) {
+            next += 1;
+            if self.known.value(id).is_none() {
+                list.extend(self.nodes[id as usize].operands.iter().filter(|&&operand| found.insert(operand)));
+            }
+        }
+        list.sort_unstable();
+        list
     }
 
     /// The shapes of some nodes.
@@ -221,6 +289,7 @@ impl Tape {
             derived: Equal::default(),
             substitutes: FxHashMap::default(),
             passes: 0,
+            known: Known::default(),
         };
         with_registry(|registry| registry.borrow_mut().insert(id, graph));
         Self { id, thread: PhantomData }
@@ -259,6 +328,28 @@ impl Tape {
     #[track_caller]
     pub fn constant<'a>(&self, value: impl Into<Value<'a>>) -> Var {
         constant(self.id, value.into())
+    }
+
+    /// An array of one number everywhere, in double precision (see [`Var::cast`]). What is computed of it alone is computed when
+    /// a program is compiled, and what it does not change, as 0 in a sum, is left out.
+    #[track_caller]
+    pub fn full(&self, shape: &[usize], number: f64) -> Var {
+        if size_if_fits(shape, DType::F64.bytes()).is_none() {
+            panic!("full: an array of shape {shape:?} is larger than any memory");
+        }
+        Var::recorded(self.id, record(self.id, Op::Leaf(Leaf::fill(number, DType::F64, shape)), &[]))
+    }
+
+    /// [`full`](Self::full) of 0.
+    #[track_caller]
+    pub fn zeros(&self, shape: &[usize]) -> Var {
+        self.full(shape, 0.0)
+    }
+
+    /// [`full`](Self::full) of 1.
+    #[track_caller]
+    pub fn ones(&self, shape: &[usize]) -> Var {
+        self.full(shape, 1.0)
     }
 
     /// The number of nodes recorded so far, derivatives included.

@@ -174,17 +174,17 @@ impl<'a> Value<'a> {
         by_dtype!(Value, self, |array| Element::value(array.view().into()))
     }
 
-    /// The same row-major; borrowed, if it is so already.
-    pub(crate) fn row_major(&self) -> Value<'_> {
-        by_dtype!(Value, self, |array| Element::value(array.as_standard_layout()))
-    }
-
     /// The same, its own and row-major.
     pub fn owned(self) -> Value<'static> {
         by_dtype!(Value, self, |array| {
             let array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned().into() };
             Element::value(array.into_owned().into())
         })
+    }
+
+    /// Its entries, if they lie row-major.
+    pub(crate) fn try_entries(&self) -> Option<Slice<'_>> {
+        by_dtype!(Value, self, |array| array.as_slice().map(Element::as_slice))
     }
 
     /// Of one that is row-major, its entries.

@@ -1034,12 +1034,12 @@ fn the_text_of_a_program_shows_each_type_and_its_costs_count_the_bytes_of_each()
         assert!(found.len() == 1 && found[0].contains(dtype), "{line} {dtype}: {text}");
     }
     let moved = [
-        6 + 6 * 4,         // bytes as floats
-        3 * 6 * 4,         // times x
-        6 * 4 + 6 * 8,     // in double
-        3 * 6 * 8,         // plus the constant
-        6 + 4 * 4 + 4 * 3, // rows of bytes
-        4 * 4 + 4 * 4,     // integers as floats
+        6 + 6 * 4,             // bytes as floats
+        3 * 6 * 4,             // times x
+        6 * 4 + 6 * 8,         // in double
+        3 * 6 * 8,             // plus the constant
+        4 * 3 + 4 * 4 + 4 * 3, // rows of bytes
+        4 * 4 + 4 * 4,         // integers as floats
     ];
     let cost = program.cost();
     assert_eq!((cost.operations, cost.flops), (6, 12));

@@ -438,7 +438,8 @@ fn the_hessian_product_of_dice_is_what_one_writes_by_hand() {
     let rewards = tape.input("rewards", random(&[n, h], 3));
     let lp = theta.log_softmax().gather(&[states, actions]);
     let loss = (rewards * lp.cumsum(1).magic_box()).sum_axes(&[1]).mean();
-    let program = tape.compile([theta, v], [loss.hvp(theta, v)]);
+    let inputs = [theta.into(), v.into(), states.into(), actions.into(), ad::Handle::from(rewards)];
+    let program = tape.compile(inputs, [loss.hvp(theta, v)]);
     let text = program.to_string();
     let by_row = text.lines().filter(|line| line.starts_with("  "));
     let names: Vec<&str> = by_row.filter_map(|line| Some(line.split_once(" = ")?.1.split_once('(')?.0)).collect();

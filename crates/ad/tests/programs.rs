@@ -317,3 +317,93 @@ fn a_pair_of_indices_is_made_one_only_where_an_i32_can_count_the_places() {
     assert!(small.contains("flat_index"), "{small}");
     assert!(!large.contains("flat_index") && large.contains("gather"), "{large}");
 }
+
+#[test]
+fn what_waits_for_others_runs_when_they_do_and_is_not_kept() {
+    let (rows, columns) = (20_000, 50);
+    let tape = Tape::new();
+    let a = tape.input("a", Array2::from_shape_fn((rows, 3), |(i, j)| ((3 * i + j) as f64).sin()));
+    let b = tape.input("b", Array2::from_shape_fn((columns, 3), |(i, j)| ((3 * i + j) as f64).cos()));
+    let norms = |x: Var| x.square().sum_axes(&[1]);
+    // Large enough a b that its norms are a region of their own.
+    let wide = b.square().broadcast_to(&[rows, columns, 3]).sum_axes(&[0, 2]) / rows as f64;
+    for squares in [norms(b), wide] {
+        let distances = norms(a).insert_axis(1) - a.matmul(b.t()) * 2.0 + squares;
+        let program = tape.compile([a, b], [(-distances).exp().sum()]);
+        let whole = 8 * rows * columns;
+        assert!(program.cost().peak_memory < whole, "{}\n{program}", program.cost());
+        let off = tape.compile_with([a, b], [(-distances).exp().sum()], Lowering::Off);
+        let (points, centres) = (a.value(), b.value());
+        let given = values![points, centres];
+        let (on, off) = (program.run(&given).unwrap()[0].sum(), off.run(&given).unwrap()[0].sum());
+        assert!((on - off).abs() <= 1e-12 * off.abs(), "{on} and {off}");
+    }
+}
+
+#[test]
+fn a_slice_and_a_look_up_cost_what_they_read() {
+    let tape = Tape::new();
+    let x = tape.input("x", Array2::<f64>::zeros((100, 10)));
+    let rows = tape.index("rows", arr1(&[3, 5]));
+    let cost = |output: Var| tape.compile([Handle::from(x), rows.into()], [output]).cost().bytes;
+    assert_eq!(cost(x.slice(0, 2..4)), 8 * (20 + 20));
+    assert_eq!(cost(x.gather(&[rows])), 8 * (20 + 20) + 4 * 2);
+}
+
+#[test]
+fn what_depends_on_constants_alone_is_computed_once() {
+    let tape = Tape::new();
+    let x = tape.input("x", arr1(&[1.0, 2.0]));
+    let c = arr2(&[[1.0, 2.0], [3.0, 5.0]]);
+    let wide = tape.constant(&c);
+    let single = tape.constant(c.mapv(|x| x as f32));
+    let rows = ad::Index::constant(x, arr1(&[1, 1]));
+    let ones = tape.ones(&[2]);
+    let folded = [
+        ("transpose, exp", x * wide.t().exp(), 1),
+        ("sum", x * wide.sum_axes(&[0]), 1),
+        ("gather", x * wide.gather(&[rows]), 1),
+        ("product", x * wide.matmul(wide), 1),
+        ("single", x.cast(DType::F32) * single.t().sum_axes(&[1]), 2),
+        ("cast", x * single.cast(DType::F64), 1),
+        ("zeros and ones", x * ones + tape.zeros(&[2]) * ones, 0),
+        ("0·1", x + tape.constant(0.0) * 1.0, 0),
+        ("an array of ones", x * tape.constant(arr1(&[1.0, 1.0])), 0),
+        ("full", x * tape.full(&[2], 2.0) * 0.5, 0),
+    ];
+    for (name, output, operations) in folded {
+        let program = tape.compile([x], [output]);
+        assert_eq!(program.cost().operations, operations, "{name}\n{program}");
+        let off = tape.compile_with([x], [output], Lowering::Off);
+        let at = arr1(&[0.5, -3.0]);
+        let given = values![at];
+        assert_eq!(program.run_values(&given).unwrap(), off.run_values(&given).unwrap(), "{name}");
+    }
+    // What two places make of the same constants is still one.
+    let twice = tape.compile([x], [(x * wide.t().sum_axes(&[0])) - (x * wide.t().sum_axes(&[0]))]);
+    assert_eq!(twice.cost().operations, 2, "{twice}");
+    // A large one is computed when it is needed, and kept by nobody.
+    let large = tape.constant(Array2::from_shape_fn((300, 300), |(i, j)| (i * j) as f64));
+    assert!(tape.compile([x], [x * large.t().sum()]).cost().operations > 1);
+}
+
+#[test]
+fn a_constant_that_is_not_finite_is_reported_where_it_was_made() {
+    let tape = Tape::new();
+    let x = tape.input("x", arr1(&[1.0, 2.0]));
+    let c = tape.constant(arr1(&[0.0, 1.0]));
+    let line = line!() + 1;
+    let output = x * c.ln();
+    let error = tape.compile([x], [output]).check_finite(&values![arr1(&[1.0, 1.0])]).unwrap_err().to_string();
+    assert!(error.contains("ln") && error.contains(&format!("programs.rs:{line}")), "{error}");
+}
+
+#[test]
+fn an_index_out_of_range_among_constants_is_still_an_error_of_the_run() {
+    let tape = Tape::new();
+    let x = tape.input("x", 1.0);
+    let c = tape.constant(arr1(&[0.5, 1.5]));
+    let index = tape.index("index", arr1(&[0])).slice(0, 0..1);
+    let program = tape.compile([x], [x * c.gather(&[index])]);
+    assert!(program.run(&values![1.0]).is_ok());
+}

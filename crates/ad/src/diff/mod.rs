@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use crate::op::barrier::{self, Adjoint, Barrier};
-use crate::op::{Call, Leaf, Op};
+use crate::op::{Call, Leaf, Op, parts};
 use crate::tape::{Graph, Node, NodeId, Recording, Var, record, with_graph};
 
 pub mod closures;
@@ -28,17 +28,19 @@ pub(crate) fn pullback(outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Option
         (Active::new(graph, outputs.iter().map(|(output, _)| output.node), wrt), graph.new_pass())
     });
 
-    let mut cotangents: Vec<Option<Var>> = vec![None; active.nodes.len()];
-    let accumulate = |sum: &mut Option<Var>, cotangent: Var| {
-        *sum = Some(sum.map_or(cotangent, |sum| sum + cotangent));
-    };
+    let mut cotangents = vec![Cotangent::default(); active.nodes.len()];
     for &(output, cotangent) in outputs {
         let Some(place) = active.place(output.node) else { continue };
         let _recording = Recording::derivative(tape, output.location(), pass, true);
-        accumulate(&mut cotangents[place], cotangent);
+        cotangents[place].add(cotangent);
     }
     for (place, &id) in active.nodes.iter().enumerate().rev() {
-        let Some(cotangent) = cotangents[place] else { continue };
+        let location = with_graph(tape, |graph| graph.nodes[id as usize].location);
+        let total = {
+            let _recording = Recording::derivative(tape, location, pass, true);
+            cotangents[place].total()
+        };
+        let Some(cotangent) = total else { continue };
         let node = with_graph(tape, |graph| graph.nodes[id as usize].clone());
         let rules = node.op.rules();
         let mut needed: SmallVec<[bool; 3]> = (node.operands.iter().enumerate())
@@ -66,13 +68,42 @@ pub(crate) fn pullback(outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Option
             };
             for (i, cotangent) in given.into_iter().enumerate().filter(|&(i, _)| call.needed[i]) {
                 if let (Some(cotangent), Some(place)) = (cotangent, active.place(node.operands[i])) {
-                    accumulate(&mut cotangents[place], cotangent);
+                    cotangents[place].add(cotangent);
                 }
                 needed[i] = false;
             }
         }
     }
-    Ok(wrt.iter().map(|var| active.place(var.node).and_then(|place| cotangents[place])).collect())
+    Ok(wrt.iter().map(|var| active.place(var.node).and_then(|place| cotangents[place].whole)).collect())
+}
+
+/// A node's cotangent, while what its users contribute is added.
+#[derive(Clone, Default)]
+struct Cotangent {
+    whole: Option<Var>,
+    /// What is zero but in a part. A node may be read by parts many times, and all of them are put together at once.
+    parts: Vec<Var>,
+}
+
+impl Cotangent {
+    #[track_caller]
+    fn add(&mut self, contribution: Var) {
+        if parts::is_part(contribution) {
+            self.parts.push(contribution);
+        } else {
+            self.whole = Some(self.whole.map_or(contribution, |sum| sum + contribution));
+        }
+    }
+
+    /// The sum, if anything was contributed.
+    #[track_caller]
+    fn total(&mut self) -> Option<Var> {
+        if !self.parts.is_empty() {
+            let sum = parts::sum(&std::mem::take(&mut self.parts));
+            self.whole = Some(self.whole.map_or(sum, |whole| whole + sum));
+        }
+        self.whole
+    }
 }
 
 /// The cotangent that arrives at a node, as it is for each operand.

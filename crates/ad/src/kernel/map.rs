@@ -59,7 +59,8 @@ impl<T: Copy> View<'_, T> {
 
 /// out = f(x, y, …), entry by entry.
 pub fn map<T: Number, const N: usize>(f: impl Function<T, N>, operands: [View<'_, T>; N], out: &mut [T]) {
-    if operands.iter().all(|operand| operand.repeat.is_none()) {
+    // As many numbers as entries are not repeated.
+    if operands.iter().all(|operand| operand.repeat.is_none() || operand.numbers.len() == out.len()) {
         simd::run(Map { f, operands: operands.map(|operand| operand.numbers), out });
     } else {
         map_repeated(operands, out, &mut |operands, out| simd::run(Map { f, operands, out }));
@@ -158,6 +159,11 @@ impl<T: Number, F: Function<T, N>, const N: usize> Kernel for Map<'_, T, F, N> {
         // Entries are looked at twice where there may be exceptions: in blocks that stay in the nearest cache.
         const BLOCK: usize = 512;
         let mut operands = self.operands;
+        if let [out] = self.out {
+            let x = operands.map(|operand| operand[0]);
+            *out = if self.f.is_exception(x) { self.f.exception(x) } else { self.f.value::<FMA>(x) };
+            return;
+        }
         for out in self.out.chunks_mut(BLOCK) {
             let mut here = operands;
             for k in 0..N {

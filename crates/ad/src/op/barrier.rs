@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::elementwise::{Binary, Elementwise};
+use super::movement::Movement;
 use super::{Call, Cotangents, Failure, Op, Operand, Rules, alike, apply, floats};
 use crate::dtype::{DType, by_dtype};
 use crate::real::Real;
@@ -228,14 +229,19 @@ pub(crate) fn follow(
     if matches!(node.op, Op::Barrier(Barrier::Adjoint(_))) {
         return Ok(flowing);
     }
-    let sum = matches!(node.op, Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus)));
+    // Its operands are added, or put side by side.
+    let sum = matches!(
+        node.op,
+        Op::Elementwise(Elementwise::Binary(Binary::Plus | Binary::Minus))
+            | Op::Movement(Movement::Concat { .. } | Movement::Shift { .. })
+    );
     for adjoint in node.adjoints.iter().filter(|adjoint| node.pass != 0 && adjoint.pass == node.pass) {
         for (i, operand) in operands.iter().enumerate().filter(|&(i, _)| needed[i]) {
             let linear = operand.iter().find(|other| other.limit == adjoint.limit && other.pass == adjoint.pass);
             let limit = adjoint.limit.clone();
             flowing[i] = match linear {
                 Some(linear) => Adjoint { limit, order: linear.order, pass }.mark(flowing[i]),
-                // The other addend of a sum has nothing to do with the surrogate.
+                // Another addend of a sum has nothing to do with the surrogate.
                 None if sum => adjoint.end(flowing[i]),
                 // A coefficient.
                 None => {

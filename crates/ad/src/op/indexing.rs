@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::movement::Movement;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply, floats};
 use crate::dtype::{DType, by_dtype};
 use crate::kernel;
@@ -274,6 +275,14 @@ impl Rules for Indexing {
         Ok(())
     }
 
+    fn reads(&self, operand: usize, operands: &[&[usize]], shape: &[usize]) -> usize {
+        match self {
+            // What is looked up of a table.
+            Indexing::Gather { .. } if operand == 0 => size(shape),
+            _ => size(operands[operand]),
+        }
+    }
+
     fn flops(&self, operands: &[&[usize]], _shape: &[usize]) -> usize {
         match self {
             Indexing::ScatterAdd { .. } => size(operands[0]),
@@ -337,6 +346,35 @@ fn gather_at(table: Var, axis: usize, indices: &[Index], asked: Asked) -> Var {
 fn scatter_add_at(entries: Var, axis: usize, indices: &[Index], dims: &[usize], asked: Asked) -> Var {
     let op = Indexing::ScatterAdd { axis, dims: dims.into(), asked };
     apply(entries.tape, Op::Indexing(op), &with_indices(entries, indices))
+}
+
+/// The sum of several scatters into one shape along the same axes, as one.
+#[track_caller]
+pub(super) fn scatter_together(scattered: &[Var]) -> Var {
+    let first = scattered[0];
+    let (op, arrays) = first.with_node(|node| (node.op.clone(), node.operands.len() - 1));
+    let Op::Indexing(Indexing::ScatterAdd { axis, dims, asked }) = op else { unreachable!("only scatters come here") };
+    // All of a scatter's entries in a row.
+    let mut entries = Vec::with_capacity(scattered.len());
+    let mut indices: Vec<Vec<NodeId>> = vec![Vec::with_capacity(scattered.len()); arrays];
+    for &part in scattered {
+        let operands = part.with_node(|node| node.operands.clone());
+        let of = Var::recorded(part.tape, operands[0]);
+        for (list, &array) in indices.iter_mut().zip(&operands[1..]) {
+            let index = Index::recorded(part.tape, array);
+            list.push(index.reshaped(&[index.size()]).node);
+        }
+        let (shape, rank) = (of.shape(), Index::recorded(part.tape, operands[1]).shape().len());
+        let count = size(&shape[axis..axis + rank]);
+        let row = shape[..axis].iter().copied().chain([count]).chain(shape[axis + rank..].iter().copied());
+        entries.push(of.reshaped(&row.collect::<Shape>()).node);
+    }
+    let entries = apply(first.tape, Op::Movement(Movement::Concat { axis }), &entries);
+    let in_a_row = |list: &Vec<NodeId>| {
+        Index::recorded(first.tape, record(first.tape, Op::Movement(Movement::Concat { axis: 0 }), list))
+    };
+    let indices: Vec<Index> = indices.iter().map(in_a_row).collect();
+    scatter_add_at(entries, axis, &indices, &dims, asked)
 }
 
 fn with_indices(source: Var, indices: &[Index]) -> Operands {

@@ -3,6 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use ndarray::{Array2, ArrayD};
+
 use super::{Call, Cotangents, Failure, Op, Operand, Rules, apply};
 use crate::dtype::{DType, by_dtype};
 use crate::real::Real;
@@ -60,6 +62,23 @@ pub enum Leaf {
 impl Leaf {
     pub fn input(name: &str, value: Data) -> Self {
         Leaf::Input { name: name.into(), value }
+    }
+
+    /// Its entries; of one number everywhere, as many as `shape` has.
+    pub fn data(&self, shape: &[usize]) -> Data {
+        let rounded = |array: ArrayD<f64>, dtype: DType| Value::from(array).rounded(dtype).into();
+        match self {
+            Leaf::Input { value, .. } | Leaf::Constant(value) => value.clone(),
+            Leaf::Fill { bits, dtype, .. } => rounded(ArrayD::from_elem(shape, f64::from_bits(*bits)), *dtype),
+            Leaf::Units { dtype, shape } => {
+                let n = shape.iter().product::<usize>().isqrt();
+                let units = Array2::eye(n).into_shape_with_order(shape.as_slice()).expect("n² entries");
+                rounded(units, *dtype)
+            }
+            Leaf::Placeholder { .. } => {
+                unreachable!("a placeholder has no entries, and is refused where a program is made")
+            }
+        }
     }
 
     /// One number everywhere, as near to it as the type has one.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::dtype::DType;
 use crate::kernel::map::{Repeat, View};
 use crate::tape::{Index, NodeId, Operands, Var, record};
-use crate::tensor::{Element, Shape, Slice, SliceMut};
+use crate::tensor::{Element, Shape, Slice, SliceMut, size};
 
 pub mod barrier;
 pub mod batch;
@@ -24,6 +24,7 @@ pub mod indexing;
 pub mod leaf;
 pub mod linalg;
 pub mod movement;
+pub mod parts;
 pub mod patches;
 pub mod reduce;
 pub mod scan;
@@ -140,6 +141,11 @@ pub trait Rules {
         self.forward(operands, shape, part.reborrow())?;
         crate::kernel::cast::add(part.as_slice(), sum);
         Ok(())
+    }
+
+    /// How many entries of this operand does it read? By default, all.
+    fn reads(&self, operand: usize, operands: &[&[usize]], _shape: &[usize]) -> usize {
+        size(operands[operand])
     }
 
     /// How many floating-point operations is that? (A transcendental function counts as one.)

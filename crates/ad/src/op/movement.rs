@@ -195,6 +195,10 @@ impl Rules for Movement {
         Some(Op::Movement(op))
     }
 
+    fn reads(&self, operand: usize, operands: &[&[usize]], shape: &[usize]) -> usize {
+        if let Movement::Slice { .. } = self { size(shape) } else { size(operands[operand]) }
+    }
+
     fn forward(&self, operands: &[Operand<'_>], shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
         by_dtype!(SliceMut, out, |out| self.copy(operands, shape, out));
         Ok(())
@@ -204,6 +208,9 @@ impl Rules for Movement {
 impl Movement {
     fn copy<E: Element>(&self, operands: &[Operand<'_>], shape: &[usize], out: &mut [E]) {
         let (x, from, zero) = (operands[0].numbers::<E>(), operands[0].shape, E::default());
+        if out.is_empty() {
+            return;
+        }
         match self {
             Movement::Reshape(_) => out.copy_from_slice(x),
             Movement::Broadcast { axes, .. } => {
@@ -220,7 +227,11 @@ impl Movement {
             &Movement::Slice { axis, start, end } => {
                 let (_, length, behind) = around(from, axis);
                 let row = (end - start) * behind;
-                if row > 0 {
+                if row == 1 {
+                    // A column.
+                    let column = x[start * behind..].iter().step_by(length * behind);
+                    out.iter_mut().zip(column).for_each(|(out, &x)| *out = x);
+                } else if row > 0 {
                     for (out, x) in out.chunks_exact_mut(row).zip(x.chunks_exact(length * behind)) {
                         copy(&x[start * behind..end * behind], out);
                     }
@@ -239,7 +250,7 @@ impl Movement {
             &Movement::Shift { axis, later } => {
                 // All at once; then, instead of what came in from the neighbour, what has to.
                 let (_, length, behind) = around(shape, axis);
-                if let Some(kept) = out.len().checked_sub(behind).filter(|_| !out.is_empty()) {
+                if let Some(kept) = out.len().checked_sub(behind) {
                     let (to, from, coming) = if later { (behind, 0, 0) } else { (0, behind, (length - 1) * behind) };
                     out[to..to + kept].copy_from_slice(&x[from..from + kept]);
                     let enters = operands.get(1).map(Operand::numbers::<E>);
@@ -258,7 +269,10 @@ impl Movement {
                 let mut start = 0;
                 for operand in operands {
                     let row = operand.shape[axis] * behind;
-                    if row > 0 {
+                    if row == 1 {
+                        let column = out[start..].iter_mut().step_by(length * behind);
+                        column.zip(operand.numbers::<E>()).for_each(|(out, &x)| *out = x);
+                    } else if row > 0 {
                         let rows = out.chunks_exact_mut(length * behind).zip(operand.numbers::<E>().chunks_exact(row));
                         rows.for_each(|(out, x)| copy(x, &mut out[start..start + row]));
                     }
@@ -283,9 +297,6 @@ fn copy_strided<E: Copy>(x: &[E], shape: &[usize], steps: &[usize], out: &mut [E
     let Some((&length, outer)) = shape.split_last() else {
         return out.copy_from_slice(&x[..1]);
     };
-    if out.is_empty() {
-        return;
-    }
     let step = steps[outer.len()];
     let mut position: PerAxis = smallvec::smallvec![0; outer.len()];
     let mut start = 0;

@@ -36,7 +36,9 @@ impl Program {
         let mut count = |op: &Op, operands: &[(&[usize], DType)], dtype: DType, shape: &[usize], times: usize| {
             let shapes: Vec<&[usize]> = operands.iter().map(|(shape, _)| *shape).collect();
             cost.flops += times * op.rules().flops(&shapes, shape);
-            let read: usize = operands.iter().map(|(shape, dtype)| size(shape) * dtype.bytes()).sum();
+            let read =
+                |(i, (_, dtype)): (usize, &(&[usize], DType))| op.rules().reads(i, &shapes, shape) * dtype.bytes();
+            let read: usize = operands.iter().enumerate().map(read).sum();
             cost.bytes += times * (size(shape) * dtype.bytes() + read);
         };
         for unit in &self.units {

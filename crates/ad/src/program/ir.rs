@@ -3,6 +3,7 @@
 
 use std::panic::Location;
 
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
@@ -38,6 +39,8 @@ pub(super) struct Ir {
     pub outputs: Vec<Id>,
     /// By operation and operands.
     equal: Equal,
+    /// While it is simplified, the constant that an operation on constants has been replaced by.
+    pub folded: FxHashMap<Id, Id>,
 }
 
 impl Ir {
@@ -48,43 +51,66 @@ impl Ir {
             inputs: Vec::new(),
             outputs: Vec::new(),
             equal: Equal::with_capacity(nodes),
+            folded: FxHashMap::default(),
         }
     }
 
-    /// What the outputs of a tape need, without identities. Inputs that are not listed keep their recorded values. Equal
-    /// nodes are still several: whoever rebuilds it makes them one.
+    /// What the outputs of a tape need, without identities. Inputs that are not listed keep their recorded values, as constants.
+    /// Equal nodes are still several: whoever rebuilds it makes them one.
     pub fn of(graph: &Graph, inputs: &[NodeId], outputs: &[NodeId]) -> Result<Self, Error> {
         let needed = graph.ancestors(inputs.iter().chain(outputs).copied(), 0, |_, _| true);
+        Self::of_nodes(graph, &needed, inputs, outputs, |_, op| match op {
+            Op::Leaf(Leaf::Input { value, .. }) => Op::Leaf(Leaf::Constant(value.clone())),
+            op => op.clone(),
+        })
+    }
+
+    /// What a single evaluation of the outputs has to compute: what is known is read. Inputs are no constants to be computed with when
+    /// the program is compiled: it runs once.
+    pub fn of_evaluation(graph: &Graph, needed: &[NodeId], outputs: &[NodeId]) -> Result<Self, Error> {
+        Self::of_nodes(graph, needed, &[], outputs, |id, op| match graph.known.value(id) {
+            Some(value) => Op::Leaf(Leaf::input("", value.clone())),
+            None => op.clone(),
+        })
+    }
+
+    /// The operations of the `needed` nodes, which are in the order of the tape, as they are `made`. The list has all of the
+    /// outputs' ancestors but for those of leaves.
+    fn of_nodes(
+        graph: &Graph,
+        needed: &[NodeId],
+        inputs: &[NodeId],
+        outputs: &[NodeId],
+        made: impl Fn(NodeId, &Op) -> Op,
+    ) -> Result<Self, Error> {
         let mut ir = Self::with_capacity(0);
         ir.nodes.reserve_exact(needed.len());
         // What has become of the tape's nodes.
-        let mut made: Vec<Option<NodeId>> = vec![None; needed.last().map_or(0, |&last| last as usize + 1)];
-        let made_of = |made: &[Option<NodeId>], node: NodeId| made[node as usize].expect("operands come first") as Id;
+        let mut ids: FxHashMap<NodeId, Id> = FxHashMap::with_capacity_and_hasher(needed.len(), Default::default());
         for &input in inputs {
             let node = &graph.nodes[input as usize];
             let id = ir.push(node.op.clone(), Ids::new(), node.shape.clone(), node.dtype, node.location);
             ir.inputs.push(id);
-            made[input as usize] = Some(id as NodeId);
+            ids.insert(input, id);
         }
-        for id in needed {
-            if made[id as usize].is_some() {
+        for &node_id in needed {
+            if ids.contains_key(&node_id) {
                 continue;
             }
-            let node = &graph.nodes[id as usize];
-            let operands: Ids = node.operands.iter().map(|&operand| made_of(&made, operand)).collect();
-            let op = match &node.op {
-                Op::Barrier(barrier) if barrier.is_identity() => {
-                    made[id as usize] = Some(operands[0] as NodeId);
-                    continue;
-                }
+            let node = &graph.nodes[node_id as usize];
+            let op = made(node_id, &node.op);
+            let mut operands = Ids::new();
+            if !matches!(op, Op::Leaf(_)) {
+                operands.extend(node.operands.iter().map(|operand| ids[operand]));
+            }
+            let id = match &op {
+                Op::Barrier(barrier) if barrier.is_identity() => operands[0],
                 Op::Leaf(Leaf::Placeholder { .. }) => return Err(Error::Placeholder { location: node.location }),
-                Op::Leaf(Leaf::Input { value, .. }) => Op::Leaf(Leaf::Constant(value.clone())),
-                op => op.clone(),
+                _ => ir.push(op, operands, node.shape.clone(), node.dtype, node.location),
             };
-            let new = ir.push(op, operands, node.shape.clone(), node.dtype, node.location);
-            made[id as usize] = Some(new as NodeId);
+            ids.insert(node_id, id);
         }
-        ir.outputs = outputs.iter().map(|&output| made_of(&made, output)).collect();
+        ir.outputs = outputs.iter().map(|output| ids[output]).collect();
         Ok(ir)
     }
 
@@ -192,6 +218,7 @@ impl Ir {
         self.nodes.shrink_to_fit();
         self.inputs.iter_mut().chain(&mut self.outputs).for_each(|id| *id = new[*id]);
         self.equal = Equal::default();
+        self.folded = FxHashMap::default();
         self
     }
 }

@@ -16,6 +16,7 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use ndarray::{ArrayBase, ArrayD, ArrayViewMutD, DataMut, IxDyn};
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
@@ -84,7 +85,7 @@ struct Slot {
 struct Workspace {
     slots: Vec<Buffer>,
     /// Room for a run's lists of what it is given and of what a step reads: empty between runs, and between steps.
-    given: Vec<Value<'static>>,
+    given: Vec<Slice<'static>>,
     operands: Vec<Operand<'static>>,
     /// For each region in turn, what its chunks need.
     regions: Vec<Space>,
@@ -122,6 +123,8 @@ struct Step {
     slot: usize,
     dtype: DType,
     shape: Shape,
+    /// Entries of the result.
+    size: usize,
     location: &'static Location<'static>,
 }
 
@@ -244,7 +247,11 @@ pub(crate) fn compile(tape: u32, inputs: &[Handle], outputs: &[Var], lowering: L
     let inputs: Vec<NodeId> = inputs.iter().map(|handle| handle.node()).collect();
     let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
     let ir = with_graph(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
-    Ok(match lowering.unless_turned_off() {
+    Ok(program_of(ir, lowering))
+}
+
+fn program_of(ir: Ir, lowering: Lowering) -> Program {
+    match lowering.unless_turned_off() {
         Lowering::On => {
             let simple = lower::lower(&ir);
             let side_by_side = plan::side_by_side(&simple);
@@ -252,7 +259,7 @@ pub(crate) fn compile(tape: u32, inputs: &[Handle], outputs: &[Var], lowering: L
             Program { recorded: Some(Recorded { ir, program: OnceLock::new() }), ..program }
         }
         Lowering::Off => plan::plan(&ir.merged(), lowering),
-    })
+    }
 }
 
 /// A program of the same computation with all of it in double precision: a reference for one in single.
@@ -276,10 +283,39 @@ pub fn evaluate(vars: &[Var]) -> Vec<ArrayD<f64>> {
 pub(crate) fn evaluate_values(vars: &[Var]) -> Vec<Value<'static>> {
     let Some((first, rest)) = vars.split_first() else { return Vec::new() };
     first.check_same_tape_all("evaluate", rest);
-    match compile(first.tape, &[], vars, Lowering::On).and_then(|program| program.run_values(&[])) {
+    match evaluate_nodes(first.tape, &vars.iter().map(|var| var.node).collect::<Vec<_>>()) {
         Ok(values) => values,
         Err(problem) => panic!("{problem}"),
     }
+}
+
+/// Computes nodes, from what is [known](Known) of the tape, and leaves known what a later evaluation will start from.
+fn evaluate_nodes(tape: u32, nodes: &[NodeId]) -> Result<Vec<Value<'static>>, Error> {
+    let (ir, needed, kept) = with_graph(tape, |graph| {
+        let needed = graph.unknown_ancestors(nodes);
+        // What was computed once and is read by what is new.
+        let is_old = |node: NodeId| graph.known.is_evaluated(node);
+        let is_leaf = |node: NodeId| matches!(graph.nodes[node as usize].op, Op::Leaf(_));
+        let new = needed.iter().filter(|&&node| !is_old(node));
+        let read = new.flat_map(|&node| graph.nodes[node as usize].operands.iter().copied());
+        let old: FxHashSet<NodeId> =
+            read.filter(|&node| is_old(node) && !is_leaf(node) && graph.known.value(node).is_none()).collect();
+        let mut kept: Vec<NodeId> = old.into_iter().collect();
+        kept.sort_unstable();
+        let outputs: Vec<NodeId> = nodes.iter().chain(&kept).copied().collect();
+        Ir::of_evaluation(graph, &needed, &outputs).map(|ir| (ir, needed, kept))
+    })?;
+    let mut values = program_of(ir, Lowering::On).run_values(&[])?;
+    with_graph(tape, |graph| {
+        graph.known.evaluate(&needed);
+        for (&node, value) in nodes.iter().chain(&kept).zip(&values) {
+            if !matches!(graph.nodes[node as usize].op, Op::Leaf(_)) {
+                graph.known.keep(node, value);
+            }
+        }
+    });
+    values.truncate(nodes.len());
+    Ok(values)
 }
 
 /// Values as arrays of one type. Panics if they are of another.
@@ -376,6 +412,18 @@ impl Program {
         })
     }
 
+    fn expect_count(&self, given: usize) -> Result<(), Error> {
+        let expected = self.inputs.len();
+        if given < expected {
+            let missing = self.inputs[given..].iter().map(|input| format!("`{}`", input.name)).collect::<Vec<_>>();
+            return Err(Error::MissingInput { missing: missing.join(", "), expected, given });
+        }
+        if given > expected {
+            return Err(Error::TooManyValues { expected, given });
+        }
+        Ok(())
+    }
+
     fn expect_results(&self, asked: DType) -> Result<(), Error> {
         let other = (0..self.outputs.len()).find(|&result| self.dtype(self.outputs[result].0) != asked);
         other.map_or(Ok(()), |result| {
@@ -439,6 +487,37 @@ impl Program {
         })
     }
 
+    /// [`run_into`](Self::run_into) of plain numbers: the entries of each input, row-major, and room for those of each result. For
+    /// small programs that are called very often.
+    ///
+    /// ```
+    /// let tape = ad::Tape::new();
+    /// let x = tape.input("x", ndarray::arr1(&[1.0, 2.0]));
+    /// let scale = tape.input("scale", 1.0);
+    /// let loss = (x.square() * scale).sum();
+    /// let step = tape.compile([x, scale], [loss, loss.grad(x)]);
+    /// let (mut loss, mut gradient) = ([0.0], [0.0; 2]);
+    /// step.call(&[&[3.0, 4.0], &[2.0]], &mut [&mut loss, &mut gradient])?;
+    /// assert_eq!((loss, gradient), ([50.0], [12.0, 16.0]));
+    /// # Ok::<(), ad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`run_into_as`](Self::run_into_as). All inputs and results have to be of one type.
+    pub fn call<E: Element>(&self, inputs: &[&[E]], results: &mut [&mut [E]]) -> Result<(), Error> {
+        if !self.outputs.iter().map(|(_, shape)| size(shape)).eq(results.iter().map(|result| result.len())) {
+            let expected = self.outputs.iter().map(|(_, shape)| shape.clone()).collect();
+            let given = results.iter().map(|result| smallvec::smallvec![result.len()]).collect();
+            return Err(Error::Results { expected, given });
+        }
+        self.expect_results(E::DTYPE)?;
+        self.execute(inputs, |program, given, buffers| {
+            for ((place, shape), result) in program.outputs.iter().zip(results.iter_mut()) {
+                result.copy_from_slice(program.entries(*place, shape, given, buffers).of());
+            }
+        })
+    }
+
     /// Runs it and tells where the first number that is not finite came from: an input, a constant, or an operation, and where
     /// in the user's code that was recorded. `Ok` if there is none, or only infinities that constants brought in and of which
     /// the results have none (as masks do: e^−∞ is 0).
@@ -460,7 +539,8 @@ impl Program {
     fn check_steps(&self, values: &[Value<'_>]) -> Result<(), Stop> {
         for (input, value) in self.inputs.iter().zip(values) {
             let operation = format!("input `{}`", input.name);
-            not_finite(&operation, input.location, value.row_major().entries(), &input.shape).map_or(Ok(()), Err)?;
+            let value = value.clone().owned();
+            not_finite(&operation, input.location, value.entries(), &input.shape).map_or(Ok(()), Err)?;
         }
         // Where the infinities came from that lie in a slot now.
         let mut origins: Vec<Option<Error>> = vec![None; self.slots.len()];
@@ -493,10 +573,10 @@ impl Program {
     }
 
     /// Runs it; as recorded, if what lowering has made of that leaves the range of numbers.
-    fn execute<R>(
+    fn execute<G: Given + ?Sized, R>(
         &self,
-        values: &[Value<'_>],
-        mut finish: impl FnMut(&Self, &[Value<'_>], &[Buffer]) -> R,
+        values: &G,
+        mut finish: impl FnMut(&Self, &[Slice<'_>], &[Buffer]) -> R,
     ) -> Result<R, Error> {
         let outcome = self.try_execute(values, |_, _, _| Ok(()), |given, slots| finish(self, given, slots));
         match (outcome, &self.recorded) {
@@ -505,16 +585,17 @@ impl Program {
         }
     }
 
-    fn try_execute<R>(
+    fn try_execute<G: Given + ?Sized, R>(
         &self,
-        values: &[Value<'_>],
+        values: &G,
         mut after: impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
-        finish: impl FnOnce(&[Value<'_>], &[Buffer]) -> R,
+        finish: impl FnOnce(&[Slice<'_>], &[Buffer]) -> R,
     ) -> Result<R, Stop> {
         let idle = self.idle.lock().expect("no run panics while it holds the lock").pop();
         let mut workspace = idle.unwrap_or_else(|| self.workspace());
         let mut given = emptied(std::mem::take(&mut workspace.given));
-        let outcome = self.accept(values, &mut given).map_err(Stop::Error);
+        let mut row_major = Vec::new();
+        let outcome = values.accept(self, &mut row_major, &mut given).map_err(Stop::Error);
         let outcome = outcome.and_then(|()| self.run_units(&given, &mut workspace, &mut after));
         let result = outcome.map(|()| finish(&given, &workspace.slots));
         workspace.given = emptied(given);
@@ -537,7 +618,7 @@ impl Program {
 
     fn run_units(
         &self,
-        given: &[Value<'_>],
+        given: &[Slice<'_>],
         Workspace { slots, operands: list, regions, .. }: &mut Workspace,
         after: &mut impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
     ) -> Result<(), Stop> {
@@ -546,17 +627,31 @@ impl Program {
             match unit {
                 Unit::Step(step) => {
                     let mut out = std::mem::take(&mut slots[step.slot]);
-                    let mut operands: Vec<Operand<'_>> = emptied(std::mem::take(list));
-                    operands.extend(step.operands.iter().map(|operand| {
-                        let Form { size, shape, repeat } = &self.forms[operand.form];
-                        let data = self.read(operand.place, given, slots).range(0..*size);
-                        Operand { data, shape, repeat: *repeat }
-                    }));
-                    let outcome = (step.op.rules())
-                        .forward(&operands, &step.shape, out.slice_mut(0..size(&step.shape)))
-                        .map_err(|failure| Stop::at(failure, step.location))
-                        .and_then(|()| Ok(after(step, &operands, &out)?));
-                    *list = emptied(operands);
+                    let outcome = {
+                        let operand = |operand: &StepOperand| {
+                            let Form { size, shape, repeat } = &self.forms[operand.form];
+                            let data = self.read(operand.place, given, slots).range(0..*size);
+                            Operand { data, shape, repeat: *repeat }
+                        };
+                        let mut forward = |operands: &[Operand<'_>]| {
+                            (step.op.rules())
+                                .forward(operands, &step.shape, out.slice_mut(0..step.size))
+                                .map_err(|failure| Stop::at(failure, step.location))
+                                .and_then(|()| Ok(after(step, operands, &out)?))
+                        };
+                        // Nearly all operations have few operands.
+                        match step.operands.as_slice() {
+                            [x] => forward(&[operand(x)]),
+                            [x, y] => forward(&[operand(x), operand(y)]),
+                            operands => {
+                                let mut many: Vec<Operand<'_>> = emptied(std::mem::take(list));
+                                many.extend(operands.iter().map(operand));
+                                let outcome = forward(&many);
+                                *list = emptied(many);
+                                outcome
+                            }
+                        }
+                    };
                     slots[step.slot] = out;
                     outcome?;
                 }
@@ -572,40 +667,16 @@ impl Program {
         Ok(())
     }
 
-    /// Checks the values against the inputs, and adds them to the list row-major.
-    fn accept<'a>(&self, values: &'a [Value<'_>], list: &mut Vec<Value<'a>>) -> Result<(), Error> {
-        let (expected, given) = (self.inputs.len(), values.len());
-        if given < expected {
-            let missing = self.inputs[given..].iter().map(|input| format!("`{}`", input.name)).collect::<Vec<_>>();
-            return Err(Error::MissingInput { missing: missing.join(", "), expected, given });
-        }
-        if given > expected {
-            return Err(Error::TooManyValues { expected, given });
-        }
-        for (input, value) in self.inputs.iter().zip(values) {
-            if value.dtype() != input.dtype {
-                let (expected, given) = (input.dtype, value.dtype());
-                return Err(Error::Dtype { input: input.name.to_string(), expected, given });
-            }
-            if value.shape() != input.shape.as_slice() {
-                let (expected, given) = (input.shape.clone(), value.shape().into());
-                return Err(Error::Shape { input: input.name.to_string(), expected, given });
-            }
-            list.push(value.row_major());
-        }
-        Ok(())
-    }
-
     /// All entries of what lies there.
-    fn read<'a>(&'a self, place: Place, given: &'a [Value<'_>], slots: &'a [Buffer]) -> Slice<'a> {
+    fn read<'a>(&'a self, place: Place, given: &'a [Slice<'_>], slots: &'a [Buffer]) -> Slice<'a> {
         match place {
-            Place::Input(i) => given[i].entries(),
+            Place::Input(i) => given[i],
             Place::Constant(i) => self.constants[i].data.value().entries(),
             Place::Slot(slot) => slots[slot].slice(0..slots[slot].len()),
         }
     }
 
-    fn entries<'a>(&'a self, place: Place, shape: &Shape, given: &'a [Value<'_>], slots: &'a [Buffer]) -> Slice<'a> {
+    fn entries<'a>(&'a self, place: Place, shape: &Shape, given: &'a [Slice<'_>], slots: &'a [Buffer]) -> Slice<'a> {
         self.read(place, given, slots).range(0..size(shape))
     }
 }
@@ -649,6 +720,67 @@ impl Unit {
                 region.results.iter_mut().for_each(|result| write(&mut result.slot));
             }
         }
+    }
+}
+
+/// What a run is given for its inputs.
+trait Given {
+    /// Adds the entries of each, row-major, to the list, after checking them against the program's inputs. Those of which they lie
+    /// in another order are copied to `row_major`.
+    fn accept<'a>(
+        &'a self,
+        program: &Program,
+        row_major: &'a mut Vec<Value<'static>>,
+        list: &mut Vec<Slice<'a>>,
+    ) -> Result<(), Error>;
+}
+
+impl Given for [Value<'_>] {
+    fn accept<'a>(
+        &'a self,
+        program: &Program,
+        row_major: &'a mut Vec<Value<'static>>,
+        list: &mut Vec<Slice<'a>>,
+    ) -> Result<(), Error> {
+        program.expect_count(self.len())?;
+        for (input, value) in program.inputs.iter().zip(self) {
+            if value.dtype() != input.dtype {
+                let (expected, given) = (input.dtype, value.dtype());
+                return Err(Error::Dtype { input: input.name.to_string(), expected, given });
+            }
+            if value.shape() != input.shape.as_slice() {
+                let (expected, given) = (input.shape.clone(), value.shape().into());
+                return Err(Error::Shape { input: input.name.to_string(), expected, given });
+            }
+        }
+        row_major.extend(self.iter().filter(|value| value.try_entries().is_none()).map(|value| value.clone().owned()));
+        let mut copies = row_major.iter();
+        let mut copy = || copies.next().expect("a copy of each that is not row-major").entries();
+        list.extend(self.iter().map(|value| value.try_entries().unwrap_or_else(&mut copy)));
+        Ok(())
+    }
+}
+
+impl<E: Element> Given for [&[E]] {
+    fn accept<'a>(
+        &'a self,
+        program: &Program,
+        _row_major: &'a mut Vec<Value<'static>>,
+        list: &mut Vec<Slice<'a>>,
+    ) -> Result<(), Error> {
+        program.expect_count(self.len())?;
+        for (input, entries) in program.inputs.iter().zip(self) {
+            if E::DTYPE != input.dtype {
+                let (expected, given) = (input.dtype, E::DTYPE);
+                return Err(Error::Dtype { input: input.name.to_string(), expected, given });
+            }
+            if entries.len() != size(&input.shape) {
+                let (expected, given) = (input.shape.clone(), smallvec::smallvec![entries.len()]);
+                return Err(Error::Shape { input: input.name.to_string(), expected, given });
+            }
+            list.push(E::as_slice(entries));
+        }
+        Ok(())
     }
 }
 

@@ -9,15 +9,16 @@ use crate::op::checked::Checked;
 use crate::op::elementwise::{Binary, Elementwise, Unary};
 use crate::op::movement::Movement;
 use crate::op::reduce::By;
-use crate::op::{Leaf, Op, Operand};
+use crate::op::{Data, Leaf, Op, Operand};
 use crate::program::ir::Id;
 use crate::real::Real;
-use crate::tensor::{Shape, Value};
+use crate::tensor::{Buffer, Shape, Value, size};
 
 pub(super) const RULES: &[Rule] = &[
     ("box(x) = 1", magic_box),
     ("an array of equal constants is one number everywhere", equal_constants),
     ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
+    ("f(c, d, …) = its array, where all operands are constants, and small", fold_arrays),
     ("select(c, x, y) = x for a number c, or y if c is 0", selected),
     ("(x or usually y) = y, watched, and a number or e^y by itself", usual),
     ("x·1 = x/1 = x + 0 = x − 0 = x,  0 − x = x·(−1) = −x,  −(−x) = x", neutral),
@@ -65,6 +66,55 @@ fn fold(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let dtypes: SmallVec<[DType; 4]> = x.iter().map(|&id| to.dtype(id)).collect();
     let fill = Leaf::fill(number, op.rules().dtype(&dtypes).ok()?, &result);
     Some(to.ir.node(Op::Leaf(fill), &[], to.location))
+}
+
+/// The most entries of what is folded, and of what is read for it: a program keeps the result for as long as it lives.
+const SMALL: usize = 1 << 16;
+
+/// The most arithmetic that is done for it. A product of two matrices of 256 rows and columns is done at each run.
+const LITTLE_WORK: usize = 1 << 24;
+
+fn fold_arrays(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
+    // A user's operation runs when the program does.
+    if x.is_empty() || matches!(op, Op::Custom(_) | Op::Leaf(_)) {
+        return None;
+    }
+    let mut values: SmallVec<[Data; 3]> = SmallVec::new();
+    for &id in x {
+        values.push(match to.op(id) {
+            Op::Leaf(Leaf::Constant(data)) if to.size(id) <= SMALL => data.clone(),
+            Op::Leaf(leaf @ Leaf::Fill { .. }) if to.size(id) <= SMALL => leaf.data(&to.shape(id)),
+            _ => return None,
+        });
+    }
+    let shapes: SmallVec<[&[usize]; 3]> = values.iter().map(|data| data.value().shape()).collect();
+    let shape = op.rules().shape(&shapes).ok()?;
+    let dtypes: SmallVec<[DType; 4]> = values.iter().map(|data| data.value().dtype()).collect();
+    let dtype = op.rules().dtype(&dtypes).ok()?;
+    if size(&shape) > SMALL || op.rules().flops(&shapes, &shape) > LITTLE_WORK {
+        return None;
+    }
+    // Equal operations are one before they are folded: two arrays of the same numbers would stay two.
+    let plain = to.ir.node(op.clone(), x, to.location);
+    if let Some(&folded) = to.ir.folded.get(&plain) {
+        return Some(folded);
+    }
+    let operands: SmallVec<[Operand<'_>; 3]> = (values.iter().map(Data::value))
+        .map(|value| Operand { data: value.entries(), shape: value.shape(), repeat: None })
+        .collect();
+    let mut result = Buffer::new(dtype, size(&shape));
+    // What fails is reported by the run that needs it.
+    op.rules().forward(&operands, &shape, result.slice_mut(0..size(&shape))).ok()?;
+    let value = result.slice(0..size(&shape)).to_value(&shape);
+    // Of what is not finite one wants to know where it came from.
+    let is_finite = |value: &Value<'_>| match value {
+        Value::F64(array) => array.iter().all(|x| x.is_finite()),
+        Value::F32(array) => array.iter().all(|x| x.is_finite()),
+        _ => true,
+    };
+    let folded = is_finite(&value).then(|| to.emit(Op::Leaf(Leaf::Constant(value.into())), &[]))?;
+    to.ir.folded.insert(plain, folded);
+    Some(folded)
 }
 
 /// An operation on numbers of a type.

@@ -81,7 +81,7 @@ impl<'a> Emitter<'a> {
         };
         let operands = flow.views(id).zip(&node.operands).map(operand).collect();
         let (op, dtype, shape, location) = (node.op.clone(), node.dtype, node.shape.clone(), node.location);
-        Step { op, operands, slot: self.keep(id), dtype, shape, location }
+        Step { op, operands, slot: self.keep(id), dtype, size: size(&shape), shape, location }
     }
 
     /// The kernel calls of nodes that run together, for each block of rows.

@@ -4,14 +4,12 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayD};
 use rustc_hash::FxHashMap;
 
 use super::emit::Emitter;
 use crate::dtype::DType;
 use crate::op::{Leaf, Op};
 use crate::program::{Constant, Input, Place, Program};
-use crate::tensor::Value;
 
 impl Emitter<'_> {
     /// Gives every leaf that is read its place.
@@ -44,17 +42,6 @@ impl Emitter<'_> {
 }
 
 fn add_constant(program: &mut Program, leaf: &Leaf, shape: &[usize], location: &'static Location<'static>) -> Place {
-    let rounded = |array: ArrayD<f64>, dtype: DType| Value::from(array).rounded(dtype).into();
-    let data = match leaf {
-        Leaf::Input { value, .. } | Leaf::Constant(value) => value.clone(),
-        Leaf::Fill { bits, dtype, .. } => rounded(ArrayD::from_elem(shape, f64::from_bits(*bits)), *dtype),
-        Leaf::Units { dtype, shape } => {
-            let n = shape.iter().product::<usize>().isqrt();
-            let units = Array2::eye(n).into_shape_with_order(shape.as_slice()).expect("n² entries");
-            rounded(units, *dtype)
-        }
-        Leaf::Placeholder { .. } => unreachable!("refused before"),
-    };
-    program.constants.push(Constant { data, location });
+    program.constants.push(Constant { data: leaf.data(shape), location });
     Place::Constant(program.constants.len() - 1)
 }
