@@ -4,7 +4,7 @@
 //! A compilation is some passes, each a file or a folder:
 //!
 //! - [`ir`]: the operations that the outputs need, without dead code and common subexpressions
-//! - [`lower`]: algebraic simplification and constant folding by a table of rules; then [`lanes`] and [`flatten`]
+//! - [`lower`]: algebraic simplification and constant folding by a table of rules; then [`axes`] and [`flatten`]
 //! - [`fuse`]: fusion of arithmetic
 //! - [`plan`]: what runs together and when, in which blocks, and where in memory results lie
 //!
@@ -26,11 +26,11 @@ use crate::op::{Data, Failure, Leaf, Op, Operand};
 use crate::tape::{Handle, NodeId, Tape, Var, with_graph};
 use crate::tensor::{Buffer, Element, Shape, Slice, Value, size};
 
+mod axes;
 mod flatten;
 mod fuse;
 mod inspect;
 mod ir;
-mod lanes;
 mod lower;
 mod plan;
 mod region;

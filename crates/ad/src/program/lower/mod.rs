@@ -15,9 +15,9 @@
 
 use std::panic::Location;
 
+use super::axes::{directions_last, samples_first};
 use super::flatten::flatten;
 use super::ir::{Id, Ids, Ir};
-use super::lanes::lanes_last;
 use crate::dtype::DType;
 use crate::op::elementwise::{Binary, Elementwise, Unary};
 use crate::op::movement::Movement;
@@ -32,11 +32,11 @@ mod products;
 mod sums;
 mod tables;
 
-/// The same outputs from the same inputs, simplified, and with the directions of a Hessian innermost.
+/// The same outputs from the same inputs, simplified, with the directions of a Hessian innermost and samples in front.
 pub(super) fn lower(plain: &Ir) -> Ir {
     let simple = simplify(plain);
     let has_units = simple.nodes.iter().any(|node| matches!(node.op, Op::Leaf(Leaf::Units { .. })));
-    flatten(if has_units { lanes_last(&simple) } else { simple })
+    flatten(samples_first(if has_units { directions_last(&simple) } else { simple }))
 }
 
 fn simplify(plain: &Ir) -> Ir {
