@@ -363,10 +363,12 @@ impl Buffer {
         by_dtype!(Buffer, self, |entries| entries.len())
     }
 
+    #[inline]
     pub fn slice(&self, range: Range<usize>) -> Slice<'_> {
         by_dtype!(Buffer, self, |entries| Element::as_slice(&entries[range]))
     }
 
+    #[inline]
     pub fn slice_mut(&mut self, range: Range<usize>) -> SliceMut<'_> {
         by_dtype!(Buffer, self, |entries| Element::as_slice_mut(&mut entries[range]))
     }

@@ -382,6 +382,10 @@ fn what_depends_on_constants_alone_is_computed_once() {
     // What two places make of the same constants is still one.
     let twice = tape.compile([x], [(x * wide.t().sum_axes(&[0])) - (x * wide.t().sum_axes(&[0]))]);
     assert_eq!(twice.cost().operations, 2, "{twice}");
+    // What is repeated is not written out.
+    let rows = tape.input("rows", Array2::<f64>::zeros((50, 2)));
+    let repeated = tape.compile([rows], [rows * tape.constant(arr1(&[1.5, 2.5])).broadcast_to(&[50, 2])]);
+    assert!(repeated.cost().peak_memory <= 8 * (100 + 100 + 2), "{repeated}");
     // A large one is computed when it is needed, and kept by nobody.
     let large = tape.constant(Array2::from_shape_fn((300, 300), |(i, j)| (i * j) as f64));
     assert!(tape.compile([x], [x * large.t().sum()]).cost().operations > 1);

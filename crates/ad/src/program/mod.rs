@@ -630,7 +630,7 @@ impl Program {
                     let outcome = {
                         let operand = |operand: &StepOperand| {
                             let Form { size, shape, repeat } = &self.forms[operand.form];
-                            let data = self.read(operand.place, given, slots).range(0..*size);
+                            let data = self.read_first(operand.place, *size, given, slots);
                             Operand { data, shape, repeat: *repeat }
                         };
                         let mut forward = |operands: &[Operand<'_>]| {
@@ -643,6 +643,7 @@ impl Program {
                         match step.operands.as_slice() {
                             [x] => forward(&[operand(x)]),
                             [x, y] => forward(&[operand(x), operand(y)]),
+                            [x, y, z] => forward(&[operand(x), operand(y), operand(z)]),
                             operands => {
                                 let mut many: Vec<Operand<'_>> = emptied(std::mem::take(list));
                                 many.extend(operands.iter().map(operand));
@@ -676,8 +677,18 @@ impl Program {
         }
     }
 
+    /// The first `size` entries; of an input and a constant, which have no room to spare, all.
+    #[inline(always)]
+    fn read_first<'a>(&'a self, place: Place, size: usize, given: &'a [Slice<'_>], slots: &'a [Buffer]) -> Slice<'a> {
+        match place {
+            Place::Input(i) => given[i],
+            Place::Constant(i) => self.constants[i].data.value().entries(),
+            Place::Slot(slot) => slots[slot].slice(0..size),
+        }
+    }
+
     fn entries<'a>(&'a self, place: Place, shape: &Shape, given: &'a [Slice<'_>], slots: &'a [Buffer]) -> Slice<'a> {
-        self.read(place, given, slots).range(0..size(shape))
+        self.read_first(place, size(shape), given, slots)
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
     ("box(x) = 1", magic_box),
     ("an array of equal constants is one number everywhere", equal_constants),
     ("f(1, 2, …) = its value, where all operands are one number everywhere", fold),
-    ("f(c, d, …) = its array, where all operands are constants, and small", fold_arrays),
+    ("f(c, d, …) = its array, where all operands are constants, small, and have no fewer entries", fold_arrays),
     ("select(c, x, y) = x for a number c, or y if c is 0", selected),
     ("(x or usually y) = y, watched, and a number or e^y by itself", usual),
     ("x·1 = x/1 = x + 0 = x − 0 = x,  0 − x = x·(−1) = −x,  −(−x) = x", neutral),
@@ -91,7 +91,9 @@ fn fold_arrays(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let shape = op.rules().shape(&shapes).ok()?;
     let dtypes: SmallVec<[DType; 4]> = values.iter().map(|data| data.value().dtype()).collect();
     let dtype = op.rules().dtype(&dtypes).ok()?;
-    if size(&shape) > SMALL || op.rules().flops(&shapes, &shape) > LITTLE_WORK {
+    // What is repeated is better read repeated.
+    let is_larger = size(&shape) > shapes.iter().map(|shape| size(shape)).sum();
+    if is_larger || size(&shape) > SMALL || op.rules().flops(&shapes, &shape) > LITTLE_WORK {
         return None;
     }
     // Equal operations are one before they are folded: two arrays of the same numbers would stay two.
