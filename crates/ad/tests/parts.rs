@@ -31,7 +31,7 @@ fn by_pair(x: Var, t: usize) -> Var {
 fn derivatives_by_parts_are_those_of_finite_differences() {
     let at = grid(&[12, 3], 0.2);
     for (name, row) in [("slices", by_slice as fn(Var, usize) -> Var), ("look-ups", by_look_up), ("pairs", by_pair)] {
-        let outcome = check_gradients(|x| recurrence(x[0], row), &[at.clone()], 3, Modes::Both);
+        let outcome = check_gradients(|x| recurrence(x[0], row), std::slice::from_ref(&at), 3, Modes::Both);
         assert!(outcome.is_ok(), "{name}: {}", outcome.unwrap_err());
     }
 }

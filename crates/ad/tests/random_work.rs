@@ -9,10 +9,12 @@ use common::{numbers, random_program, weighted};
 use ndarray::{ArrayD, arr0};
 use proptest::prelude::*;
 
+type Loss = Box<dyn Fn(&[Var]) -> Var>;
+
 /// A loss of some arrays, which are of these shapes.
 struct Work {
     shapes: Vec<Vec<usize>>,
-    loss: Box<dyn Fn(&[Var]) -> Var>,
+    loss: Loss,
 }
 
 /// h ← tanh(a·h + x_t), with x read step by step in one of several ways.
