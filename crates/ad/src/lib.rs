@@ -21,6 +21,7 @@
 //! - Derivatives of Vars are methods: [`Var::grad`], [`Var::hvp`], [`Var::hessian`], [`Var::jacobian`], [`Var::jvp`],
 //!   [`Var::vjp`], [`Var::derivative`]. Of functions: [`grad`], [`value_and_grad`], [`hvp`], [`hessian`] …
 //! - [`vmap`] turns a function of one example into one of a batch.
+//! - [`fold`] is a loop whose body is recorded once, [`fold_while`] one that may end early.
 //! - [`Var::stop_gradient`], [`Var::magic_box`] and [`DerivativeLimit`] say what differentiation may see.
 //! - [`check_gradients`] compares a function's derivatives with finite differences.
 //!
@@ -44,6 +45,7 @@ mod trial;
 
 pub use check::{GradientCheck, Modes, check_gradients};
 pub use diff::closures::{Arguments, derivative, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp};
+pub use diff::fold::{Steps, fold, fold_every, fold_while};
 pub use diff::tree::Tree;
 pub use diff::vmap::{vmap, vmap_many};
 pub use dtype::DType;

@@ -171,6 +171,32 @@ impl Graph {
     }
 }
 
+/// A tape to rewrite something on, for a while. Derivative passes are numbered as if they were on the tape that it is beside.
+pub(crate) struct Scratch {
+    tape: Tape,
+    beside: u32,
+}
+
+impl Scratch {
+    pub fn beside(tape: u32) -> Self {
+        let scratch = Self { tape: Tape::new(), beside: tape };
+        let passes = with_graph(tape, |graph| graph.passes);
+        with_graph(scratch.id(), |graph| graph.passes = passes);
+        scratch
+    }
+
+    pub fn id(&self) -> u32 {
+        self.tape.id()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let passes = with_graph(self.id(), |graph| graph.passes);
+        with_graph(self.beside, |graph| graph.passes = passes);
+    }
+}
+
 /// How nodes are recorded at the moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Scope {
@@ -609,8 +635,8 @@ pub(crate) fn record(tape: u32, op: Op, operands: &[NodeId]) -> NodeId {
                 return equal as NodeId;
             }
         }
-        let of_operands = operands.iter().map(|&operand| graph.nodes[operand as usize].adjoints.as_ref());
-        let adjoints = barrier::adjoints(&op, of_operands);
+        let mut of_operands = operands.iter().map(|&operand| graph.nodes[operand as usize].adjoints.as_ref());
+        let adjoints = barrier::adjoints(&op, &mut of_operands);
         let pass = graph.scope.pass;
         let node = NodeId::try_from(graph.nodes.len()).expect("a tape has at most 2^32 nodes");
         graph.nodes.push(Node { op, operands: Operands::from_slice(operands), shape, dtype, location, pass, adjoints });

@@ -120,6 +120,23 @@ fn deep_network<T: Real>(rows: usize, layers: usize) -> usize {
     allocations::<T>(&tape.compile([vec![x], w].concat(), outputs), &values)
 }
 
+/// A loop, with a loop within its steps, and its derivatives.
+fn recurrent<T: Real>(rows: usize) -> usize {
+    let tape = Tape::new();
+    let arrays: [Array<T, _>; 3] =
+        [numbers((8, 8)).into_dyn(), numbers((rows, 8)).into_dyn(), numbers((5, rows, 8)).into_dyn()];
+    let x: Vec<Var> = arrays.iter().map(|array| tape.input("x", array)).collect();
+    let (w, xs) = (x[0], x[2]);
+    let carries = ad::fold((x[1], x[1].sum()), xs, |(h, sum), step| {
+        let inner = ad::fold(h, 3, |h, _| (h.matmul(w) * 0.1 + step[0].var()).tanh());
+        (inner.at(0, 2), sum + inner.sum() * 0.01)
+    });
+    let kept = ad::fold_every(2, x[1], xs, |h, step| (h.matmul(w) * 0.1 + step[0].var()).tanh());
+    let loss = carries.0.square().mean() + carries.1.mean() + kept.mean();
+    let values: Vec<Value<'_>> = arrays.iter().map(Value::from).collect();
+    allocations::<T>(&tape.compile(x.clone(), [loss.grad(&x), loss.hvp(&x, &x)].concat()), &values)
+}
+
 /// A linear system and its derivatives.
 fn system<T: Real>() -> usize {
     let tape = Tape::new();
@@ -154,6 +171,8 @@ fn replays<T: Real>() {
     assert_eq!(system::<T>(), 0, "a linear system, {dtype}");
     assert_eq!(many_axes::<T>(3), 0, "arrays of many axes, {dtype}");
     assert_eq!(many_axes::<T>(500), 0, "many arrays of many axes, {dtype}");
+    assert_eq!(recurrent::<T>(2), 0, "a loop of few rows, {dtype}");
+    assert_eq!(recurrent::<T>(600), 0, "a loop of many rows, {dtype}");
     assert_eq!(deep_network::<T>(3, 40), 0, "a deep network on few rows, {dtype}");
     assert_eq!(deep_network::<T>(64, 40), 0, "a deep network on many rows, {dtype}");
     assert_eq!(dice::<T>(5000), 0, "DiCE on many samples, {dtype}");

@@ -15,6 +15,7 @@ use crate::tape::{Graph, Node, NodeId, Recording, Var, record, with_graph};
 
 pub mod closures;
 pub mod derivatives;
+pub mod fold;
 pub mod tree;
 pub mod vmap;
 
@@ -23,10 +24,16 @@ pub mod vmap;
 /// The error says which surrogate was differentiated beyond its limit.
 #[track_caller]
 pub(crate) fn pullback(outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Option<Var>>, String> {
+    let Some(first) = wrt.first() else { return Ok(Vec::new()) };
+    let pass = with_graph(first.tape, Graph::new_pass);
+    pullback_in(pass, outputs, wrt)
+}
+
+/// [`pullback`] as a part of a pass.
+#[track_caller]
+fn pullback_in(pass: u32, outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Option<Var>>, String> {
     let Some(tape) = wrt.first().map(|var| var.tape) else { return Ok(Vec::new()) };
-    let (active, pass) = with_graph(tape, |graph| {
-        (Active::new(graph, outputs.iter().map(|(output, _)| output.node), wrt), graph.new_pass())
-    });
+    let active = with_graph(tape, |graph| Active::new(graph, outputs.iter().map(|(output, _)| output.node), wrt));
 
     let mut cotangents = vec![Cotangent::default(); active.nodes.len()];
     for &(output, cotangent) in outputs {
@@ -64,7 +71,10 @@ pub(crate) fn pullback(outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Option
                     crate::trial::try_rule(&node.op, &call);
                 }
                 let _recording = Recording::derivative(tape, node.location, pass, reuse);
-                rules.vjp(&call, flowing[first])
+                match &node.op {
+                    Op::Fold(fold) => fold::vjp(fold, &call, flowing[first], pass)?,
+                    _ => rules.vjp(&call, flowing[first]),
+                }
             };
             for (i, cotangent) in given.into_iter().enumerate().filter(|&(i, _)| call.needed[i]) {
                 if let (Some(cotangent), Some(place)) = (cotangent, active.place(node.operands[i])) {
@@ -109,7 +119,8 @@ impl Cotangent {
 /// The cotangent that arrives at a node, as it is for each operand.
 fn arriving(node: &Node, needed: &[bool], cotangent: Var, pass: u32) -> Result<Arriving, String> {
     let limited = !node.adjoints.is_empty() || matches!(node.op, Op::Barrier(Barrier::Limit(_)));
-    if !limited {
+    // Within a fold adjoints are followed where its body is pulled back.
+    if !limited || matches!(node.op, Op::Fold(_)) {
         return Ok(smallvec::smallvec![cotangent; needed.len()]);
     }
     let adjoints: Vec<Box<[Adjoint]>> = with_graph(cotangent.tape, |graph| {

@@ -72,6 +72,16 @@ impl Tree for &Vec<Var> {
     }
 }
 
+impl Tree for Vec<Var> {
+    type Output = Vec<Var>;
+    fn leaves(&self) -> Vec<Var> {
+        self.clone()
+    }
+    fn rebuild(&self, leaves: Vec<Var>) -> Vec<Var> {
+        leaves
+    }
+}
+
 impl Tree for &IndexMap<String, Var> {
     type Output = IndexMap<String, Var>;
     fn leaves(&self) -> Vec<Var> {

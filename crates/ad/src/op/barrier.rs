@@ -192,21 +192,32 @@ impl Adjoint {
 }
 
 /// What a new node is an adjoint of: what its operands are, unless it marks where adjoints begin or end.
-pub(crate) fn adjoints<'a>(op: &Op, operands: impl Iterator<Item = &'a [Adjoint]>) -> Box<[Adjoint]> {
-    let mut adjoints: Vec<Adjoint> = Vec::new();
-    if matches!(op, Op::Barrier(Barrier::StopGradient)) {
-        return adjoints.into();
+pub(crate) fn adjoints(op: &Op, operands: &mut dyn Iterator<Item = &[Adjoint]>) -> Box<[Adjoint]> {
+    match op {
+        Op::Barrier(Barrier::StopGradient) => Box::default(),
+        Op::Barrier(Barrier::Adjoint(adjoint)) => {
+            let mut adjoints = union(operands).into_vec();
+            adjoints.retain(|other| other.limit != adjoint.limit);
+            if adjoint.order > 0 {
+                adjoints.push(adjoint.clone());
+            }
+            adjoints.into()
+        }
+        Op::Fold(fold) => {
+            let [_, after] = fold.adjoints(operands);
+            after
+        }
+        _ => union(operands),
     }
-    for adjoint in operands.flatten() {
+}
+
+/// All of several lists, each at its highest order.
+pub(crate) fn union<'a>(lists: impl Iterator<Item = &'a [Adjoint]>) -> Box<[Adjoint]> {
+    let mut adjoints: Vec<Adjoint> = Vec::new();
+    for adjoint in lists.flatten() {
         match adjoints.iter_mut().find(|other| other.limit == adjoint.limit && other.pass == adjoint.pass) {
             Some(other) => other.order = other.order.max(adjoint.order),
             None => adjoints.push(adjoint.clone()),
-        }
-    }
-    if let Op::Barrier(Barrier::Adjoint(adjoint)) = op {
-        adjoints.retain(|other| other.limit != adjoint.limit);
-        if adjoint.order > 0 {
-            adjoints.push(adjoint.clone());
         }
     }
     adjoints.into()

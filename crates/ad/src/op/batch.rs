@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::{Leaf, Op};
-use crate::tape::{Handle, NodeId, Operands, Recording, record, with_graph};
+use crate::tape::{Handle, Node, NodeId, Operands, Recording, record, with_graph};
 
 /// An operation as a batching rule sees it: as it was recorded of one example, but on operands of the batch. Where
 /// `w * x` was recorded of an x of [3], and the batch is of [100, 3], the size is 100, x has the new axis, and w has not.
@@ -36,6 +36,15 @@ impl BatchedCall {
     pub fn is_batched(&self, operand: usize) -> bool {
         self.operands[operand].1
     }
+}
+
+/// Records the batched form of a node, on these operands, of which some have the new leading axis.
+#[track_caller]
+pub(super) fn batched(tape: u32, size: usize, node: &Node, operands: &[(NodeId, bool)]) -> NodeId {
+    // Nodes that a derivative pass could reuse may not stand for a user's: nothing here is merged.
+    let _recording = Recording::in_place_of(tape, node.location, node.pass);
+    let operands = operands.iter().map(|&(operand, batched)| (Handle::recorded(tape, operand), batched)).collect();
+    node.op.rules().batching_rule(&BatchedCall { tape, size, operands })
 }
 
 /// A function that is being mapped: what is recorded on its arguments after `begin`, `end` records for the whole batch.
@@ -86,17 +95,9 @@ impl Mapping {
             arguments.iter().zip(&batch).map(|(argument, batch)| (argument.node(), batch.node())).collect();
         for node in dependent(tape, &arguments, results) {
             let recorded = with_graph(tape, |graph| graph.nodes[node as usize].clone());
-            // Nodes that a derivative pass could reuse may not stand for a user's: nothing here is merged.
-            let _recording = Recording::in_place_of(tape, recorded.location, recorded.pass);
-            let operands: SmallVec<[(Handle, bool); 3]> = recorded
-                .operands
-                .iter()
-                .map(|operand| match batched.get(operand) {
-                    Some(&node) => (Handle::recorded(tape, node), true),
-                    None => (Handle::recorded(tape, *operand), false),
-                })
-                .collect();
-            let result = recorded.op.rules().batching_rule(&BatchedCall { tape, size, operands });
+            let operand = |operand: &NodeId| batched.get(operand).map_or((*operand, false), |&node| (node, true));
+            let operands: SmallVec<[(NodeId, bool); 3]> = recorded.operands.iter().map(operand).collect();
+            let result = self::batched(tape, size, &recorded, &operands);
             batched.insert(node, result);
         }
         let mut mapped = Vec::with_capacity(results.len());

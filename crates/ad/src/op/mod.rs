@@ -19,6 +19,7 @@ pub mod cast;
 pub mod checked;
 pub mod custom;
 pub mod elementwise;
+pub mod fold;
 pub mod fused;
 pub mod indexing;
 pub mod leaf;
@@ -66,6 +67,7 @@ families! {
     Softmax(softmax::Softmax),
     Barrier(barrier::Barrier),
     Custom(custom::Custom),
+    Fold(fold::Fold),
 }
 
 /// The questions asked of an operation.

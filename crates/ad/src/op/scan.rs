@@ -131,7 +131,7 @@ impl Var {
 
     /// The same, with an array of length 1 along the axis coming in, if there is one.
     #[track_caller]
-    fn shifted(self, axis: usize, later: bool, coming: Option<Self>) -> Self {
+    pub(crate) fn shifted(self, axis: usize, later: bool, coming: Option<Self>) -> Self {
         let operands: Operands = [Some(self), coming].iter().flatten().map(|x| x.node).collect();
         apply(self.tape, Op::Movement(Movement::Shift { axis, later }), &operands)
     }

@@ -33,6 +33,7 @@ impl Program {
     /// Counts operations, floating-point operations, bytes and peak memory of one run.
     pub fn cost(&self) -> Cost {
         let mut cost = Cost::default();
+        let mut bodies: Vec<(usize, Cost)> = Vec::new();
         let mut count = |op: &Op, operands: &[(&[usize], DType)], dtype: DType, shape: &[usize], times: usize| {
             let shapes: Vec<&[usize]> = operands.iter().map(|(shape, _)| *shape).collect();
             cost.flops += times * op.rules().flops(&shapes, shape);
@@ -48,6 +49,9 @@ impl Program {
                         |operand: &StepOperand| (self.forms[operand.form].shape.as_slice(), self.dtype(operand.place));
                     let operands: Vec<_> = step.operands.iter().map(operand).collect();
                     count(&step.op, &operands, step.dtype, &step.shape, 1);
+                    if let (Op::Fold(fold), Some(body)) = (&step.op, &step.body) {
+                        bodies.push((fold.steps, body.cost()));
+                    }
                 }
                 Unit::Region(region) => {
                     for step in &region.steps {
@@ -63,16 +67,21 @@ impl Program {
                 }
             }
         }
+        for (steps, body) in &bodies {
+            cost.flops += steps * body.flops;
+            cost.bytes += steps * body.bytes;
+        }
         cost.operations =
             self.units.iter().map(|unit| if let Unit::Region(region) = unit { region.steps.len() } else { 1 }).sum();
+        cost.operations += bodies.iter().map(|(steps, body)| steps * body.operations).sum::<usize>();
         let slots: usize = self.slots.iter().map(|slot| slot.size * slot.dtype.bytes()).sum();
         let constants = self.constants.iter().map(|constant| {
             let value = constant.data.value();
             size(value.shape()) * value.dtype().bytes()
         });
-        let inputs: usize = self.inputs.iter().map(|input| size(&input.shape) * input.dtype.bytes()).sum();
         let regions = self.units.iter().map(|unit| match unit {
-            Unit::Step(_) => 0,
+            // What a step is given is held outside.
+            Unit::Step(step) => step.body.as_ref().map_or(0, |body| body.cost().peak_memory - body.size_of_inputs()),
             Unit::Region(region) => {
                 let temporaries = region.temporaries.iter().map(|(dtype, size)| size * region.block * dtype.bytes());
                 let summed = region.results.iter().filter(|result| result.summed);
@@ -81,13 +90,18 @@ impl Program {
                 region.chunks() * (temporaries.sum::<usize>() + sums.sum::<usize>())
             }
         });
-        cost.peak_memory = slots + constants.sum::<usize>() + inputs + regions.sum::<usize>();
+        cost.peak_memory = slots + constants.sum::<usize>() + self.size_of_inputs() + regions.sum::<usize>();
         cost
+    }
+
+    fn size_of_inputs(&self) -> usize {
+        self.inputs.iter().map(|input| input.size * input.dtype.bytes()).sum()
     }
 }
 
 /// One line for each operation: its result, name, operands, parameters, type, shape, and where it was recorded. What runs
-/// block by block is indented, with the number of rows of a block in place of all; `+` is a sum over blocks.
+/// block by block is indented, with the number of rows of a block in place of all; `+` is a sum over blocks. Below a fold
+/// stands what it does at each step, indented, of inputs that are its operands in their order.
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let array = |dtype: DType, shape: &[usize]| format!("{dtype}{shape:?}");
@@ -99,12 +113,13 @@ impl Display for Program {
             let content = by_dtype!(Value, value, |entries| only(entries.iter()));
             writeln!(f, "const  c{i}: {}{content}", array(value.dtype(), value.shape()))?;
         }
-        let mut line = |result: String, op: &Op, operands: &[String], of: String, at: &Location<'_>| {
-            let call = format!("{result} = {}({})", op.rules().name(), operands.join(", "));
-            let parameters = op.rules().parameters();
-            let call = if parameters.is_empty() { call } else { format!("{call} {parameters}") };
-            writeln!(f, "{call:<48} {of:<20} {at}")
-        };
+        let line =
+            |f: &mut Formatter<'_>, result: String, op: &Op, operands: &[String], of: String, at: &Location<'_>| {
+                let call = format!("{result} = {}({})", op.rules().name(), operands.join(", "));
+                let parameters = op.rules().parameters();
+                let call = if parameters.is_empty() { call } else { format!("{call} {parameters}") };
+                writeln!(f, "{call:<48} {of:<20} {at}")
+            };
         // Slots are used again and again; results are numbered in the order in which they are made.
         let mut made = 0;
         let mut number = vec![0; self.slots.len()];
@@ -124,7 +139,10 @@ impl Display for Program {
                         step.operands.iter().map(|operand| name(&number, operand.place)).collect();
                     new(&mut number[step.slot]);
                     let result = format!("%{}", number[step.slot]);
-                    line(result, &step.op, &operands, array(step.dtype, &step.shape), step.location)?;
+                    line(f, result, &step.op, &operands, array(step.dtype, &step.shape), step.location)?;
+                    if let Some(body) = &step.body {
+                        body.to_string().lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+                    }
                 }
                 Unit::Region(region) => {
                     let mut temporary = vec![0; region.temporaries.len()];
@@ -153,7 +171,7 @@ impl Display for Program {
                             Destination::Sum(result) => format!("  %{} +", kept(result)),
                         };
                         let variant = &step.variants[0];
-                        line(result, &variant.op, &operands, array(step.dtype, &variant.shape), step.location)?;
+                        line(f, result, &variant.op, &operands, array(step.dtype, &variant.shape), step.location)?;
                     }
                 }
             }

@@ -11,8 +11,9 @@ use crate::equal::Equal;
 use crate::error::Error;
 use crate::op::cast::Cast;
 use crate::op::checked::Checked;
+use crate::op::fold::Body;
 use crate::op::{Data, Leaf, Op};
-use crate::tape::{Graph, NodeId};
+use crate::tape::{self, Graph, NodeId};
 use crate::tensor::Shape;
 
 /// A node's number. Operands have smaller numbers than the nodes that use them.
@@ -59,7 +60,7 @@ impl Ir {
     /// Equal nodes are still several: whoever rebuilds it makes them one.
     pub fn of(graph: &Graph, inputs: &[NodeId], outputs: &[NodeId]) -> Result<Self, Error> {
         let needed = graph.ancestors(inputs.iter().chain(outputs).copied(), 0, |_, _| true);
-        Self::of_nodes(graph, &needed, inputs, outputs, |_, op| match op {
+        Self::of_nodes(&graph.nodes, &needed, inputs, outputs, |_, op| match op {
             Op::Leaf(Leaf::Input { value, .. }) => Op::Leaf(Leaf::Constant(value.clone())),
             op => op.clone(),
         })
@@ -68,16 +69,48 @@ impl Ir {
     /// What a single evaluation of the outputs has to compute: what is known is read. Inputs are no constants to be computed with when
     /// the program is compiled: it runs once.
     pub fn of_evaluation(graph: &Graph, needed: &[NodeId], outputs: &[NodeId]) -> Result<Self, Error> {
-        Self::of_nodes(graph, needed, &[], outputs, |id, op| match graph.known.value(id) {
+        Self::of_nodes(&graph.nodes, needed, &[], outputs, |id, op| match graph.known.value(id) {
             Some(value) => Op::Leaf(Leaf::input("", value.clone())),
             None => op.clone(),
         })
     }
 
-    /// The operations of the `needed` nodes, which are in the order of the tape, as they are `made`. The list has all of the
-    /// outputs' ancestors but for those of leaves.
+    /// What a step of a fold does.
+    pub fn of_body(body: &Body) -> Self {
+        let needed: Vec<NodeId> = (0..body.nodes.len() as NodeId).collect();
+        let made = Self::of_nodes(&body.nodes, &needed, &needed[..body.inputs], &[body.output], |_, op| op.clone());
+        made.expect("what a body reads it is given")
+    }
+
+    /// A body that does the same by these operations, whose inputs are those of a body.
+    fn into_body(self, like: &Body) -> Body {
+        // Passes may put others between the inputs, which come first in a body.
+        let mut is_input = vec![false; self.nodes.len()];
+        self.inputs.iter().for_each(|&input| is_input[input] = true);
+        let others = (0..self.nodes.len()).filter(|&id| !is_input[id]);
+        let order: Vec<Id> = self.inputs.iter().copied().chain(others).collect();
+        let mut new: Vec<NodeId> = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(i, &id)| new[id] = i as NodeId);
+        let node = |&id: &Id| {
+            let Node { op, operands, shape, dtype, location } = self.nodes[id].clone();
+            let operands = operands.into_iter().map(|operand| new[operand]).collect();
+            tape::Node { op, operands, shape, dtype, location, pass: 0, adjoints: Box::default() }
+        };
+        like.rewritten(order.iter().map(node).collect(), new[self.outputs[0]])
+    }
+
+    /// The same operation; if it has a body, with that rewritten.
+    pub fn in_bodies(op: &Op, rewrite: impl FnOnce(Self) -> Self) -> Op {
+        match op {
+            Op::Fold(fold) => Op::Fold(fold.with_body(|body| rewrite(Self::of_body(body)).into_body(body))),
+            op => op.clone(),
+        }
+    }
+
+    /// The operations of the `needed` nodes of a list, which are in their order, as they are `made`. They are all of the outputs'
+    /// ancestors but for those of leaves.
     fn of_nodes(
-        graph: &Graph,
+        nodes: &[tape::Node],
         needed: &[NodeId],
         inputs: &[NodeId],
         outputs: &[NodeId],
@@ -88,7 +121,7 @@ impl Ir {
         // What has become of the tape's nodes.
         let mut ids: FxHashMap<NodeId, Id> = FxHashMap::with_capacity_and_hasher(needed.len(), Default::default());
         for &input in inputs {
-            let node = &graph.nodes[input as usize];
+            let node = &nodes[input as usize];
             let id = ir.push(node.op.clone(), Ids::new(), node.shape.clone(), node.dtype, node.location);
             ir.inputs.push(id);
             ids.insert(input, id);
@@ -97,7 +130,7 @@ impl Ir {
             if ids.contains_key(&node_id) {
                 continue;
             }
-            let node = &graph.nodes[node_id as usize];
+            let node = &nodes[node_id as usize];
             let op = made(node_id, &node.op);
             let mut operands = Ids::new();
             if !matches!(op, Op::Leaf(_)) {
@@ -118,7 +151,7 @@ impl Ir {
     pub fn merged(&self) -> Self {
         self.rebuilt(|ir, node, operands| match node.op {
             Op::Checked(Checked::Usual { .. }) => operands[0],
-            _ => ir.node(node.op.clone(), operands, node.location),
+            _ => ir.node(Self::in_bodies(&node.op, |body| body.merged()), operands, node.location),
         })
     }
 
@@ -187,7 +220,7 @@ impl Ir {
                 Op::Leaf(Leaf::Units { dtype: double(*dtype), shape: shape.clone() })
             }
             Op::Cast(Cast(dtype)) => Op::Cast(Cast(double(*dtype))),
-            op => op.clone(),
+            op => Self::in_bodies(op, |body| body.in_double()),
         };
         let mut wide = self.clone();
         for node in &mut wide.nodes {

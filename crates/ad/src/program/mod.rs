@@ -22,9 +22,10 @@ use smallvec::SmallVec;
 use crate::dtype::DType;
 use crate::error::Error;
 use crate::kernel::map::Repeat;
+use crate::op::fold::Fold;
 use crate::op::{Data, Failure, Leaf, Op, Operand};
 use crate::tape::{Handle, NodeId, Tape, Var, with_graph};
-use crate::tensor::{Buffer, Element, Shape, Slice, Value, size};
+use crate::tensor::{Buffer, Element, Shape, Slice, SliceMut, Value, size};
 
 mod axes;
 mod flatten;
@@ -105,6 +106,7 @@ struct Input {
     name: Arc<str>,
     dtype: DType,
     shape: Shape,
+    size: usize,
     location: &'static Location<'static>,
 }
 
@@ -119,6 +121,8 @@ struct Constant {
 #[derive(Clone, Debug)]
 struct Step {
     op: Op,
+    /// Of a fold, what it does at each step.
+    body: Option<Arc<Program>>,
     operands: SmallVec<[StepOperand; 3]>,
     slot: usize,
     dtype: DType,
@@ -525,7 +529,8 @@ impl Program {
     /// # Errors
     /// [`Error::NotFinite`], and those of [`run`](Self::run).
     pub fn check_finite(&self, values: &[Value<'_>]) -> Result<(), Error> {
-        let left_range = matches!(self.try_execute(values, |_, _, _| Ok(()), |_, _| ()), Err(Stop::LeftRange));
+        let run = self.try_execute(values, |given, workspace| self.run_units(given, workspace, &mut no_check));
+        let left_range = matches!(run, Err(Stop::LeftRange));
         let outcome = match &self.recorded {
             Some(recorded) if left_range => recorded.program().check_steps(values),
             // What runs, one operation after the other.
@@ -542,6 +547,11 @@ impl Program {
             let value = value.clone().owned();
             not_finite(&operation, input.location, value.entries(), &input.shape).map_or(Ok(()), Err)?;
         }
+        self.try_execute(values, |given, workspace| self.check_units(given, workspace))
+    }
+
+    /// [`check_finite`](Self::check_finite) of what it makes.
+    fn check_units(&self, given: &[Slice<'_>], workspace: &mut Workspace) -> Result<(), Stop> {
         // Where the infinities came from that lie in a slot now.
         let mut origins: Vec<Option<Error>> = vec![None; self.slots.len()];
         let origin = |place: Place, origins: &[Option<Error>]| match place {
@@ -552,24 +562,28 @@ impl Program {
             }
             Place::Slot(slot) => origins[slot].clone(),
         };
-        let check = |step: &Step, operands: &[Operand<'_>], out: &Buffer| {
+        let mut check = |step: &Step, operands: &[Operand<'_>], out: &Buffer| {
+            if let (Op::Fold(fold), Some(body)) = (&step.op, &step.body) {
+                let mut again = Buffer::new(step.dtype, size(&step.shape));
+                let again = again.slice_mut(0..size(&step.shape));
+                body.run_fold(fold, operands, again, |given, workspace| body.check_units(given, workspace))?;
+            }
             let out = out.slice(0..size(&step.shape));
             let is_infinite = |operand: &Operand<'_>| find(operand.data, f64::is_infinite).is_some();
             let brought = operands.iter().position(is_infinite).filter(|_| find(out, f64::is_nan).is_none());
             origins[step.slot] = match (not_finite(step.op.rules().name(), step.location, out, &step.shape), brought) {
                 (Some(_), Some(operand)) => origin(step.operands[operand].place, &origins),
-                (Some(made), None) => return Err(made),
+                (Some(made), None) => return Err(made.into()),
                 (None, _) => None,
             };
             Ok(())
         };
-        let infinite: Vec<Place> = self.try_execute(values, check, |given, slots| {
-            let is_infinite = |(place, shape): &&(Place, Shape)| {
-                find(self.entries(*place, shape, given, slots), |x| !x.is_finite()).is_some()
-            };
-            self.outputs.iter().filter(is_infinite).map(|(place, _)| *place).collect()
-        })?;
-        Ok(infinite.into_iter().find_map(|place| origin(place, &origins)).map_or(Ok(()), Err)?)
+        self.run_units(given, workspace, &mut check)?;
+        let is_infinite = |(place, shape): &&(Place, Shape)| {
+            find(self.entries(*place, shape, given, &workspace.slots), |x| !x.is_finite()).is_some()
+        };
+        let mut infinite = self.outputs.iter().filter(is_infinite);
+        Ok(infinite.find_map(|(place, _)| origin(*place, &origins)).map_or(Ok(()), Err)?)
     }
 
     /// Runs it; as recorded, if what lowering has made of that leaves the range of numbers.
@@ -578,7 +592,10 @@ impl Program {
         values: &G,
         mut finish: impl FnMut(&Self, &[Slice<'_>], &[Buffer]) -> R,
     ) -> Result<R, Error> {
-        let outcome = self.try_execute(values, |_, _, _| Ok(()), |given, slots| finish(self, given, slots));
+        let outcome = self.try_execute(values, |given, workspace| {
+            self.run_units(given, workspace, &mut no_check)?;
+            Ok(finish(self, given, &workspace.slots))
+        });
         match (outcome, &self.recorded) {
             (Err(Stop::LeftRange), Some(recorded)) => recorded.program().execute(values, finish),
             (outcome, _) => outcome.map_err(Stop::error),
@@ -588,19 +605,66 @@ impl Program {
     fn try_execute<G: Given + ?Sized, R>(
         &self,
         values: &G,
-        mut after: impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
-        finish: impl FnOnce(&[Slice<'_>], &[Buffer]) -> R,
+        run: impl FnOnce(&[Slice<'_>], &mut Workspace) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
+        self.with_workspace(|workspace| {
+            let mut row_major = Vec::new();
+            let mut given = emptied(std::mem::take(&mut workspace.given));
+            let outcome = values.accept(self, &mut row_major, &mut given).map_err(Stop::Error);
+            let outcome = outcome.and_then(|()| run(&given, workspace));
+            workspace.given = emptied(given);
+            outcome
+        })
+    }
+
+    fn with_workspace<R>(&self, run: impl FnOnce(&mut Workspace) -> R) -> R {
         let idle = self.idle.lock().expect("no run panics while it holds the lock").pop();
         let mut workspace = idle.unwrap_or_else(|| self.workspace());
-        let mut given = emptied(std::mem::take(&mut workspace.given));
-        let mut row_major = Vec::new();
-        let outcome = values.accept(self, &mut row_major, &mut given).map_err(Stop::Error);
-        let outcome = outcome.and_then(|()| self.run_units(&given, &mut workspace, &mut after));
-        let result = outcome.map(|()| finish(&given, &workspace.slots));
-        workspace.given = emptied(given);
+        let result = run(&mut workspace);
         self.idle.lock().expect("no run panics while it holds the lock").push(workspace);
         result
+    }
+
+    /// Runs it as the body of a fold: `run` does a step, of what it is given, and its result is a row of `out`.
+    fn run_fold(
+        &self,
+        fold: &Fold,
+        operands: &[Operand<'_>],
+        mut out: SliceMut<'_>,
+        mut run: impl FnMut(&[Slice<'_>], &mut Workspace) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let (place, shape) = &self.outputs[0];
+        let length = size(shape);
+        self.with_workspace(|workspace| {
+            for i in 0..fold.steps {
+                let step = fold.step(i);
+                let start = step * length;
+                let (earlier, later) = out.reborrow().split_at(if fold.reversed { start + length } else { start });
+                let (others, row) = match fold.reversed {
+                    true => (later.as_slice(), earlier.range(start..start + length)),
+                    false => (earlier.as_slice(), later.range(0..length)),
+                };
+                let mut given: Vec<Slice<'_>> = emptied(std::mem::take(&mut workspace.given));
+                given.push(match fold.reversed {
+                    _ if i == 0 => operands[0].data,
+                    true => others.range(0..length),
+                    false => others.range(start - length..start),
+                });
+                for (operand, input) in operands[1..].iter().zip(&self.inputs[1..]) {
+                    let size = input.size;
+                    let is_sequence = given.len() <= fold.sequences;
+                    given.push(if is_sequence {
+                        operand.data.range(step * size..(step + 1) * size)
+                    } else {
+                        operand.data
+                    });
+                }
+                run(&given, workspace)?;
+                row.copy_from(self.entries(*place, shape, &given, &workspace.slots));
+                workspace.given = emptied(given);
+            }
+            Ok(())
+        })
     }
 
     fn workspace(&self) -> Workspace {
@@ -620,7 +684,7 @@ impl Program {
         &self,
         given: &[Slice<'_>],
         Workspace { slots, operands: list, regions, .. }: &mut Workspace,
-        after: &mut impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Error>,
+        after: &mut impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         let mut regions = regions.iter_mut();
         for unit in &self.units {
@@ -634,10 +698,18 @@ impl Program {
                             Operand { data, shape, repeat: *repeat }
                         };
                         let mut forward = |operands: &[Operand<'_>]| {
-                            (step.op.rules())
-                                .forward(operands, &step.shape, out.slice_mut(0..step.size))
-                                .map_err(|failure| Stop::at(failure, step.location))
-                                .and_then(|()| Ok(after(step, operands, &out)?))
+                            let result = out.slice_mut(0..step.size);
+                            match (&step.op, &step.body) {
+                                (Op::Fold(fold), Some(body)) => {
+                                    body.run_fold(fold, operands, result, |given, workspace| {
+                                        body.run_units(given, workspace, &mut no_check)
+                                    })?;
+                                }
+                                (op, _) => (op.rules())
+                                    .forward(operands, &step.shape, result)
+                                    .map_err(|failure| Stop::at(failure, step.location))?,
+                            }
+                            after(step, operands, &out)
                         };
                         // Nearly all operations have few operands.
                         match step.operands.as_slice() {
@@ -669,7 +741,7 @@ impl Program {
     }
 
     /// All entries of what lies there.
-    fn read<'a>(&'a self, place: Place, given: &'a [Slice<'_>], slots: &'a [Buffer]) -> Slice<'a> {
+    fn read<'a>(&'a self, place: Place, given: &[Slice<'a>], slots: &'a [Buffer]) -> Slice<'a> {
         match place {
             Place::Input(i) => given[i],
             Place::Constant(i) => self.constants[i].data.value().entries(),
@@ -679,7 +751,7 @@ impl Program {
 
     /// The first `size` entries; of an input and a constant, which have no room to spare, all.
     #[inline(always)]
-    fn read_first<'a>(&'a self, place: Place, size: usize, given: &'a [Slice<'_>], slots: &'a [Buffer]) -> Slice<'a> {
+    fn read_first<'a>(&'a self, place: Place, size: usize, given: &[Slice<'a>], slots: &'a [Buffer]) -> Slice<'a> {
         match place {
             Place::Input(i) => given[i],
             Place::Constant(i) => self.constants[i].data.value().entries(),
@@ -687,7 +759,7 @@ impl Program {
         }
     }
 
-    fn entries<'a>(&'a self, place: Place, shape: &Shape, given: &'a [Slice<'_>], slots: &'a [Buffer]) -> Slice<'a> {
+    fn entries<'a>(&'a self, place: Place, shape: &Shape, given: &[Slice<'a>], slots: &'a [Buffer]) -> Slice<'a> {
         self.read_first(place, size(shape), given, slots)
     }
 }
@@ -800,6 +872,11 @@ impl<E: Element> Given for [&[E]] {
 fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
     list.clear();
     list.into_iter().map(|_| unreachable!("it is empty")).collect()
+}
+
+/// What is done after a step of a run that is not checked.
+fn no_check(_: &Step, _: &[Operand<'_>], _: &Buffer) -> Result<(), Stop> {
+    Ok(())
 }
 
 /// Why a run does not get to its end.

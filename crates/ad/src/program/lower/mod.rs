@@ -15,6 +15,8 @@
 
 use std::panic::Location;
 
+use rustc_hash::FxHashMap;
+
 use super::axes::{directions_last, samples_first};
 use super::flatten::flatten;
 use super::ir::{Id, Ids, Ir};
@@ -40,7 +42,17 @@ pub(super) fn lower(plain: &Ir) -> Ir {
 }
 
 fn simplify(plain: &Ir) -> Ir {
-    plain.rebuilt(|ir, node, operands| Rewriter { ir, location: node.location }.emit(node.op.clone(), operands))
+    // Loops that are equal are one before their bodies are lowered: constants that are folded there would be two.
+    let mut loops: FxHashMap<Op, Op> = FxHashMap::default();
+    plain.rebuilt(|ir, node, operands| {
+        let op = match &node.op {
+            op @ Op::Fold(_) => {
+                loops.entry(op.clone()).or_insert_with(|| Ir::in_bodies(op, |body| lower(&body))).clone()
+            }
+            op => op.clone(),
+        };
+        Rewriter { ir, location: node.location }.emit(op, operands)
+    })
 }
 
 /// An equation, and the function that makes of an operation and its operands, if they are a left side, the right side.

@@ -75,8 +75,8 @@ const SMALL: usize = 1 << 16;
 const LITTLE_WORK: usize = 1 << 24;
 
 fn fold_arrays(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
-    // A user's operation runs when the program does.
-    if x.is_empty() || matches!(op, Op::Custom(_) | Op::Leaf(_)) {
+    // A user's operation runs when the program does, and so does a loop.
+    if x.is_empty() || matches!(op, Op::Custom(_) | Op::Fold(_) | Op::Leaf(_)) {
         return None;
     }
     let mut values: SmallVec<[Data; 3]> = SmallVec::new();

@@ -1,14 +1,17 @@
 //! Code generation: the kernel calls of single steps and of regions, and the place of everything that they read and write.
 
+use std::sync::Arc;
+
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use super::dataflow::{Dataflow, View};
+use super::plan_body;
 use super::slots::Kept;
 use super::temporaries::Temporaries;
 use super::tiling::Tiling;
-use crate::op::Rows;
+use crate::op::{Op, Rows};
 use crate::program::ir::Id;
 use crate::program::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
 use crate::program::{Form, Place, Step, StepOperand};
@@ -81,7 +84,11 @@ impl<'a> Emitter<'a> {
         };
         let operands = flow.views(id).zip(&node.operands).map(operand).collect();
         let (op, dtype, shape, location) = (node.op.clone(), node.dtype, node.shape.clone(), node.location);
-        Step { op, operands, slot: self.keep(id), dtype, size: size(&shape), shape, location }
+        let body = match &op {
+            Op::Fold(fold) => Some(Arc::new(plan_body(&fold.body, flow.lowering))),
+            _ => None,
+        };
+        Step { op, body, operands, slot: self.keep(id), dtype, size: size(&shape), shape, location }
     }
 
     /// The kernel calls of nodes that run together, for each block of rows.

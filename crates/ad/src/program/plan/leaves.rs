@@ -10,6 +10,7 @@ use super::emit::Emitter;
 use crate::dtype::DType;
 use crate::op::{Leaf, Op};
 use crate::program::{Constant, Input, Place, Program};
+use crate::tensor::size;
 
 impl Emitter<'_> {
     /// Gives every leaf that is read its place.
@@ -24,10 +25,15 @@ impl Emitter<'_> {
         for (id, node) in ir.nodes.iter().enumerate() {
             let Op::Leaf(leaf) = &node.op else { continue };
             self.places[id] = match leaf {
-                Leaf::Input { name, .. } if inputs.next_if_eq(&&id).is_some() => {
-                    let (name, dtype, shape, location) =
-                        (Arc::clone(name), node.dtype, node.shape.clone(), node.location);
-                    program.inputs.push(Input { name, dtype, shape, location });
+                leaf if inputs.next_if_eq(&&id).is_some() => {
+                    let name = match leaf {
+                        Leaf::Input { name, .. } => Arc::clone(name),
+                        // Of a body, by the place of the operand that it stands for.
+                        _ => format!("x{}", program.inputs.len()).into(),
+                    };
+                    let (dtype, shape, location) = (node.dtype, node.shape.clone(), node.location);
+                    let size = size(&shape);
+                    program.inputs.push(Input { name, dtype, shape, size, location });
                     Some(Place::Input(program.inputs.len() - 1))
                 }
                 Leaf::Fill { .. } if !used_whole[id] => None,

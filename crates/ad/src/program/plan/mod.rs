@@ -15,11 +15,14 @@
 
 use std::sync::Mutex;
 
+use super::fuse::fuse;
 use super::ir::{Id, Ir};
 use super::{Lowering, Program, Unit};
 use dataflow::Dataflow;
 use emit::Emitter;
 use levels::{Group, Levels};
+
+use crate::op::fold::Body;
 
 mod dataflow;
 mod emit;
@@ -35,6 +38,18 @@ mod tiling;
 pub(super) fn side_by_side(ir: &Ir) -> impl Fn(Id, Id) -> bool + use<> {
     let levels = Levels::new(&Dataflow::new(ir, Lowering::On));
     move |a, b| levels.of(a) == levels.of(b)
+}
+
+/// The program of a step of a fold, whose operations are as they are to run.
+fn plan_body(body: &Body, lowering: Lowering) -> Program {
+    let ir = Ir::of_body(body);
+    match lowering {
+        Lowering::On => {
+            let side_by_side = side_by_side(&ir);
+            plan(&fuse(ir, side_by_side), lowering)
+        }
+        Lowering::Off => plan(&ir, lowering),
+    }
 }
 
 /// The program of these operations.
