@@ -1,7 +1,7 @@
 //! Work that has no samples in it, or has them elsewhere: recurrences written step by step, columns of an array, programs of a
 //! few numbers, squared distances, mixtures with their axes in another order, loops that look at their own value. Each is
-//! measured in a process of its own: the time until the first result (recording, differentiation, preparation and one run),
-//! the median of the replays after it, and the most memory that the process ever had.
+//! measured in a process of its own: the time until the first result (recording, differentiation, preparation and one run; of the
+//! recurrent network without the run), the median of the replays after it, and the most memory that the process ever had.
 //!
 //! `cargo bench --bench other_work` measures all, `cargo bench --bench other_work -- slices` those of that name;
 //! `scripts/other_work_peer.py` prints the rows that JAX has, too.
@@ -22,6 +22,9 @@ const CASES: &[Case] = &[
     ("slices by look-ups, 1024 steps", || slices(1024, by_look_up)),
     ("columns of one array [30000, 15]", columns),
     ("columns, each an input", separate_columns),
+    ("GRU of 64, 100 steps, 32 at once", || gru(100)),
+    ("GRU of 64, 1000 steps, 32 at once", || gru(1000)),
+    ("GRU of 64, 10000 steps, 32 at once", || gru(10_000)),
     ("x·2, run_into", || few_numbers(1, false)),
     ("x·2, call", || few_numbers(1, true)),
     ("25 operations on a number, call", || few_numbers(25, true)),
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
     {
         let (_, measure) = CASES.iter().find(|(case, _)| case == name).expect("one of the cases");
         let Measured { first, replay } = measure();
-        let replay = replay.map_or("–".into(), |replay| microseconds(replay));
+        let replay = replay.map_or("–".into(), microseconds);
         println!("{name:<36} {:>14} {replay:>14} {:>8}", microseconds(first), peak_memory());
         return ExitCode::SUCCESS;
     }
@@ -148,6 +151,35 @@ fn separate_columns() -> Measured {
         let loss = of_columns(&x).sum();
         (tape.compile(x.iter().copied(), loss.grad(&x)), at.into_iter().map(Value::from).collect())
     })
+}
+
+/// The gradient of Σ h_T² of a gated recurrent unit, by its parameters, in single precision. (At 10 000 steps it runs once.)
+fn gru(steps: usize) -> Measured {
+    const SIZE: usize = 64;
+    let start = Instant::now();
+    let tape = Tape::new();
+    let single = |shape: &[usize]| numbers(shape).mapv(|x| 0.1 * x as f32);
+    let at = [&[SIZE, 3 * SIZE][..], &[SIZE, 3 * SIZE], &[3 * SIZE], &[steps, 32, SIZE], &[32, SIZE]].map(single);
+    let x = at.each_ref().map(|at| tape.input("x", at));
+    let [weights, recurrent, bias, observations, initial] = x;
+    let hidden = ad::fold(initial, observations, |h, step| {
+        let (gates, own) = (step[0].var().matmul(weights) + bias, h.matmul(recurrent));
+        let part = |of: Var, i: usize| of.slice(1, i * SIZE..(i + 1) * SIZE);
+        let reset = (part(gates, 0) + part(own, 0)).sigmoid();
+        let update = (part(gates, 1) + part(own, 1)).sigmoid();
+        let new = (part(gates, 2) + reset * part(own, 2)).tanh();
+        new + update * (h - new)
+    });
+    let loss = hidden.at(0, steps - 1).square().sum();
+    let program = tape.compile(x, loss.grad(&x[..3]));
+    let first = start.elapsed().as_secs_f64();
+    let values = ad::values![at[0], at[1], at[2], at[3], at[4]];
+    let mut results = program.run_as::<f32>(&values).expect("valid inputs");
+    let replay = (steps < 10_000).then(|| {
+        let mut results: Vec<_> = results.iter_mut().map(|result| result.view_mut()).collect();
+        median(|| program.run_into_as(&values, &mut results).expect("valid inputs"))
+    });
+    Measured { first, replay }
 }
 
 fn few_numbers(operations: usize, call: bool) -> Measured {

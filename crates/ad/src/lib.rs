@@ -21,7 +21,7 @@
 //! - Derivatives of Vars are methods: [`Var::grad`], [`Var::hvp`], [`Var::hessian`], [`Var::jacobian`], [`Var::jvp`],
 //!   [`Var::vjp`], [`Var::derivative`]. Of functions: [`grad`], [`value_and_grad`], [`hvp`], [`hessian`] …
 //! - [`vmap`] turns a function of one example into one of a batch.
-//! - [`fold`] is a loop whose body is recorded once, [`fold_while`] one that may end early.
+//! - [`fold`] is a loop whose body is recorded once, [`fold_while`] one that may end early. Which loop is for what: [`loops`].
 //! - [`Var::stop_gradient`], [`Var::magic_box`] and [`DerivativeLimit`] say what differentiation may see.
 //! - [`check_gradients`] compares a function's derivatives with finite differences.
 //!
@@ -42,6 +42,9 @@ mod tape;
 mod tensor;
 #[cfg(debug_assertions)]
 mod trial;
+
+#[doc = include_str!("loops.md")]
+pub mod loops {}
 
 pub use check::{GradientCheck, Modes, check_gradients};
 pub use diff::closures::{Arguments, derivative, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp};
