@@ -356,18 +356,14 @@ impl Network {
                             "Network: to go along trajectories, a recurrent layer needs observations [N, H, …], got {:?}",
                             &observations.shape()[..]
                         );
-                        let x = x.reshape(&[front[0], front[1], 3 * size]);
-                        let mut hidden = match memory {
+                        let x = x.reshape(&[front[0], front[1], 3 * size]).transpose(&[1, 0, 2]);
+                        let begin = match memory {
                             Some((memory, _)) => memory[after.len()],
-                            None => x.at(1, 0).slice(1, 0..size).full_like(0.0),
+                            None => x.at(0, 0).slice(1, 0..size).full_like(0.0),
                         };
-                        let mut steps = Vec::with_capacity(front[1]);
-                        for t in 0..front[1] {
-                            hidden = recur(x.at(1, t), hidden, u, c, size);
-                            steps.push(hidden);
-                        }
-                        after.push(hidden);
-                        Var::stack(&steps, 1).reshape(&[rows, size])
+                        let hidden = ad::fold(begin, x, |hidden, step| recur(step[0].var(), hidden, u, c, size));
+                        after.push(hidden.at(0, front[1] - 1));
+                        hidden.transpose(&[1, 0, 2]).reshape(&[rows, size])
                     }
                 }
             };
