@@ -43,7 +43,7 @@ mod tensor;
 #[cfg(debug_assertions)]
 mod trial;
 
-#[doc = include_str!("loops.md")]
+#[doc = include_str!("../docs/loops.md")]
 pub mod loops {}
 
 pub use check::{GradientCheck, Modes, check_gradients};
