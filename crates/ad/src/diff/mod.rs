@@ -42,13 +42,14 @@ fn pullback_in(pass: u32, outputs: &[(Var, Var)], wrt: &[Var]) -> Result<Vec<Opt
         cotangents[place].add(cotangent);
     }
     for (place, &id) in active.nodes.iter().enumerate().rev() {
-        let location = with_graph(tape, |graph| graph.nodes[id as usize].location);
-        let total = {
-            let _recording = Recording::derivative(tape, location, pass, true);
+        if cotangents[place].is_none() {
+            continue;
+        }
+        let node = with_graph(tape, |graph| graph.nodes[id as usize].clone());
+        let cotangent = {
+            let _recording = Recording::derivative(tape, node.location, pass, true);
             cotangents[place].total()
         };
-        let Some(cotangent) = total else { continue };
-        let node = with_graph(tape, |graph| graph.nodes[id as usize].clone());
         let rules = node.op.rules();
         let mut needed: SmallVec<[bool; 3]> = (node.operands.iter().enumerate())
             .map(|(i, &operand)| active.place(operand).is_some() && rules.differentiable(i))
@@ -105,14 +106,18 @@ impl Cotangent {
         }
     }
 
-    /// The sum, if anything was contributed.
+    fn is_none(&self) -> bool {
+        self.whole.is_none() && self.parts.is_empty()
+    }
+
+    /// The sum of what was contributed.
     #[track_caller]
-    fn total(&mut self) -> Option<Var> {
+    fn total(&mut self) -> Var {
         if !self.parts.is_empty() {
             let sum = parts::sum(&std::mem::take(&mut self.parts));
             self.whole = Some(self.whole.map_or(sum, |whole| whole + sum));
         }
-        self.whole
+        self.whole.expect("something was contributed")
     }
 }
 

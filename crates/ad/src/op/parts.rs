@@ -66,8 +66,8 @@ pub(crate) fn sum(parts: &[Var]) -> Var {
         Kind::Scattered { .. } => {
             // One that is as large as the table costs no more by itself.
             let size_of_entries = |part: &Var| operand(*part, 0).size();
-            let (small, large) = parts.into_iter().partition(|part| 2 * size_of_entries(part) <= part.size());
-            let small: Vec<Var> = small;
+            let (small, large): (Vec<Var>, Vec<Var>) =
+                parts.into_iter().partition(|part| 2 * size_of_entries(part) <= part.size());
             let together = (small.len() > 1).then(|| scatter_together(&small));
             added(if together.is_some() {
                 together.into_iter().chain(large).collect()

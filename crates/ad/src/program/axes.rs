@@ -16,6 +16,7 @@
 
 use super::ir::{Id, Ids, Ir, Node};
 use super::lower::Rewriter;
+use super::plan::{LARGE, MANY_ROWS};
 use crate::op::elementwise::{Binary, Elementwise};
 use crate::op::indexing::Indexing;
 use crate::op::linalg::MatMul;
@@ -25,12 +26,6 @@ use crate::op::scan::Scan;
 use crate::op::softmax::Softmax;
 use crate::op::{Leaf, Op};
 use crate::tensor::{Axes, Shape, size};
-
-/// Below, an array has no rows that are worth it.
-const LARGE: usize = 4096;
-
-/// Fewer are no samples.
-const FEWEST_SAMPLES: usize = 64;
 
 /// The same outputs from the same inputs, with the directions of Hessians innermost.
 pub(super) fn directions_last(plain: &Ir) -> Ir {
@@ -57,7 +52,7 @@ fn repeated_samples(movement: &Movement, ir: &Ir, node: &Node) -> Option<usize> 
     let Movement::Broadcast { shape, axes } = movement else { return None };
     let samples = *ir.nodes[node.operands[0]].shape.first()?;
     let axis = axes[0];
-    let many = samples >= FEWEST_SAMPLES && samples > size(&shape[..axis]);
+    let many = samples >= MANY_ROWS && samples > size(&shape[..axis]);
     (axis > 0 && many && size(shape) >= LARGE).then_some(axis)
 }
 
@@ -206,8 +201,8 @@ impl Moving<'_> {
         self.movement(id, Movement::Transpose(self.end.moved(lane, &in_order).collect()), inner)
     }
 
-    /// A product of stacks of matrices; for lanes behind them, one in which some axis has length 1, as a product of numbers: then no library is needed, and lanes can
-    /// be last.
+    /// A product of stacks of matrices. For lanes to be last, some axis must have length 1: then it is a product of numbers, and
+    /// needs no library.
     fn product(&mut self, id: Id, MatMul { transpose_a, transpose_b, .. }: MatMul) -> Option<Moved> {
         let operands = self.from.nodes[id].operands.clone();
         let (a, b, result) = (self.shape(operands[0]), self.shape(operands[1]), self.shape(id));

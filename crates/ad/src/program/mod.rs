@@ -564,11 +564,11 @@ impl Program {
         };
         let mut check = |step: &Step, operands: &[Operand<'_>], out: &Buffer| {
             if let (Op::Fold(fold), Some(body)) = (&step.op, &step.body) {
-                let mut again = Buffer::new(step.dtype, size(&step.shape));
-                let again = again.slice_mut(0..size(&step.shape));
+                let mut again = Buffer::new(step.dtype, step.size);
+                let again = again.slice_mut(0..step.size);
                 body.run_fold(fold, operands, again, |given, workspace| body.check_units(given, workspace))?;
             }
-            let out = out.slice(0..size(&step.shape));
+            let out = out.slice(0..step.size);
             let is_infinite = |operand: &Operand<'_>| find(operand.data, f64::is_infinite).is_some();
             let brought = operands.iter().position(is_infinite).filter(|_| find(out, f64::is_nan).is_none());
             origins[step.slot] = match (not_finite(step.op.rules().name(), step.location, out, &step.shape), brought) {
@@ -806,6 +806,20 @@ impl Unit {
     }
 }
 
+impl Input {
+    /// The error of what a run is given for it, unless that is of its type and `fits` it.
+    fn expect(&self, given: DType, shape: &[usize], fits: bool) -> Result<(), Error> {
+        let input = || self.name.to_string();
+        if given != self.dtype {
+            return Err(Error::Dtype { input: input(), expected: self.dtype, given });
+        }
+        if !fits {
+            return Err(Error::Shape { input: input(), expected: self.shape.clone(), given: shape.into() });
+        }
+        Ok(())
+    }
+}
+
 /// What a run is given for its inputs.
 trait Given {
     /// Adds the entries of each, row-major, to the list, after checking them against the program's inputs. Those of which they lie
@@ -827,14 +841,7 @@ impl Given for [Value<'_>] {
     ) -> Result<(), Error> {
         program.expect_count(self.len())?;
         for (input, value) in program.inputs.iter().zip(self) {
-            if value.dtype() != input.dtype {
-                let (expected, given) = (input.dtype, value.dtype());
-                return Err(Error::Dtype { input: input.name.to_string(), expected, given });
-            }
-            if value.shape() != input.shape.as_slice() {
-                let (expected, given) = (input.shape.clone(), value.shape().into());
-                return Err(Error::Shape { input: input.name.to_string(), expected, given });
-            }
+            input.expect(value.dtype(), value.shape(), value.shape() == input.shape.as_slice())?;
         }
         row_major.extend(self.iter().filter(|value| value.try_entries().is_none()).map(|value| value.clone().owned()));
         let mut copies = row_major.iter();
@@ -853,14 +860,7 @@ impl<E: Element> Given for [&[E]] {
     ) -> Result<(), Error> {
         program.expect_count(self.len())?;
         for (input, entries) in program.inputs.iter().zip(self) {
-            if E::DTYPE != input.dtype {
-                let (expected, given) = (input.dtype, E::DTYPE);
-                return Err(Error::Dtype { input: input.name.to_string(), expected, given });
-            }
-            if entries.len() != size(&input.shape) {
-                let (expected, given) = (input.shape.clone(), smallvec::smallvec![entries.len()]);
-                return Err(Error::Shape { input: input.name.to_string(), expected, given });
-            }
+            input.expect(E::DTYPE, &[entries.len()], entries.len() == input.size)?;
             list.push(E::as_slice(entries));
         }
         Ok(())

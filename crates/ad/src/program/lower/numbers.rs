@@ -10,6 +10,7 @@ use crate::op::elementwise::{Binary, Elementwise, Unary};
 use crate::op::movement::Movement;
 use crate::op::reduce::By;
 use crate::op::{Data, Leaf, Op, Operand};
+use crate::program::find;
 use crate::program::ir::Id;
 use crate::real::Real;
 use crate::tensor::{Buffer, Shape, Value, size};
@@ -107,14 +108,12 @@ fn fold_arrays(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let mut result = Buffer::new(dtype, size(&shape));
     // What fails is reported by the run that needs it.
     op.rules().forward(&operands, &shape, result.slice_mut(0..size(&shape))).ok()?;
-    let value = result.slice(0..size(&shape)).to_value(&shape);
+    let result = result.slice(0..size(&shape));
     // Of what is not finite one wants to know where it came from.
-    let is_finite = |value: &Value<'_>| match value {
-        Value::F64(array) => array.iter().all(|x| x.is_finite()),
-        Value::F32(array) => array.iter().all(|x| x.is_finite()),
-        _ => true,
-    };
-    let folded = is_finite(&value).then(|| to.emit(Op::Leaf(Leaf::Constant(value.into())), &[]))?;
+    if find(result, |x| !x.is_finite()).is_some() {
+        return None;
+    }
+    let folded = to.emit(Op::Leaf(Leaf::Constant(result.to_value(&shape).into())), &[]);
     to.ir.folded.insert(plain, folded);
     Some(folded)
 }

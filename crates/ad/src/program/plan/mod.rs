@@ -21,6 +21,7 @@ use super::{Lowering, Program, Unit};
 use dataflow::Dataflow;
 use emit::Emitter;
 use levels::{Group, Levels};
+pub(super) use rows::{LARGE, MANY_ROWS};
 
 use crate::op::fold::Body;
 

@@ -10,11 +10,11 @@ use crate::program::ir::Id;
 use crate::tensor::size;
 
 /// Arrays below this many entries are not worth a region.
-const LARGE: usize = 4096;
+pub(in crate::program) const LARGE: usize = 4096;
 
 /// With so many rows or more, small arrays (one number for each row) take part in the region of large ones: between them,
 /// they would cut it in two.
-const MANY_ROWS: usize = 64;
+pub(in crate::program) const MANY_ROWS: usize = 64;
 
 impl Dataflow<'_> {
     /// The numbers of rows of which there are large arrays. (As long as none is known, no small array joins.)
