@@ -44,12 +44,24 @@ pub struct Settings {
     pub learn_rates: bool,
     /// How the parameters follow from the gradient.
     pub outer: Outer,
+    /// By how many of a task's trajectories, if there are more, the divergence's Hessian is estimated where steps are within a
+    /// region of trust: most of their time is in products with it, and all that it gives is a direction; how far to go is judged by
+    /// all trajectories. 0 is all.
+    pub curvature_trajectories: usize,
     /// How many outer steps are made with what was sampled.
     pub outer_steps: usize,
     /// What divergence costs at inner steps, for algorithms with a price on it.
     pub price: Price,
     /// Whether a baseline's value counts behind a trajectory that was truncated.
     pub bootstrap: bool,
+}
+
+impl Settings {
+    /// How many trajectories the divergence's Hessian is of.
+    fn curved(&self) -> usize {
+        let all = self.shape.trajectories;
+        if self.curvature_trajectories == 0 { all } else { all.min(self.curvature_trajectories) }
+    }
 }
 
 /// How parameters follow from the gradient.
@@ -112,7 +124,7 @@ struct Programs {
     gradient: Program,
     /// The same ↦ objective, divergence at each step.
     judge: Program,
-    /// (θ, rates, D_0 … D_K, v) ↦ H v, H the Hessian of the divergence at step K from where it is.
+    /// (θ, rates, some of D_0 … D_K, v) ↦ H v, H the Hessian of the divergence at step K from where it is.
     curvature: Option<Program>,
 }
 
@@ -123,6 +135,8 @@ struct Task {
     rollout: Option<Rollout>,
     /// For each step so far.
     data: Vec<Trajectories>,
+    /// Those of them that the divergence's Hessian is of.
+    curved: Vec<Trajectories>,
     /// Of a value network: the trajectories, and what it said of them.
     unfitted: Vec<(Rollout, Array2<f64>)>,
 }
@@ -198,7 +212,7 @@ impl MetaLearner {
     }
 
     fn begin(&self) -> Task {
-        Task { here: self.theta.clone(), rollout: None, data: Vec::new(), unfitted: Vec::new() }
+        Task { here: self.theta.clone(), rollout: None, data: Vec::new(), curved: Vec::new(), unfitted: Vec::new() }
     }
 
     /// Samples with the parameters that the task is at. Which task it is and what is sampled are draws with these names.
@@ -268,18 +282,20 @@ impl MetaLearner {
         })
     }
 
-    /// The mean over tasks of a program's results, at these parameters: `given` are a task's last inputs.
+    /// The mean over tasks of a program's results, at these parameters: `data` are the trajectories that it takes, `given` a
+    /// task's last inputs.
     fn mean<'g>(
         &self,
         program: &Program,
         tasks: &[Mutex<Task>],
         theta: &Numbers,
+        data: fn(&Task) -> &[Trajectories],
         given: impl Fn(usize) -> Vec<Value<'g>> + Sync,
     ) -> Result<Vec<f64>> {
         let parameters = self.values(theta);
         let answers = self.ask(tasks, |number, task| {
             let given = given(number);
-            let mut inputs = values_of(&parameters, &task.data);
+            let mut inputs = values_of(&parameters, data(task));
             inputs.extend(given.iter().map(Value::view));
             let results = program.run_values(&inputs)?;
             let mut numbers = Vec::new();
@@ -319,6 +335,16 @@ impl MetaLearner {
         let scalar = |x: f64| Value::from(arr0(x));
         prices.into_iter().chain(across.map(scalar)).map(|value| value.rounded(dtype)).collect()
     }
+}
+
+/// All that was sampled in a task.
+fn all(task: &Task) -> &[Trajectories] {
+    &task.data
+}
+
+/// What of it the divergence's Hessian is of.
+fn some_of(task: &Task) -> &[Trajectories] {
+    &task.curved
 }
 
 /// θ, rates and data, as a program takes them.
@@ -469,7 +495,7 @@ impl MetaLearner {
     /// The objective and the divergence at each step, and the gradient, at these parameters.
     fn gradient(&self, experience: &Experience, theta: &Numbers) -> Result<(Vec<f64>, Numbers)> {
         let given = |number: usize| self.given(&experience.across[number]);
-        let mut facts = self.mean(&self.programs.gradient, &experience.tasks, theta, given)?;
+        let mut facts = self.mean(&self.programs.gradient, &experience.tasks, theta, all, given)?;
         let gradient = policy::from_flat(&self.theta, &facts.split_off(2 + self.settings.inner_steps));
         Ok((facts, gradient))
     }
@@ -491,6 +517,17 @@ impl MetaLearner {
 
         let begin = Instant::now();
         let given = |number: usize| self.given(&across[number]);
+        let some = self.settings.curved();
+        let fewer = self.programs.curvature.is_some() && some < self.settings.shape.trajectories;
+        if fewer {
+            let first: Vec<usize> = (0..some).collect();
+            self.ask(tasks, |_, task| {
+                let of = |data: &Trajectories| data.iter().map(|column| column.select(0, &first)).collect();
+                task.curved = task.data.iter().map(of).collect();
+                Ok(Vec::new())
+            })?;
+        }
+        let curved = if fewer { some_of } else { all };
         let (mut theta, mut optimiser) = (self.theta.clone(), self.optimiser.clone());
         let (mut facts, mut gradient) = (Vec::new(), Numbers::new());
         for _ in 0..outer_steps {
@@ -506,11 +543,11 @@ impl MetaLearner {
                     let product = |v: &Numbers| {
                         let along = self.values(v);
                         let views = |_| along.iter().map(Value::view).collect();
-                        let product = self.mean(curvature, tasks, &theta, views)?;
+                        let product = self.mean(curvature, tasks, &theta, curved, views)?;
                         Ok(policy::from_flat(&self.theta, &product))
                     };
                     let judge = |there: &Numbers| {
-                        let facts = self.mean(&self.programs.judge, tasks, there, given)?;
+                        let facts = self.mean(&self.programs.judge, tasks, there, all, given)?;
                         Ok(Judged { objective: facts[0], divergence: facts[1 + inner_steps] })
                     };
                     if let Some((there, judged)) = region.step(&theta, facts[0], &gradient, product, judge)? {
@@ -523,7 +560,7 @@ impl MetaLearner {
         }
         let mut prices = self.prices.clone();
         if let Some(target) = self.settings.price.target {
-            let facts = self.mean(&self.programs.judge, tasks, &theta, given)?;
+            let facts = self.mean(&self.programs.judge, tasks, &theta, all, given)?;
             for (price, divergence) in prices.iter_mut().zip(&facts[1..]) {
                 if *divergence < target / 1.5 {
                     *price /= 2.0;
@@ -560,61 +597,100 @@ impl Programs {
     fn new(settings: &Settings, algorithm: &dyn Algorithm, policy: &dyn Policy, theta: &Numbers) -> Result<Self> {
         let Settings { shape, inner_steps, .. } = settings;
         let tape = Tape::new();
-        let all = policy::record_as(theta, &tape, shape.dtype);
-        let (start, rates) = match settings.learn_rates {
-            true => (without_rates(&all), rates_of(&all)),
-            false => (all.clone(), Params::new()),
-        };
-        let inner = |step: usize| {
-            let decay = if step == 0 { 1.0 } else { settings.rate_decay };
-            let inner = Inner::from(Rule::sgd(settings.inner_rate * decay));
-            let learned = || rates.iter().map(|(name, &rate)| (name.clone(), rate * decay)).collect();
-            if settings.learn_rates { inner.rates(learned()) } else { inner }
-        };
-        let inputs = |others: &[Handle]| -> Vec<Handle> {
-            policy::handles(&all).into_iter().chain(others.iter().copied()).collect()
-        };
+        let parameters = Parameters::record(settings, theta, &tape);
+        let Parameters { all, start, rates } = &parameters;
+        let inner = |step: usize| parameters.inner(settings, step);
 
         // One step, of trajectories that θ has sampled.
         let one = shape.record(&tape)?;
         let fresh = |theta: &Params| one.fresh(shape, policy, theta);
-        let described = heads(&fresh(&start).dist);
-        let describe = tape.compile(inputs(&one.handles()), described.clone());
+        let described = heads(&fresh(start).dist);
+        let describe = tape.compile(parameters.then(one.handles()), described.clone());
         let different = match (*inner_steps, settings.rate_decay) {
             (0, _) => 0,
             (_, 1.0) => 1,
             _ => 2,
         };
         let step = |step: usize| {
-            let points = adapt(&start, inner(step), 1, |_, theta| algorithm.inner(&fresh(theta)));
+            let points = adapt(start, inner(step), 1, |_, theta| algorithm.inner(&fresh(theta)));
             let there = points[1].values().chain(rates.values());
-            tape.compile(inputs(&one.handles()), described.iter().chain(there).copied())
+            tape.compile(parameters.then(one.handles()), described.iter().chain(there).copied())
         };
         let adapt = (0..different).map(step).collect();
 
         // All steps, as a function of where they begin.
-        let recorded: Vec<Recorded> = (0..=*inner_steps).map(|_| shape.record(&tape)).collect::<Result<_>>()?;
+        let recorded = shape.record_each(*inner_steps, &tape)?;
         let scalar = |name: &str, x: f64| tape.input(name, Value::from(arr0(x)).rounded(shape.dtype));
         let prices = (*inner_steps > 0).then(|| tape.input("prices", Value::zeros(shape.dtype, &[*inner_steps])));
         let (shift, scale) = (scalar("shift", 0.0), scalar("scale", 1.0));
-        let (_, sampled) =
-            through(algorithm, &start, inner, *inner_steps, |step, theta| recorded[step].under(shape, policy, theta));
+        let under = |step: usize, theta: &Params| recorded[step].under(shape, policy, theta);
+        let (_, sampled) = through(algorithm, start, inner, *inner_steps, under);
         let (last, steps) = sampled.split_last().expect("at least one");
         let objective = algorithm.outer(&Adapted { steps, last, kl_price: prices, shift, scale });
         let divergences: Vec<Var> = sampled.iter().map(Sampled::kl).collect();
-        let data: Vec<Handle> = recorded.iter().flat_map(Recorded::handles_with_heads).collect();
+        let data = recorded.iter().flat_map(Recorded::handles_with_heads);
         let given = prices.into_iter().chain([shift, scale]).map(Handle::from);
-        let all_inputs = inputs(&data.iter().copied().chain(given).collect::<Vec<_>>());
+        let inputs = parameters.then(data.chain(given));
         let facts = || [objective].into_iter().chain(divergences.iter().copied());
-        let gradient = tape.compile(all_inputs.clone(), facts().chain(objective.grad_or_zeros(&all).into_values()));
-        let judge = tape.compile(all_inputs, facts());
-        let curvature = matches!(settings.outer, Outer::TrustRegion(_)).then(|| {
-            let v = policy::record_as(&policy::zeros_like(theta), &tape, shape.dtype);
-            // From where it is, so that it is positive also where earlier outer steps have led away from what sampled the data.
-            let products = last.curvature(&all, &v);
-            let inputs = inputs(&data).into_iter().chain(policy::handles(&v));
-            tape.compile(inputs, products.into_values())
-        });
+        let gradient = tape.compile(inputs.clone(), facts().chain(objective.grad_or_zeros(all).into_values()));
+        let judge = tape.compile(inputs, facts());
+        let curvature = match settings.outer {
+            Outer::TrustRegion(_) => Some(Self::curvature(settings, algorithm, policy, theta)?),
+            Outer::Rule(_) => None,
+        };
         Ok(Self { adapt, describe, gradient, judge, curvature })
+    }
+
+    /// Products with the divergence's Hessian, of as many trajectories as that is of.
+    fn curvature(
+        settings: &Settings,
+        algorithm: &dyn Algorithm,
+        policy: &dyn Policy,
+        theta: &Numbers,
+    ) -> Result<Program> {
+        let shape = Shape { trajectories: settings.curved(), ..settings.shape.clone() };
+        let tape = Tape::new();
+        let parameters = Parameters::record(settings, theta, &tape);
+        let inner = |step: usize| parameters.inner(settings, step);
+        let recorded = shape.record_each(settings.inner_steps, &tape)?;
+        let under = |step: usize, theta: &Params| recorded[step].under(&shape, policy, theta);
+        let (_, sampled) = through(algorithm, &parameters.start, inner, settings.inner_steps, under);
+        let last = sampled.last().expect("at least one");
+        let v = policy::record_as(&policy::zeros_like(theta), &tape, shape.dtype);
+        // From where it is, so that it is positive also where earlier outer steps have led away from what sampled the data.
+        let products = last.curvature(&parameters.all, &v);
+        let data = recorded.iter().flat_map(Recorded::handles_with_heads);
+        Ok(tape.compile(parameters.then(data.chain(policy::handles(&v))), products.into_values()))
+    }
+}
+
+/// θ and the learned rates on a tape.
+struct Parameters {
+    all: Params,
+    /// θ.
+    start: Params,
+    rates: Params,
+}
+
+impl Parameters {
+    fn record(settings: &Settings, theta: &Numbers, tape: &Tape) -> Self {
+        let all = policy::record_as(theta, tape, settings.shape.dtype);
+        let (start, rates) = match settings.learn_rates {
+            true => (without_rates(&all), rates_of(&all)),
+            false => (all.clone(), Params::new()),
+        };
+        Self { all, start, rates }
+    }
+
+    fn inner(&self, settings: &Settings, step: usize) -> Inner {
+        let decay = if step == 0 { 1.0 } else { settings.rate_decay };
+        let inner = Inner::from(Rule::sgd(settings.inner_rate * decay));
+        let learned = || self.rates.iter().map(|(name, &rate)| (name.clone(), rate * decay)).collect();
+        if settings.learn_rates { inner.rates(learned()) } else { inner }
+    }
+
+    /// A program's inputs: these first.
+    fn then(&self, others: impl IntoIterator<Item = Handle>) -> Vec<Handle> {
+        policy::handles(&self.all).into_iter().chain(others).collect()
     }
 }

@@ -523,6 +523,7 @@ pub fn meta_learner(config: &Config) -> Result<MetaLearner> {
         rate_decay: config.rate_decay,
         learn_rates: config.learn_rates,
         outer,
+        curvature_trajectories: config.curvature_rollouts,
         outer_steps: config.outer_steps,
         price: Price { initial: config.kl_price, target: config.kl_adaptive.then_some(config.kl_target) },
         bootstrap: config.bootstrap,

@@ -75,6 +75,15 @@ impl Shape {
         Ok(Recorded { episodes: self.blank()?.record_as(tape, dtype), values, heads })
     }
 
+    /// Records inputs for trajectories before, between and after `inner_steps` steps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`blank`](Self::blank).
+    pub fn record_each(&self, inner_steps: usize, tape: &Tape) -> Result<Vec<Recorded>> {
+        (0..=inner_steps).map(|_| self.record(tape)).collect()
+    }
+
     /// What was sampled, with the baseline's values, `[N, H + 1]`. The heads of what sampled them are to follow.
     pub fn trajectories(&self, rollout: &Rollout, values: &Array2<f64>) -> Trajectories {
         let columns = rollout.values_as(self.dtype).into_iter().chain([Value::from(values).rounded(self.dtype)]);

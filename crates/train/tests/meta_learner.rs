@@ -38,6 +38,7 @@ fn tabular(seed: u64, tasks: usize, trajectories: usize) -> Settings {
         rate_decay: 1.0,
         learn_rates: false,
         outer: Outer::Rule(Rule::sgd(1.0)),
+        curvature_trajectories: 0,
         outer_steps: 1,
         price: Price { initial: 0.0, target: None },
         bootstrap: false,
@@ -251,6 +252,28 @@ fn trpo_stays_within_its_radius_and_improves() {
         let moved = learner.parameters() != &before;
         assert!(done.kl <= 0.01 && (done.kl > 1e-3) == moved && moved, "{done:?}");
     }
+}
+
+#[test]
+fn the_direction_within_a_region_of_trust_may_be_by_some_trajectories_and_is_judged_by_all() {
+    let maml = || Maml { inner: InnerObjective::Lvc, first_order: false };
+    let step = |curvature_trajectories| {
+        let region = Outer::TrustRegion(TrustRegion { damping: 1e-2, ..REGION });
+        let settings = Settings { curvature_trajectories, ..navigation(region, DType::F64) };
+        let baseline = linear(&settings);
+        let all = settings.shape.trajectories;
+        let mut learner = in_the_plane(settings, maml(), baseline);
+        let done = learner.iterate(0).unwrap();
+        (all, done, learner.parameters().clone())
+    };
+    let (all, _, by_all) = step(0);
+    // As many as there are, or more, are all, to the bit.
+    assert!(step(all).2 == by_all && step(2 * all).2 == by_all);
+    // The gradient is that of all, the step another one, within the same radius by all.
+    let (_, of_all, _) = step(0);
+    let (_, of_half, by_half) = step(all / 2);
+    assert!(by_half != by_all && of_half.kl <= 0.01 && of_half.kl > 1e-3, "{of_half:?}");
+    assert!(of_half.loss != of_all.loss);
 }
 
 /// Ridge regression as its dual has it: V = K (K + ρ I)⁻¹ y, K the products of features; of all steps that were taken, at all places.

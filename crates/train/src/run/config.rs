@@ -87,6 +87,8 @@ keys! {
     trust_region: f64 = 0.01, above(0.0, 1e6);
     /// The number of iterations of conjugate gradients (TRPO).
     cg_iterations: usize = 10, from(1, 10_000);
+    /// By how many of a task's trajectories, if there are more, the divergence's Hessian is estimated (TRPO); 0 is all.
+    curvature_rollouts: usize = 0, from(0, 1_000_000);
     /// What is added to the diagonal of the divergence's Hessian (TRPO).
     damping: f64 = 1e-5, from(0.0, 1e6);
     /// How often a step that is refused is shortened before it is given up (TRPO).
