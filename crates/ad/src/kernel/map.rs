@@ -70,37 +70,103 @@ pub fn map<T: Number, const N: usize>(f: impl Function<T, N>, operands: [View<'_
 /// A map of operands as long as the result.
 type MapBlock<'a, T, const N: usize> = &'a mut dyn FnMut([&[T]; N], &mut [T]);
 
-/// What is repeated is written out, a block at a time, in the nearest cache.
+/// How the numbers of an operand get to be as many as entries, a block at a time.
+#[derive(Clone, Copy)]
+enum Way {
+    /// They are.
+    Whole,
+    /// A run is so long that a block is within it: they are read where they lie.
+    Run(Repeat),
+    /// Each comes so often that a block has only one: that is written once for all of its blocks.
+    Number { times: usize },
+    /// They are written out.
+    Written(Repeat),
+}
+
+impl Way {
+    /// So many entries are worth a block of their own.
+    const LONG: usize = 64;
+
+    fn of<T>(View { numbers, repeat }: &View<'_, T>) -> Self {
+        match *repeat {
+            None => Way::Whole,
+            Some(_) if numbers.len() == 1 => Way::Number { times: usize::MAX },
+            Some(Repeat { run: 1, times }) if times >= Self::LONG => Way::Number { times },
+            Some(repeat) if repeat.run >= Self::LONG => Way::Run(repeat),
+            Some(repeat) => Way::Written(repeat),
+        }
+    }
+
+    /// How many entries from this one on are of one block.
+    fn together(self, start: usize) -> usize {
+        match self {
+            Way::Run(Repeat { run: length, .. }) | Way::Number { times: length } => length - start % length,
+            Way::Whole | Way::Written(_) => usize::MAX,
+        }
+    }
+}
+
+/// A map with operands that are repeated, block by block, in the nearest cache.
 fn map_repeated<T: Number, const N: usize>(operands: [View<'_, T>; N], out: &mut [T], map: MapBlock<'_, T, N>) {
     const BLOCK: usize = 256;
-    let mut written: [SmallVec<[T; BLOCK]>; N] = std::array::from_fn(|_| SmallVec::new());
-    // If all that is repeated comes again after a few entries, it is written once, for a block that is a multiple of them.
+    let ways = operands.each_ref().map(Way::of);
+    // If all that is written out comes again after a few entries, it is written once, for a block that is a multiple of them.
     let mut period = 1;
-    for View { numbers, repeat } in &operands {
-        if let Some(repeat) = repeat.filter(|_| numbers.len() > 1) {
-            let again = numbers.len() * repeat.times;
-            period = if period == 1 || period == again { again } else { usize::MAX };
-        }
+    for (way, View { numbers, .. }) in ways.iter().zip(&operands) {
+        let again = match *way {
+            Way::Written(repeat) => numbers.len() * repeat.times,
+            Way::Whole | Way::Number { times: usize::MAX } => continue,
+            Way::Run(_) | Way::Number { .. } => usize::MAX,
+        };
+        period = if period == 1 || period == again { again } else { usize::MAX };
     }
     let once = period <= BLOCK;
     let block = if once { BLOCK / period * period } else { BLOCK }.min(out.len());
+    let mut written: [SmallVec<[T; BLOCK]>; N] = std::array::from_fn(|_| SmallVec::new());
+    // Of each operand, the number that its block has been written for.
+    let mut written_for = [None; N];
     let mut start = 0;
     while start < out.len() {
-        let here = start..(start + block).min(out.len());
-        for (written, View { numbers, repeat }) in written.iter_mut().zip(&operands) {
-            let Some(repeat) = repeat.filter(|_| start == 0 || !(once || numbers.len() == 1)) else { continue };
-            // In one go: `resize` would go entry by entry.
-            while written.len() < here.len() {
-                written.extend_from_slice(&[T::zero(); 32]);
-            }
-            simd::run(Write { numbers, repeat, start, written: &mut written[..here.len()] });
+        let count = ways.iter().map(|way| way.together(start)).fold(block.min(out.len() - start), usize::min);
+        let here = start..start + count;
+        let mut blocks: [&[T]; N] = [&[]; N];
+        for (k, (written, View { numbers, .. })) in written.iter_mut().zip(&operands).enumerate() {
+            blocks[k] = match ways[k] {
+                Way::Whole => &numbers[here.clone()],
+                Way::Run(Repeat { run, times }) => {
+                    let first = (start / (run * times) * run + start % run) % numbers.len();
+                    &numbers[first..first + count]
+                }
+                Way::Number { times } => {
+                    let number = start / times % numbers.len();
+                    if written_for[k] != Some(number) {
+                        enlarge(written, block);
+                        written[..block].fill(numbers[number]);
+                        written_for[k] = Some(number);
+                    }
+                    &written[..count]
+                }
+                Way::Written(repeat) => {
+                    if !once || start == 0 {
+                        enlarge(written, count);
+                        simd::run(Write { numbers, repeat, start, written: &mut written[..count] });
+                    }
+                    &written[..count]
+                }
+            };
         }
-        let blocks: [&[T]; N] = std::array::from_fn(|k| match operands[k].repeat {
-            None => &operands[k].numbers[here.clone()],
-            Some(_) => &written[k][..here.len()],
-        });
-        map(blocks, &mut out[here.clone()]);
-        start = here.end;
+        map(blocks, &mut out[here]);
+        start += count;
+    }
+}
+
+/// To at least so many. (In one go: `resize` would go entry by entry.)
+fn enlarge<T: Number, const BLOCK: usize>(written: &mut SmallVec<[T; BLOCK]>, count: usize)
+where
+    [T; BLOCK]: smallvec::Array<Item = T>,
+{
+    while written.len() < count {
+        written.extend_from_slice(&[T::zero(); 32]);
     }
 }
 
@@ -118,9 +184,6 @@ impl<T: Number> Kernel for Write<'_, T> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let Self { numbers, repeat: Repeat { run, times }, start, written: mut rest } = self;
-        if let &[number] = numbers {
-            return rest.fill(number);
-        }
         if run == 1 {
             let (mut i, mut left) = (start / times % numbers.len(), times - start % times);
             while !rest.is_empty() {

@@ -80,9 +80,10 @@ pub fn with_scratch<T: Number>(size: usize, f: impl FnOnce(&mut [T])) {
     // Where the thread is ending, there may be none left.
     let taken = IDLE.try_with(|idle| idle.borrow_mut()[which].pop()).ok().flatten();
     let mut buffer = taken.unwrap_or_else(|| Buffer::new(T::DTYPE, 0));
-    let room = T::buffer(&mut buffer).expect("idle buffers are kept by type");
-    room.resize(size.max(room.len()), T::zero());
-    f(&mut room[..size]);
+    if buffer.len() < size {
+        buffer = Buffer::new(T::DTYPE, size);
+    }
+    f(buffer.slice_mut(0..size).of());
     let _ = IDLE.try_with(|idle| idle.borrow_mut()[which].push(buffer));
 }
 

@@ -266,22 +266,30 @@ impl Movement {
             }
             &Movement::Concat { axis } => {
                 let (_, length, behind) = around(shape, axis);
-                let mut start = 0;
-                for operand in operands {
-                    let row = operand.shape[axis] * behind;
-                    if row == 1 {
-                        let column = out[start..].iter_mut().step_by(length * behind);
-                        column.zip(operand.numbers::<E>()).for_each(|(out, &x)| *out = x);
-                    } else if row > 0 {
-                        let rows = out.chunks_exact_mut(length * behind).zip(operand.numbers::<E>().chunks_exact(row));
-                        rows.for_each(|(out, x)| copy(x, &mut out[start..start + row]));
+                // Rows whose place is in the nearest cache: columns go through all of it one by one.
+                let rows = (NEAREST / (length * behind * size_of::<E>())).max(1);
+                for (tile, out) in out.chunks_mut(rows * length * behind).enumerate() {
+                    let mut start = 0;
+                    for operand in operands {
+                        let row = operand.shape[axis] * behind;
+                        let x = &operand.numbers::<E>()[tile * rows * row..];
+                        if row == 1 {
+                            let places = out.chunks_exact_mut(length * behind).map(|out| &mut out[start]);
+                            places.zip(x).for_each(|(out, &x)| *out = x);
+                        } else if row > 0 {
+                            let places = out.chunks_exact_mut(length * behind).zip(x.chunks_exact(row));
+                            places.for_each(|(out, x)| copy(x, &mut out[start..start + row]));
+                        }
+                        start += row;
                     }
-                    start += row;
                 }
             }
         }
     }
 }
+
+/// Bytes of which there is room in a core's nearest cache beside others.
+const NEAREST: usize = 1 << 14;
 
 /// Copies a row. One of a single entry, as at the end of each episode, is not worth a library's call.
 #[inline]
