@@ -248,7 +248,7 @@ fn contracted(f: &dyn Fn(&[Var]) -> Var, vars: &[Var], along: &[Vec<ArrayD<f64>>
     for directions in along {
         let directions: Vec<Var> = vars.iter().zip(directions).map(|(var, v)| var.constant(v)).collect();
         scalar = if forward {
-            scalar.tangent(vars, directions.as_slice(), Unrelated::Zero)
+            scalar.pushed_forward("jvp", vars, directions.as_slice(), Unrelated::Zero)
         } else {
             let gradients = scalar.grad_or_zeros(vars);
             let terms = gradients.iter().zip(&directions).map(|(gradient, direction)| gradient.dot(*direction));

@@ -47,9 +47,12 @@ mod trial;
 pub mod loops {}
 
 pub use check::{GradientCheck, Modes, check_gradients};
-pub use diff::closures::{Arguments, derivative, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp};
+pub use diff::closures::{
+    Arguments, derivative, grad, grad_or_zeros, hessian, hessian_or_zeros, hvp, hvp_or_zeros, jacobian,
+    jacobian_or_zeros, jvp, jvp_or_zeros, value_and_grad, value_and_grad_or_zeros, vjp, vjp_or_zeros,
+};
 pub use diff::fold::{Steps, fold, fold_every, fold_while};
-pub use diff::tree::Tree;
+pub use diff::tree::{self, Tree};
 pub use diff::vmap::{vmap, vmap_many};
 pub use dtype::DType;
 pub use error::Error;
@@ -62,3 +65,12 @@ pub use program::{Cost, Lowering, Program, evaluate};
 pub use real::Real;
 pub use tape::{Handle, Index, Tape, Var};
 pub use tensor::{Element, Shape, Value, broadcast_shape};
+
+// Of the versions that this crate's functions take.
+pub use {indexmap, ndarray};
+
+/// What a loss is written with: `use ad::prelude::*;`.
+pub mod prelude {
+    pub use crate::{DType, Index, Program, Tape, Tree, Value, Var, fold, handles, tree, values, vmap};
+    pub use ndarray::{self, Array, Array1, Array2, ArrayD, arr0, arr1, arr2, array};
+}

@@ -406,6 +406,16 @@ macro_rules! handle {
                 Handle::$variant(handle)
             }
         }
+        impl From<&$name> for Handle {
+            fn from(handle: &$name) -> Self {
+                Handle::$variant(*handle)
+            }
+        }
+        impl From<&$name> for $name {
+            fn from(handle: &$name) -> Self {
+                *handle
+            }
+        }
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}(%{} of tape {}, made at {})", stringify!($name), self.node, self.tape, self.made)
@@ -495,6 +505,12 @@ impl Var {
         for &other in others {
             self.check_same_tape(operation, other);
         }
+    }
+}
+
+impl From<&Handle> for Handle {
+    fn from(handle: &Handle) -> Self {
+        *handle
     }
 }
 

@@ -138,7 +138,7 @@ fn gradients_of_each_image_are_those_of_the_image_alone() {
     assert_close("and their sum", &loss(x, w).grad(w).value(), &total, 1e-14);
     // Filters of each image its own.
     let filters = tape.input("filters", numbers(&[5, 3, 2, 2, 3], -1.0, 1.0));
-    let own = vmap_many(|x| loss(x[0].var(), x[1].var()).grad(x[1].var()), &[x.into(), filters.into()]);
+    let own = vmap_many(|x| loss(x[0].var(), x[1].var()).grad(x[1].var()), ad::handles![x, filters]);
     let looped: Vec<Var> = (0..5).map(|n| (x.at(0, n), filters.at(0, n))).map(|(x, w)| loss(x, w).grad(w)).collect();
     assert_close("by their own filters", &own.value(), &Var::stack(&looped, 0).value(), 1e-14);
 }

@@ -147,7 +147,7 @@ fn no_derivative_flows_where_a_rule_gives_none() {
     let batch = tape.input("batch", arr2(&[[0.5, 1.0], [0.1, 0.2]]));
     let mapped = vmap(|x| custom(SineOfFirst, &[x, w]).sum().grad(x), batch);
     assert_close("mapped", &mapped.value(), &(batch.cos() * w).value(), 1e-15);
-    let by_both = vmap_many(|x| custom(SineOfFirst, &[x[0].var(), x[1].var()]).sum(), &[batch.into(), batch.into()]);
+    let by_both = vmap_many(|x| custom(SineOfFirst, &[x[0].var(), x[1].var()]).sum(), ad::handles![batch, batch]);
     assert_close("both", &by_both.sum().grad(batch).value(), &(batch.cos() * batch).value(), 1e-15);
 }
 

@@ -974,7 +974,7 @@ fn arrays_of_every_type_are_mapped_over_together() {
         let inverted = vmap(|frame| frame.cast(DType::F64) - 255.0, frames);
         assert_eq!(inverted.value(), bytes.mapv(|x| f64::from(x) - 255.0).into_dyn());
         // Rows of a table that all share, chosen by each.
-        let shared = vmap_many(|s| frames.gather(&[s[0].index()]).cast(DType::F32), &[s.into()]);
+        let shared = vmap_many(|s| frames.gather(&[s[0].index()]).cast(DType::F32), ad::handles![s]);
         let places: Vec<usize> = states.iter().map(|&s| s as usize).collect();
         let expected = bytes.select(ndarray::Axis(0), &places).mapv(f32::from);
         assert_eq!(shared.value_as::<f32>(), expected.into_dyn());
@@ -983,7 +983,7 @@ fn arrays_of_every_type_are_mapped_over_together() {
     }
     let tape = Tape::new();
     let (x, frames) = (tape.input("x", arr1(&[1.0_f32])), tape.input("frames", arr1(&[1_u8])));
-    refused!(&["times: ", "f32", "u8", "`cast`"], vmap_many(|x| x[0].var() * x[1].var(), &[x.into(), frames.into()]));
+    refused!(&["times: ", "f32", "u8", "`cast`"], vmap_many(|x| x[0].var() * x[1].var(), ad::handles![x, frames]));
 }
 
 fn as_f64(value: Value<'_>) -> ArrayD<f64> {

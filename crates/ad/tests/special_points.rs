@@ -606,7 +606,7 @@ fn integers_are_compared_as_integers() {
     assert_eq!(integers.equal(i32::MAX - 1).value(), arr1(&[0.0; 4]).into_dyn());
     let rows = tape.index("rows", arr2(&[[3, 16_777_217], [3, 4]]));
     assert_eq!(
-        ad::vmap_many(|i| i[0].index().equal(3), &[rows.into()]).value(),
+        ad::vmap_many(|i| i[0].index().equal(3), ad::handles![rows]).value(),
         arr2(&[[1.0, 0.0], [1.0, 0.0]]).into_dyn()
     );
 }

@@ -220,13 +220,13 @@ fn indices_batched_by_two_maps_are_a_loop_within_a_loop() {
     let actions = tape.index("actions", indices(&[5, 6], 4));
     let mapped = vmap_many(
         |outer| vmap_many(|inner| table.sin().gather(&[inner[0].index(), inner[1].index()]), outer),
-        &[states.into(), actions.into()],
+        ad::handles![states, actions],
     );
     assert_eq!(mapped.value(), table.sin().gather(&[states, actions]).value());
     // The table batched by the outer map alone, the indices by the inner one alone, and the other way round.
     let rows = tape.index("rows", indices(&[5], 4));
-    let crossed = vmap(|table| vmap_many(|row| table.gather(&[row[0].index()]), &[rows.into()]), table);
-    let other = vmap_many(|row| vmap(|table| table.gather(&[row[0].index()]), table), &[rows.into()]);
+    let crossed = vmap(|table| vmap_many(|row| table.gather(&[row[0].index()]), ad::handles![rows]), table);
+    let other = vmap_many(|row| vmap(|table| table.gather(&[row[0].index()]), table), ad::handles![rows]);
     let expected = table.transpose(&[1, 0, 2]).gather(&[rows]);
     assert_eq!(other.value(), expected.value());
     assert_eq!(crossed.value(), expected.transpose(&[1, 0, 2]).value());
@@ -236,7 +236,7 @@ fn indices_batched_by_two_maps_are_a_loop_within_a_loop() {
             let (entries, states) = (outer[0].var(), outer[1].index());
             vmap(|scale| (entries * scale).scatter_add(&[states], &[3]), tape.constant(arr1(&[1.0, 2.0])))
         },
-        &[entries.into(), states.into()],
+        ad::handles![entries, states],
     );
     let row = |k, scale: f64| (entries.at(0, k) * scale).scatter_add(&[states.at(0, k)], &[3]);
     let looped: Vec<Var> = (0..5).map(|k| Var::stack(&[row(k, 1.0), row(k, 2.0)], 0)).collect();
@@ -293,7 +293,7 @@ fn a_result_that_is_the_argument_is_the_batch_as_a_node_of_its_own() {
 fn one_array_may_be_mapped_as_two_arguments() {
     let tape = Tape::new();
     let x = tape.input("x", arr1(&[1.0, 2.0, 3.0]));
-    let product = vmap_many(|x| x[0].var() * x[1].var(), &[x.into(), x.into()]);
+    let product = vmap_many(|x| x[0].var() * x[1].var(), ad::handles![x, x]);
     assert_eq!(product.sum().grad(x).value(), arr1(&[2.0, 4.0, 6.0]).into_dyn());
 }
 

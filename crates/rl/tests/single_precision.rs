@@ -169,7 +169,7 @@ fn a_meta_gradient_through_a_network_in_single_precision() {
         let entered = |x: &ArrayD<f64>| Value::from(x.clone()).rounded(precision);
         let theta: IndexMap<String, Var> =
             theta.iter().map(|(name, x)| ((*name).to_owned(), tape.input(name, entered(x)))).collect();
-        let data: Vec<_> = data.iter().map(|x| tape.constant(entered(x)).into()).collect();
+        let data: Vec<_> = data.iter().map(|x| tape.constant(entered(x))).collect();
         let objective = vmap_many(
             |data| {
                 let batches: Vec<Var> = data.iter().map(|handle| handle.var()).collect();

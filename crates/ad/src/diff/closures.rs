@@ -4,19 +4,22 @@
 //! [`Var`] gives a `Var` on its own tape, so that derivatives nest: the closure gets a fresh alias of it, and a derivative
 //! by that alias is never confused with one by the Var.
 
+use std::fmt::Display;
+use std::hash::Hash;
+
 use indexmap::IndexMap;
 use ndarray::{Array, ArrayD, Dimension, Ix0};
 
 use super::derivatives::Unrelated;
-use super::tree::same_names;
+use super::tree::different;
 use crate::dtype::DType;
 use crate::program::evaluate_values;
 use crate::real::Real;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Element, Value};
 
-/// What a function can be differentiated at: a number, an array, a [`Var`], a named tree of arrays or Vars, or a pair of
-/// such.
+/// What a function can be differentiated at: a number, an array, a [`Var`], a named tree of arrays or Vars, or an array or a
+/// tuple of such.
 pub trait Arguments: Sized {
     /// What the closure is called with.
     type Vars;
@@ -140,9 +143,9 @@ impl<T: Real, D: Dimension> Arguments for &Array<T, D> {
     }
 }
 
-impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
-    type Vars = IndexMap<String, Var>;
-    type Values = IndexMap<String, ArrayD<T>>;
+impl<K: Display + Clone + Hash + Eq, T: Real> Arguments for &IndexMap<K, ArrayD<T>> {
+    type Vars = IndexMap<K, Var>;
+    type Values = IndexMap<K, ArrayD<T>>;
     type Tensor = ArrayD<T>;
     type Scalar = T;
     const DTYPE: Option<DType> = Some(T::DTYPE);
@@ -152,7 +155,7 @@ impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
         let tape = tape.get_or_insert_default();
         let mut vars = IndexMap::with_capacity(self.len());
         for (name, array) in *self {
-            vars.insert(name.clone(), tape.input(name, array));
+            vars.insert(name.clone(), tape.input(&name.to_string(), array));
         }
         vars
     }
@@ -173,9 +176,9 @@ impl<T: Real> Arguments for &IndexMap<String, ArrayD<T>> {
     }
 }
 
-impl Arguments for &IndexMap<String, Var> {
-    type Vars = IndexMap<String, Var>;
-    type Values = IndexMap<String, Var>;
+impl<K: Display + Clone + Hash + Eq> Arguments for &IndexMap<K, Var> {
+    type Vars = IndexMap<K, Var>;
+    type Values = IndexMap<K, Var>;
     type Tensor = Var;
     type Scalar = Var;
     const DTYPE: Option<DType> = None;
@@ -205,25 +208,69 @@ impl Arguments for &IndexMap<String, Var> {
     }
 }
 
-impl<A: Arguments, B: Arguments> Arguments for (A, B) {
-    type Vars = (A::Vars, B::Vars);
-    type Values = (A::Values, B::Values);
+/// Panics unless two trees have the same names in the same order.
+fn same_names<K: Display + Eq, V, W>(variables: &IndexMap<K, V>, directions: &IndexMap<K, W>) -> Result<(), String> {
+    if variables.keys().eq(directions.keys()) {
+        return Ok(());
+    }
+    let names = |names: &mut dyn Iterator<Item = &K>| names.map(K::to_string).collect::<Vec<_>>();
+    Err(different("directions", &names(&mut directions.keys()), &names(&mut variables.keys())))
+}
+
+macro_rules! tuple {
+    ($first:ident 0 $(, $part:ident $i:tt)*) => {
+        impl<$first: Arguments $(, $part: Arguments)*> Arguments for ($first, $($part,)*) {
+            type Vars = ($first::Vars, $($part::Vars,)*);
+            type Values = ($first::Values, $($part::Values,)*);
+            type Tensor = $first::Tensor;
+            type Scalar = $first::Scalar;
+            const DTYPE: Option<DType> = $first::DTYPE;
+
+            #[track_caller]
+            fn record(&self, tape: &mut Option<Tape>) -> Self::Vars {
+                (self.0.record(tape), $(self.$i.record(tape),)*)
+            }
+            fn leaves(vars: &Self::Vars) -> Vec<Var> {
+                [$first::leaves(&vars.0), $($part::leaves(&vars.$i),)*].concat()
+            }
+            fn expect_like(&self, other: &Self) -> Result<(), String> {
+                self.0.expect_like(&other.0)$(.and_then(|()| self.$i.expect_like(&other.$i)))*
+            }
+            fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Self::Values {
+                (self.0.collect(results), $(self.$i.collect(results),)*)
+            }
+            fn tensor(answer: Answer) -> $first::Tensor {
+                $first::tensor(answer)
+            }
+            fn scalar(answer: Answer) -> $first::Scalar {
+                $first::scalar(answer)
+            }
+        }
+    };
+}
+tuple!(A 0, B 1);
+tuple!(A 0, B 1, C 2);
+tuple!(A 0, B 1, C 2, D 3);
+
+impl<A: Arguments, const N: usize> Arguments for [A; N] {
+    type Vars = [A::Vars; N];
+    type Values = [A::Values; N];
     type Tensor = A::Tensor;
     type Scalar = A::Scalar;
     const DTYPE: Option<DType> = A::DTYPE;
 
     #[track_caller]
     fn record(&self, tape: &mut Option<Tape>) -> Self::Vars {
-        (self.0.record(tape), self.1.record(tape))
+        self.each_ref().map(|part| part.record(tape))
     }
     fn leaves(vars: &Self::Vars) -> Vec<Var> {
-        [A::leaves(&vars.0), B::leaves(&vars.1)].concat()
+        vars.iter().flat_map(A::leaves).collect()
     }
     fn expect_like(&self, other: &Self) -> Result<(), String> {
-        self.0.expect_like(&other.0).and_then(|()| self.1.expect_like(&other.1))
+        self.iter().zip(other).try_for_each(|(part, other)| part.expect_like(other))
     }
     fn collect(&self, results: &mut dyn Iterator<Item = Answer>) -> Self::Values {
-        (self.0.collect(results), self.1.collect(results))
+        self.each_ref().map(|part| part.collect(results))
     }
     fn tensor(answer: Answer) -> A::Tensor {
         A::tensor(answer)
@@ -285,24 +332,42 @@ fn number<T: Real>(array: ArrayD<T>) -> T {
 #[track_caller]
 pub fn grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> A::Values {
     // Its value, which nobody asks for, need not be of the arguments' type.
-    gradient("grad", f, x).1
+    gradient("grad", f, x, Unrelated::Panic).1
+}
+
+/// [`grad`] that is zero with respect to what `f` does not depend on.
+#[track_caller]
+pub fn grad_or_zeros<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> A::Values {
+    gradient("grad_or_zeros", f, x, Unrelated::Zero).1
 }
 
 /// The value of `f` at `x` and its gradient, in one computation.
 #[track_caller]
 pub fn value_and_grad<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> (A::Scalar, A::Values) {
-    let (value, gradients) = gradient("value_and_grad", f, x);
+    let (value, gradients) = gradient("value_and_grad", f, x, Unrelated::Panic);
+    (A::scalar(value), gradients)
+}
+
+/// [`value_and_grad`] whose gradient is zero with respect to what `f` does not depend on.
+#[track_caller]
+pub fn value_and_grad_or_zeros<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A) -> (A::Scalar, A::Values) {
+    let (value, gradients) = gradient("value_and_grad_or_zeros", f, x, Unrelated::Zero);
     (A::scalar(value), gradients)
 }
 
 #[track_caller]
-fn gradient<A: Arguments>(operation: &str, f: impl FnOnce(A::Vars) -> Var, x: A) -> (Answer, A::Values) {
+fn gradient<A: Arguments>(
+    operation: &str,
+    f: impl FnOnce(A::Vars) -> Var,
+    x: A,
+    unrelated: Unrelated,
+) -> (Answer, A::Values) {
     let mut tape = None;
     let vars = x.record(&mut tape);
     let leaves = A::leaves(&vars);
     let loss = f(vars);
-    let gradients = loss.gradient(operation, &leaves, Unrelated::Panic);
-    if operation == "value_and_grad" {
+    let gradients = loss.gradient(operation, &leaves, unrelated);
+    if operation.starts_with("value") {
         expect_type::<A>(operation, loss);
     }
     let results = std::iter::once(loss).chain(gradients).collect();
@@ -319,12 +384,33 @@ pub fn vjp<A: Arguments>(
     x: A,
     cotangent: impl FnOnce(Var) -> Var,
 ) -> (A::Tensor, A::Values) {
+    pulled_back("vjp", f, x, cotangent, Unrelated::Panic)
+}
+
+/// [`vjp`] that is zero with respect to what `f` does not depend on.
+#[track_caller]
+pub fn vjp_or_zeros<A: Arguments>(
+    f: impl FnOnce(A::Vars) -> Var,
+    x: A,
+    cotangent: impl FnOnce(Var) -> Var,
+) -> (A::Tensor, A::Values) {
+    pulled_back("vjp_or_zeros", f, x, cotangent, Unrelated::Zero)
+}
+
+#[track_caller]
+fn pulled_back<A: Arguments>(
+    operation: &str,
+    f: impl FnOnce(A::Vars) -> Var,
+    x: A,
+    cotangent: impl FnOnce(Var) -> Var,
+    unrelated: Unrelated,
+) -> (A::Tensor, A::Values) {
     let mut tape = None;
     let vars = x.record(&mut tape);
     let leaves = A::leaves(&vars);
     let output = f(vars);
-    expect_type::<A>("vjp", output);
-    let cotangents = output.vjp(leaves.as_slice(), cotangent(output));
+    expect_type::<A>(operation, output);
+    let cotangents = output.pulled_back(operation, leaves.as_slice(), cotangent(output), unrelated);
     let mut answers = answers(&tape, std::iter::once(output).chain(cotangents).collect());
     let value = A::tensor(answers.next().expect("the value comes first"));
     (value, x.collect(&mut answers))
@@ -333,12 +419,30 @@ pub fn vjp<A: Arguments>(
 /// The value of `f` at `x` and its tangent J·t, for the tangent `t` of `x`. (Forward mode.)
 #[track_caller]
 pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, tangent: A) -> (A::Tensor, A::Tensor) {
+    pushed_forward("jvp", f, x, tangent, Unrelated::Panic)
+}
+
+/// [`jvp`] whose tangent is zero if `f` does not depend on x.
+#[track_caller]
+pub fn jvp_or_zeros<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, tangent: A) -> (A::Tensor, A::Tensor) {
+    pushed_forward("jvp_or_zeros", f, x, tangent, Unrelated::Zero)
+}
+
+#[track_caller]
+fn pushed_forward<A: Arguments>(
+    operation: &str,
+    f: impl FnOnce(A::Vars) -> Var,
+    x: A,
+    tangent: A,
+    unrelated: Unrelated,
+) -> (A::Tensor, A::Tensor) {
     let mut tape = None;
-    let (vars, tangents) = with_directions("jvp", &mut tape, &x, &tangent);
+    let (vars, tangents) = with_directions(operation, &mut tape, &x, &tangent);
     let leaves = A::leaves(&vars);
     let output = f(vars);
-    expect_type::<A>("jvp", output);
-    let mut answers = answers(&tape, vec![output, output.jvp(leaves.as_slice(), tangents.as_slice())]);
+    expect_type::<A>(operation, output);
+    let tangent = output.pushed_forward(operation, leaves.as_slice(), tangents.as_slice(), unrelated);
+    let mut answers = answers(&tape, vec![output, tangent]);
     let mut next = || A::tensor(answers.next().expect("a value and a tangent"));
     (next(), next())
 }
@@ -351,10 +455,27 @@ pub fn jvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, tangent: A) -> (A
 /// ```
 #[track_caller]
 pub fn hvp<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, direction: A) -> A::Values {
+    hessian_product("hvp", f, x, direction, Unrelated::Panic)
+}
+
+/// [`hvp`] that is zero with respect to what `f` does not depend on.
+#[track_caller]
+pub fn hvp_or_zeros<A: Arguments>(f: impl FnOnce(A::Vars) -> Var, x: A, direction: A) -> A::Values {
+    hessian_product("hvp_or_zeros", f, x, direction, Unrelated::Zero)
+}
+
+#[track_caller]
+fn hessian_product<A: Arguments>(
+    operation: &str,
+    f: impl FnOnce(A::Vars) -> Var,
+    x: A,
+    direction: A,
+    unrelated: Unrelated,
+) -> A::Values {
     let mut tape = None;
-    let (vars, directions) = with_directions("hvp", &mut tape, &x, &direction);
+    let (vars, directions) = with_directions(operation, &mut tape, &x, &direction);
     let leaves = A::leaves(&vars);
-    let products = f(vars).hvp(leaves.as_slice(), directions.as_slice());
+    let products = f(vars).hessian_product(operation, leaves.as_slice(), directions.as_slice(), unrelated);
     x.collect(&mut answers(&tape, products))
 }
 
@@ -377,7 +498,13 @@ fn with_directions<A: Arguments>(
 /// The derivative of each entry of `f(x)` by each of x: of shape `f(x).shape() + x.shape()`.
 #[track_caller]
 pub fn jacobian<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A) -> A::Tensor {
-    derivative_called("jacobian", f, x, 1)
+    derivative_of("jacobian", f, x, 1, Unrelated::Panic)
+}
+
+/// [`jacobian`] that is zero if `f` does not depend on x.
+#[track_caller]
+pub fn jacobian_or_zeros<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A) -> A::Tensor {
+    derivative_of("jacobian_or_zeros", f, x, 1, Unrelated::Zero)
 }
 
 /// The Hessian of `f` at `x`, of shape `x.shape() + x.shape()`.
@@ -388,25 +515,50 @@ pub fn jacobian<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A) -> A
 /// ```
 #[track_caller]
 pub fn hessian<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A) -> A::Tensor {
-    derivative_called("hessian", f, x, 2)
+    hessian_of("hessian", f, x, Unrelated::Panic)
+}
+
+/// [`hessian`] that is zero if `f` does not depend on x.
+#[track_caller]
+pub fn hessian_or_zeros<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A) -> A::Tensor {
+    hessian_of("hessian_or_zeros", f, x, Unrelated::Zero)
 }
 
 /// The n-th derivative of `f` at `x`, of shape `f(x).shape()` followed by n times `x.shape()`.
 #[track_caller]
 pub fn derivative<A: Arguments<Vars = Var>>(f: impl FnOnce(Var) -> Var, x: A, order: usize) -> A::Tensor {
-    derivative_called("derivative", f, x, order)
+    derivative_of("derivative", f, x, order, Unrelated::Panic)
 }
 
 #[track_caller]
-fn derivative_called<A: Arguments<Vars = Var>>(
+fn hessian_of<A: Arguments<Vars = Var>>(
+    operation: &str,
+    f: impl FnOnce(Var) -> Var,
+    x: A,
+    unrelated: Unrelated,
+) -> A::Tensor {
+    let mut tape = None;
+    let var = x.record(&mut tape);
+    let result = f(var).hessian_called(operation, var, unrelated);
+    one_answer::<A>(operation, &tape, result)
+}
+
+#[track_caller]
+fn derivative_of<A: Arguments<Vars = Var>>(
     operation: &str,
     f: impl FnOnce(Var) -> Var,
     x: A,
     order: usize,
+    unrelated: Unrelated,
 ) -> A::Tensor {
     let mut tape = None;
     let var = x.record(&mut tape);
-    let result = f(var).derivative_called(operation, var, order);
+    let result = f(var).derivative_called(operation, var, order, unrelated);
+    one_answer::<A>(operation, &tape, result)
+}
+
+#[track_caller]
+fn one_answer<A: Arguments>(operation: &str, tape: &Option<Tape>, result: Var) -> A::Tensor {
     expect_type::<A>(operation, result);
-    A::tensor(answers(&tape, vec![result]).next().expect("one result"))
+    A::tensor(answers(tape, vec![result]).next().expect("one result"))
 }

@@ -39,7 +39,7 @@ impl Var {
     #[track_caller]
     pub(super) fn gradient(self, operation: &str, wrt: &[Self], unrelated: Unrelated) -> Vec<Self> {
         let shape = self.shape();
-        let instead = if matches!(operation, "hvp" | "hessian") { "derivative of order 2" } else { "jacobian or vjp" };
+        let instead = if operation.starts_with('h') { "derivative of order 2" } else { "jacobian or vjp" };
         assert!(
             shape.is_empty(),
             "{operation}: the loss has shape {shape:?}, but only a scalar has a gradient; sum it, or ask for its {instead}\n  \
@@ -54,30 +54,80 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn vjp<P: Tree>(self, wrt: P, cotangent: Self) -> P::Output {
-        self.expect_shape("vjp", "cotangent", cotangent, self);
-        wrt.rebuild(cotangents("vjp", &[(self, cotangent)], &wrt.leaves(), Unrelated::Panic))
+        self.pulled_back("vjp", wrt, cotangent, Unrelated::Panic)
     }
 
-    /// J·t: this array's tangent, given those of `wrt`. (Forward mode.)
+    /// [`vjp`](Self::vjp) that is zero with respect to what this does not depend on.
     #[track_caller]
     #[must_use]
-    pub fn jvp<P: Tree>(self, wrt: P, tangent: P) -> Self {
-        self.tangent(wrt, tangent, Unrelated::Panic)
+    pub fn vjp_or_zeros<P: Tree>(self, wrt: P, cotangent: Self) -> P::Output {
+        self.pulled_back("vjp_or_zeros", wrt, cotangent, Unrelated::Zero)
     }
 
     #[track_caller]
-    pub(crate) fn tangent<P: Tree>(self, wrt: P, tangent: P, unrelated: Unrelated) -> Self {
-        let (variables, tangents) = self.directions("jvp", &wrt, &tangent);
-        tangents_of("jvp", &[self], &variables, &tangents, unrelated)[0]
+    pub(super) fn pulled_back<P: Tree>(
+        self,
+        operation: &str,
+        wrt: P,
+        cotangent: Self,
+        unrelated: Unrelated,
+    ) -> P::Output {
+        self.expect_shape(operation, "cotangent", cotangent, self);
+        wrt.rebuild(cotangents(operation, &[(self, cotangent)], &wrt.leaves(), unrelated))
     }
 
-    /// The Hessian of this scalar times a direction, forward over reverse: the tangent of its gradient.
+    /// J·t: this array's tangent, given those of `wrt`, in the same structure. (Forward mode.)
     #[track_caller]
     #[must_use]
-    pub fn hvp<P: Tree>(self, wrt: P, direction: P) -> P::Output {
-        let (variables, tangents) = self.directions("hvp", &wrt, &direction);
-        let gradients = self.gradient("hvp", &variables, Unrelated::Panic);
-        wrt.rebuild(tangents_of("hvp", &gradients, &variables, &tangents, Unrelated::Panic))
+    pub fn jvp<P: Tree>(self, wrt: P, tangent: impl Tree) -> Self {
+        self.pushed_forward("jvp", wrt, tangent, Unrelated::Panic)
+    }
+
+    /// [`jvp`](Self::jvp) that is zero where this depends on none of them.
+    #[track_caller]
+    #[must_use]
+    pub fn jvp_or_zeros<P: Tree>(self, wrt: P, tangent: impl Tree) -> Self {
+        self.pushed_forward("jvp_or_zeros", wrt, tangent, Unrelated::Zero)
+    }
+
+    #[track_caller]
+    pub(crate) fn pushed_forward<P: Tree>(
+        self,
+        operation: &str,
+        wrt: P,
+        tangent: impl Tree,
+        unrelated: Unrelated,
+    ) -> Self {
+        let (variables, tangents) = self.directions(operation, &wrt, &tangent);
+        tangents_of(operation, &[self], &variables, &tangents, unrelated)[0]
+    }
+
+    /// The Hessian of this scalar times a direction, in the structure of the variables, forward over reverse: the tangent of its
+    /// gradient.
+    #[track_caller]
+    #[must_use]
+    pub fn hvp<P: Tree>(self, wrt: P, direction: impl Tree) -> P::Output {
+        self.hessian_product("hvp", wrt, direction, Unrelated::Panic)
+    }
+
+    /// [`hvp`](Self::hvp) that is zero with respect to what this does not depend on.
+    #[track_caller]
+    #[must_use]
+    pub fn hvp_or_zeros<P: Tree>(self, wrt: P, direction: impl Tree) -> P::Output {
+        self.hessian_product("hvp_or_zeros", wrt, direction, Unrelated::Zero)
+    }
+
+    #[track_caller]
+    pub(super) fn hessian_product<P: Tree>(
+        self,
+        operation: &str,
+        wrt: P,
+        direction: impl Tree,
+        unrelated: Unrelated,
+    ) -> P::Output {
+        let (variables, tangents) = self.directions(operation, &wrt, &direction);
+        let gradients = self.gradient(operation, &variables, unrelated);
+        wrt.rebuild(tangents_of(operation, &gradients, &variables, &tangents, unrelated))
     }
 
     /// The Hessian of this scalar, of shape `x.shape() + x.shape()`, as one computation: the Hessian-vector product mapped
@@ -85,7 +135,19 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn hessian(self, x: Self) -> Self {
-        self.gradient("hessian", &[x], Unrelated::Panic)[0].forward_jacobian("hessian", x, Unrelated::Panic)
+        self.hessian_called("hessian", x, Unrelated::Panic)
+    }
+
+    /// [`hessian`](Self::hessian) that is zero if this does not depend on x.
+    #[track_caller]
+    #[must_use]
+    pub fn hessian_or_zeros(self, x: Self) -> Self {
+        self.hessian_called("hessian_or_zeros", x, Unrelated::Zero)
+    }
+
+    #[track_caller]
+    pub(super) fn hessian_called(self, operation: &str, x: Self, unrelated: Unrelated) -> Self {
+        self.gradient(operation, &[x], unrelated)[0].forward_jacobian(operation, x, unrelated)
     }
 
     /// The derivative of each entry of this array by each of x, of shape `self.shape() + x.shape()`: mapped over the unit
@@ -93,7 +155,14 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn jacobian(self, x: Self) -> Self {
-        self.derivative_called("jacobian", x, 1)
+        self.derivative_called("jacobian", x, 1, Unrelated::Panic)
+    }
+
+    /// [`jacobian`](Self::jacobian) that is zero if this does not depend on x.
+    #[track_caller]
+    #[must_use]
+    pub fn jacobian_or_zeros(self, x: Self) -> Self {
+        self.derivative_called("jacobian_or_zeros", x, 1, Unrelated::Zero)
     }
 
     /// [`jacobian`](Self::jacobian) by forward mode.
@@ -125,15 +194,15 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn jacobian_reverse(self, x: Self) -> Self {
-        self.reverse_jacobian("jacobian_reverse", x)
+        self.reverse_jacobian("jacobian_reverse", x, Unrelated::Panic)
     }
 
     #[track_caller]
-    fn reverse_jacobian(self, operation: &str, x: Self) -> Self {
+    fn reverse_jacobian(self, operation: &str, x: Self, unrelated: Unrelated) -> Self {
         self.check_same_tape(operation, x);
         let shape = [self.shape(), x.shape()].concat();
         let mapping = Mapping::begin(&[unit_directions(operation, self).into()]);
-        let row = cotangents(operation, &[(self, mapping.arguments[0].var())], &[x], Unrelated::Panic)[0];
+        let row = cotangents(operation, &[(self, mapping.arguments[0].var())], &[x], unrelated)[0];
         mapping.end(&[row.into()])[0].var().reshape(&shape)
     }
 
@@ -141,18 +210,18 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn derivative(self, x: Self, order: usize) -> Self {
-        self.derivative_called("derivative", x, order)
+        self.derivative_called("derivative", x, order, Unrelated::Panic)
     }
 
     #[track_caller]
-    pub(super) fn derivative_called(self, operation: &str, x: Self, order: usize) -> Self {
+    pub(super) fn derivative_called(self, operation: &str, x: Self, order: usize, unrelated: Unrelated) -> Self {
         self.check_same_tape(operation, x);
         let mut derivative = self;
         for n in 0..order {
             derivative = if n == 0 && self.size() < x.size() {
-                self.reverse_jacobian(operation, x)
+                self.reverse_jacobian(operation, x, unrelated)
             } else {
-                derivative.forward_jacobian(operation, x, Unrelated::Panic)
+                derivative.forward_jacobian(operation, x, unrelated)
             };
         }
         derivative
@@ -173,7 +242,7 @@ impl Var {
 
     /// Variables and a tangent for each.
     #[track_caller]
-    fn directions<P: Tree>(self, operation: &str, wrt: &P, direction: &P) -> (Vec<Self>, Vec<Self>) {
+    fn directions(self, operation: &str, wrt: &impl Tree, direction: &impl Tree) -> (Vec<Self>, Vec<Self>) {
         if let Err(problem) = wrt.expect_like(direction) {
             panic!("{operation}: {problem}");
         }
@@ -261,10 +330,10 @@ fn expect_related(operation: &str, paths: &[Path], output: Var, var: Var, positi
     }
     let which = format!("variable {position} ({}, made at {})", var.describe(), var.location());
     let advice = match operation {
-        "grad" => "use grad_or_zeros",
-        "value_and_grad" => "use Var::grad_or_zeros",
-        "hvp" | "vjp" => "leave that variable out",
-        _ => "write it",
+        "grad" | "value_and_grad" | "vjp" | "jvp" | "hvp" | "hessian" | "jacobian" => {
+            format!("use {operation}_or_zeros")
+        }
+        _ => "write it".to_owned(),
     };
     let barrier = paths.iter().find_map(|path| if let Path::Blocked(node) = path { Some(*node) } else { None });
     match barrier {

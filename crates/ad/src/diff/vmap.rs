@@ -18,13 +18,13 @@ use crate::tape::{Handle, Var};
 /// ```
 #[track_caller]
 pub fn vmap(f: impl FnOnce(Var) -> Var, batch: Var) -> Var {
-    vmap_many(|arguments| f(arguments[0].var()), &[batch.into()])
+    vmap_many(|arguments| f(arguments[0].var()), [batch])
 }
 
 /// [`vmap`] over several arrays, of any types, that share their leading axis.
 #[track_caller]
-pub fn vmap_many(f: impl FnOnce(&[Handle]) -> Var, batch: &[Handle]) -> Var {
-    let mapping = Mapping::begin(batch);
+pub fn vmap_many<H: Into<Handle>>(f: impl FnOnce(&[Handle]) -> Var, batch: impl IntoIterator<Item = H>) -> Var {
+    let mapping = Mapping::begin(&batch.into_iter().map(Into::into).collect::<Vec<_>>());
     let result = f(&mapping.arguments);
     mapping.end(&[result.into()])[0].var()
 }

@@ -3,7 +3,8 @@
 //!
 //! One row of a table is one operation: its name, its value, the cotangents of its operands.
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::iter::{Product, Sum};
+use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use ndarray::{Array, Dimension};
 
@@ -426,6 +427,12 @@ impl From<Var> for Term {
     }
 }
 
+impl From<&Var> for Term {
+    fn from(var: &Var) -> Self {
+        Term::Var(*var)
+    }
+}
+
 impl<T: Real> From<T> for Term {
     fn from(number: T) -> Self {
         Term::Number(number.as_f64())
@@ -529,6 +536,34 @@ impl Var {
         apply(self.tape, Op::Elementwise(Elementwise::Power(exponent.to_bits())), &[self.node])
     }
 
+    /// x to a whole power: [`powf`](Self::powf).
+    #[track_caller]
+    #[must_use]
+    pub fn powi(self, exponent: i32) -> Self {
+        self.powf(exponent.into())
+    }
+
+    /// The natural logarithm: [`ln`](Self::ln).
+    #[track_caller]
+    #[must_use]
+    pub fn log(self) -> Self {
+        self.ln()
+    }
+
+    /// x where it is above 0, else 0, and NaN of NaN. The derivatives at 0 are 0 (those of `x.max(0.0)` are ½).
+    #[track_caller]
+    #[must_use]
+    pub fn relu(self) -> Self {
+        self.less_equal(0.0).select(0.0, self)
+    }
+
+    /// 1/x.
+    #[track_caller]
+    #[must_use]
+    pub fn recip(self) -> Self {
+        self.powf(-1.0)
+    }
+
     /// x².
     #[track_caller]
     #[must_use]
@@ -559,8 +594,35 @@ impl Neg for Var {
     }
 }
 
+impl Neg for &Var {
+    type Output = Var;
+    #[track_caller]
+    fn neg(self) -> Var {
+        self.negate()
+    }
+}
+
+/// Panics for none: zero of which shape, on which tape?
+impl<V: Into<Var>> Sum<V> for Var {
+    #[track_caller]
+    fn sum<I: Iterator<Item = V>>(vars: I) -> Self {
+        let sum = vars.map(Into::into).reduce(|sum, var| sum + var);
+        sum.expect("sum: of no Vars; begin with a zero: `vars.fold(tape.full(&[], 0.0), |sum, x| sum + x)`")
+    }
+}
+
+/// Panics for none: one of which shape, on which tape?
+impl<V: Into<Var>> Product<V> for Var {
+    #[track_caller]
+    fn product<I: Iterator<Item = V>>(vars: I) -> Self {
+        let product = vars.map(Into::into).reduce(|product, var| product * var);
+        product
+            .expect("product: of no Vars; begin with a one: `vars.fold(tape.full(&[], 1.0), |product, x| product * x)`")
+    }
+}
+
 macro_rules! operator {
-    ($trait:ident, $method:ident, $name:ident) => {
+    ($trait:ident, $method:ident, $name:ident, $assign:ident, $assigned:ident) => {
         impl<R: Into<Term>> $trait<R> for Var {
             type Output = Var;
             #[track_caller]
@@ -568,13 +630,22 @@ macro_rules! operator {
                 self.$name(other)
             }
         }
-        impl $trait<Var> for f64 {
+        impl<R: Into<Term>> $trait<R> for &Var {
             type Output = Var;
             #[track_caller]
-            fn $method(self, other: Var) -> Var {
-                other.term(stringify!($name), Term::Number(self)).$name(other)
+            fn $method(self, other: R) -> Var {
+                self.$name(other)
             }
         }
+        /// The Var becomes another one, on the same tape.
+        impl<R: Into<Term>> $assign<R> for Var {
+            #[track_caller]
+            fn $assigned(&mut self, other: R) {
+                *self = self.$name(other);
+            }
+        }
+        operator!(of f64, $trait, $method, $name);
+        operator!(of i32, $trait, $method, $name);
         impl<E: Element, D: Dimension> $trait<Var> for &Array<E, D> {
             type Output = Var;
             #[track_caller]
@@ -590,8 +661,24 @@ macro_rules! operator {
             }
         }
     };
+    (of $number:ident, $trait:ident, $method:ident, $name:ident) => {
+        impl $trait<Var> for $number {
+            type Output = Var;
+            #[track_caller]
+            fn $method(self, other: Var) -> Var {
+                other.term(stringify!($name), self.into()).$name(other)
+            }
+        }
+        impl $trait<&Var> for $number {
+            type Output = Var;
+            #[track_caller]
+            fn $method(self, other: &Var) -> Var {
+                self.$method(*other)
+            }
+        }
+    };
 }
-operator!(Add, add, plus);
-operator!(Sub, sub, minus);
-operator!(Mul, mul, times);
-operator!(Div, div, over);
+operator!(Add, add, plus, AddAssign, add_assign);
+operator!(Sub, sub, minus, SubAssign, sub_assign);
+operator!(Mul, mul, times, MulAssign, mul_assign);
+operator!(Div, div, over, DivAssign, div_assign);

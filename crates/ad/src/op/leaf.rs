@@ -119,6 +119,20 @@ impl Var {
         fill(self, number, &self.shape())
     }
 
+    /// [`full_like`](Self::full_like) of 0.
+    #[track_caller]
+    #[must_use]
+    pub fn zeros_like(self) -> Self {
+        self.full_like(0.0)
+    }
+
+    /// [`full_like`](Self::full_like) of 1.
+    #[track_caller]
+    #[must_use]
+    pub fn ones_like(self) -> Self {
+        self.full_like(1.0)
+    }
+
     /// A constant on this Var's tape, for a function that is given Vars and no tape. Of two floating-point types it takes this
     /// Var's, rounded: the numbers that a function brings along are computed with in the type that it is given. Bytes stay
     /// bytes, and beside bytes any array stays what it is.

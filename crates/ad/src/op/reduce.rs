@@ -246,6 +246,28 @@ impl Var {
         self.sum_axes(axes) * (1.0 / count as f64)
     }
 
+    /// The mean square distance of all entries from their mean (of N entries the sum over N, as NumPy has it). Panics if there are
+    /// none.
+    #[track_caller]
+    #[must_use]
+    pub fn variance(self) -> Self {
+        (self - self.mean()).square().mean()
+    }
+
+    /// The root of the [`variance`](Self::variance). Its derivative is not finite where all entries are equal.
+    #[track_caller]
+    #[must_use]
+    pub fn std(self) -> Self {
+        self.variance().sqrt()
+    }
+
+    /// √Σx² of all entries: the norm of a vector, Frobenius' of a matrix. Its derivative at 0 is NaN.
+    #[track_caller]
+    #[must_use]
+    pub fn norm(self) -> Self {
+        self.square().sum().sqrt()
+    }
+
     /// The largest entry over some axes, which disappear; NaN if one is. Equal winners share the derivative equally.
     #[track_caller]
     #[must_use]

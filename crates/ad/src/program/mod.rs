@@ -19,7 +19,7 @@ use ndarray::{ArrayBase, ArrayD, ArrayViewMutD, DataMut, IxDyn};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
-use crate::dtype::DType;
+use crate::dtype::{DType, by_dtype};
 use crate::error::Error;
 use crate::kernel::map::Repeat;
 use crate::op::fold::Fold;
@@ -188,9 +188,36 @@ impl Lowering {
     }
 }
 
+/// It has a workspace of its own, and will have made what it runs again as recorded by itself.
+impl Clone for Program {
+    fn clone(&self) -> Self {
+        let Self { inputs, constants, forms, units, outputs, slots, idle: _, recorded } = self;
+        Self {
+            inputs: inputs.clone(),
+            constants: constants.clone(),
+            forms: forms.clone(),
+            units: units.clone(),
+            outputs: outputs.clone(),
+            slots: slots.clone(),
+            idle: Mutex::default(),
+            recorded: recorded.as_ref().map(|of| Recorded { ir: of.ir.clone(), program: OnceLock::new() }),
+        }
+    }
+}
+
+/// A list of [`Handle`]s, of numbers and indices in any order: the inputs of [`Tape::compile`].
+#[macro_export]
+macro_rules! handles {
+    ($($handle:expr),* $(,)?) => {{
+        let handles: [$crate::Handle; _] = [$($crate::Handle::from($handle)),*];
+        handles
+    }};
+}
+
 impl Tape {
     /// A program that computes `outputs`, and takes values for `inputs`, in this order. Inputs that are not listed keep the
-    /// values they were recorded with.
+    /// values they were recorded with. Numbers and indices together are listed by [`handles!`](crate::handles), and so are none at
+    /// all: `tape.compile(handles![], [loss])`.
     ///
     /// Panics if one of `inputs` was not made by [`Tape::input`] or [`Tape::index`] or is listed twice, or an output depends
     /// on a placeholder.
@@ -198,7 +225,7 @@ impl Tape {
     pub fn compile<H: Into<Handle>>(
         &self,
         inputs: impl IntoIterator<Item = H>,
-        outputs: impl IntoIterator<Item = Var>,
+        outputs: impl IntoIterator<Item = impl Into<Var>>,
     ) -> Program {
         self.compile_with(inputs, outputs, Lowering::On)
     }
@@ -208,11 +235,11 @@ impl Tape {
     pub fn compile_with<H: Into<Handle>>(
         &self,
         inputs: impl IntoIterator<Item = H>,
-        outputs: impl IntoIterator<Item = Var>,
+        outputs: impl IntoIterator<Item = impl Into<Var>>,
         lowering: Lowering,
     ) -> Program {
         let inputs: Vec<Handle> = inputs.into_iter().map(Into::into).collect();
-        let outputs: Vec<Var> = outputs.into_iter().collect();
+        let outputs: Vec<Var> = outputs.into_iter().map(Into::into).collect();
         for handle in inputs.iter().copied().chain(outputs.iter().map(|&output| output.into())) {
             assert!(handle.tape() == self.id(), "compile: {handle:?} is of another tape");
         }
@@ -334,6 +361,18 @@ fn of_type<E: Element>(operation: &str, values: Vec<Value<'static>>, advice: &st
         arrays.push(array);
     }
     arrays
+}
+
+/// Its numbers, which are evaluated; what it is, where they are not known: a placeholder, of a function that is mapped or of a
+/// loop's body, has none.
+impl std::fmt::Display for Var {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.check_alive();
+        match evaluate_nodes(self.tape, &[self.node]) {
+            Ok(values) => by_dtype!(Value, &values[0], |array| array.fmt(f)),
+            Err(_) => write!(f, "{} (no number is known)", self.describe()),
+        }
+    }
 }
 
 impl Var {

@@ -143,7 +143,7 @@ fn program(estimator: Estimator, n: usize, batch: usize, repeats: usize) -> Prog
             let (theta, noise) = (one[0].var(), one[1].var());
             vmap(|noise| estimator.estimate(theta, noise), noise).mean_axes(&[0])
         },
-        &[theta.into(), noise.into()],
+        ad::handles![theta, noise],
     );
     tape.compile([theta, noise], [estimates])
 }
