@@ -45,6 +45,8 @@ fn cases() -> Vec<Case> {
         ("softplus", |x| x.softplus(), |x| finite(x).map(double::softplus), 2.0),
         ("sin", |x| x.sin(), |x| finite(x).filter(|x| x.abs() <= 1e5).map(|x| (double::sin_cos(x).0, 0)), 2.0),
         ("cos", |x| x.cos(), |x| finite(x).filter(|x| x.abs() <= 1e5).map(|x| (double::sin_cos(x).1, 0)), 2.0),
+        ("exp_m1", |x| x.exp_m1(), |x| finite(x).map(double::exponential_less_one), 2.0),
+        ("ln_1p", |x| x.ln_1p(), |x| finite(x).filter(|&x| x > -1.0).map(|x| (double::ln_1p(x), 0)), 2.0),
     ]
 }
 
@@ -137,6 +139,13 @@ const FUNCTIONS: &[(&str, Unary)] = &[
     ("softplus", |x| x.softplus()),
     ("sin", |x| x.sin()),
     ("cos", |x| x.cos()),
+    ("exp_m1", |x| x.exp_m1()),
+    ("ln_1p", |x| x.ln_1p()),
+    ("erf", |x| x.erf()),
+    ("erfc", |x| x.erfc()),
+    ("ln_gamma", |x| x.ln_gamma()),
+    ("digamma", |x| x.digamma()),
+    ("polygamma(1)", |x| x.polygamma(1)),
     ("sqrt", |x| x.sqrt()),
     ("abs", |x| x.abs()),
     ("negate", |x| -x),
@@ -162,6 +171,12 @@ fn special_values() {
         ("softplus", |x| x.softplus(), [std::f64::consts::LN_2, std::f64::consts::LN_2, INFINITY, 0.0, NAN]),
         ("sin", |x| x.sin(), [0.0, -0.0, NAN, NAN, NAN]),
         ("cos", |x| x.cos(), [1.0, 1.0, NAN, NAN, NAN]),
+        ("exp_m1", |x| x.exp_m1(), [0.0, -0.0, INFINITY, -1.0, NAN]),
+        ("ln_1p", |x| x.ln_1p(), [0.0, -0.0, INFINITY, NAN, NAN]),
+        ("erf", |x| x.erf(), [0.0, -0.0, 1.0, -1.0, NAN]),
+        ("erfc", |x| x.erfc(), [1.0, 1.0, 0.0, 2.0, NAN]),
+        ("ln_gamma", |x| x.ln_gamma(), [INFINITY, INFINITY, INFINITY, INFINITY, NAN]),
+        ("digamma", |x| x.digamma(), [-INFINITY, INFINITY, INFINITY, NAN, NAN]),
         ("sqrt", |x| x.sqrt(), [0.0, -0.0, INFINITY, NAN, NAN]),
         ("abs", |x| x.abs(), [0.0, 0.0, INFINITY, INFINITY, NAN]),
         ("negate", |x| -x, [-0.0, 0.0, -INFINITY, INFINITY, NAN]),
@@ -188,7 +203,7 @@ fn special_values() {
         assert!(compute(|x: Var| x.ln(), &[-tiny])[0].is_nan());
         // A NaN is one whatever its other bits are.
         for nan in [f64::from_bits(0x7ff8_0000_0000_0fff), f64::from_bits(0xfff8_0000_0000_0801)] {
-            for (name, f) in FUNCTIONS.iter().take(9) {
+            for (name, f) in FUNCTIONS.iter().take(16) {
                 assert!(compute(*f, &[nan; 9]).iter().all(|y| y.is_nan()), "{name} at {level:?}");
             }
         }
@@ -699,6 +714,34 @@ mod double {
         let t = (power - ONE) + power * e;
         let y = t / (t + 2.0.into());
         if x < 0.0 { y } else { -y }
+    }
+
+    /// e^x − 1 = 2^n·(1 − 2^−n + e), or (2^n − 1) + 2^n·e.
+    pub fn exponential_less_one(x: f64) -> Exact {
+        if x.abs() < 1e-100 {
+            return (x.into(), 0);
+        }
+        let (e, n) = exp_m1(x.into());
+        if n > 0 {
+            return (e + (ONE - scale(1.0, -n).into()), n);
+        }
+        let power = Double::from(scale(1.0, n));
+        ((power - ONE) + power * e, 0)
+    }
+
+    /// By Newton's method, as the y where e^y − 1 = x.
+    pub fn ln_1p(x: f64) -> Double {
+        if x > 1e40 {
+            return ln(x);
+        }
+        let mut y = Double::from(x.ln_1p());
+        for _ in 0..if x.abs() < 1e-100 { 0 } else { 2 } {
+            let (e, n) = exp_m1(y);
+            let power = Double::from(scale(1.0, n));
+            let above = (power - ONE) + power * e;
+            y = y - (above - x.into()) / (above + ONE);
+        }
+        y
     }
 
     pub fn sigmoid(x: f64) -> Exact {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::f64::consts::LN_2;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, FRAC_PI_2, FRAC_PI_4, LN_2, PI};
 
 use ad::{DType, Lowering, Real, Tape, Var};
 use ndarray::{ArrayD, arr1, arr2};
@@ -65,6 +65,12 @@ fn expect_none(problems: Vec<String>) {
 
 /// Functions of one number: where, and the derivatives of orders 0, 1, …, as far as there is something to say.
 type Row = (&'static str, Function, &'static [(f64, &'static [f64])]);
+
+/// −ψ, ψ⁽¹⁾, −ψ⁽²⁾ and ψ⁽³⁾ at 1: Euler's constant, ζ(2), 2·ζ(3) and 6·ζ(4).
+const EULER: f64 = 0.577_215_664_901_532_9;
+const ZETA_2: f64 = 1.644_934_066_848_226_4;
+const ZETA_3_TWICE: f64 = 2.404_113_806_319_188_6;
+const ZETA_4_TIMES_6: f64 = 6.493_939_402_266_829;
 
 fn functions_of_one() -> Vec<Row> {
     vec![
@@ -178,6 +184,157 @@ fn functions_of_one() -> Vec<Row> {
         ),
         ("sin", |x| x[0].sin(), &[(0.0, &[0.0, 1.0, 0.0, -1.0]), (INFINITY, &[NAN, NAN, NAN, NAN])]),
         ("cos", |x| x[0].cos(), &[(0.0, &[1.0, 0.0, -1.0, 0.0]), (-INFINITY, &[NAN, NAN, NAN, NAN])]),
+        (
+            "exp_m1",
+            |x| x[0].exp_m1(),
+            &[
+                (0.0, &[0.0, 1.0, 1.0, 1.0]),
+                (INFINITY, &[INFINITY, INFINITY, INFINITY, INFINITY]),
+                (-INFINITY, &[-1.0, 0.0, 0.0, 0.0]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "ln_1p",
+            |x| x[0].ln_1p(),
+            &[
+                (0.0, &[0.0, 1.0, -1.0, 2.0]),
+                (-0.0, &[0.0, 1.0, -1.0, 2.0]),
+                (-1.0, &[-INFINITY, INFINITY, -INFINITY, INFINITY]),
+                (-2.0, &[NAN]),
+                (INFINITY, &[INFINITY, 0.0, 0.0, 0.0]),
+                (-INFINITY, &[NAN]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "log2",
+            |x| x[0].log2(),
+            &[
+                (0.0, &[-INFINITY, INFINITY, -INFINITY, INFINITY]),
+                (-0.0, &[-INFINITY, -INFINITY, -INFINITY, -INFINITY]),
+                (INFINITY, &[INFINITY, 0.0, 0.0, 0.0]),
+                (-1.0, &[NAN]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        ("log10", |x| x[0].log10(), &[(0.0, &[-INFINITY, INFINITY, -INFINITY, INFINITY]), (-1.0, &[NAN])]),
+        (
+            "sinh",
+            |x| x[0].sinh(),
+            &[
+                (0.0, &[0.0, 1.0, 0.0, 1.0]),
+                (INFINITY, &[INFINITY, INFINITY, INFINITY, INFINITY]),
+                (-INFINITY, &[-INFINITY, INFINITY, -INFINITY, INFINITY]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "cosh",
+            |x| x[0].cosh(),
+            &[
+                (0.0, &[1.0, 0.0, 1.0, 0.0]),
+                (-INFINITY, &[INFINITY, -INFINITY, INFINITY, -INFINITY]),
+                (NAN, &[NAN, NAN]),
+            ],
+        ),
+        ("tan", |x| x[0].tan(), &[(0.0, &[0.0, 1.0, 0.0, 2.0]), (INFINITY, &[NAN, NAN, NAN, NAN])]),
+        (
+            "atan",
+            |x| x[0].atan(),
+            &[
+                (0.0, &[0.0, 1.0, 0.0, -2.0]),
+                (-0.0, &[0.0, 1.0, 0.0, -2.0]),
+                (INFINITY, &[FRAC_PI_2, 0.0, 0.0, 0.0]),
+                (-INFINITY, &[-FRAC_PI_2, 0.0, 0.0, 0.0]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "asin",
+            |x| x[0].asin(),
+            &[
+                (0.0, &[0.0, 1.0, 0.0, 1.0]),
+                (1.0, &[FRAC_PI_2, INFINITY, INFINITY, INFINITY]),
+                (-1.0, &[-FRAC_PI_2, INFINITY, -INFINITY, INFINITY]),
+                (2.0, &[NAN, NAN, NAN, NAN]),
+                (-INFINITY, &[NAN, NAN, NAN, NAN]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "acos",
+            |x| x[0].acos(),
+            &[
+                (0.0, &[FRAC_PI_2, -1.0, 0.0, -1.0]),
+                (1.0, &[0.0, -INFINITY, -INFINITY, -INFINITY]),
+                (-1.0, &[PI, -INFINITY, INFINITY, -INFINITY]),
+                (-2.0, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "erf",
+            |x| x[0].erf(),
+            &[
+                (0.0, &[0.0, FRAC_2_SQRT_PI, 0.0, -2.0 * FRAC_2_SQRT_PI]),
+                (-0.0, &[0.0, FRAC_2_SQRT_PI, 0.0, -2.0 * FRAC_2_SQRT_PI]),
+                (INFINITY, &[1.0, 0.0, 0.0, 0.0]),
+                (-INFINITY, &[-1.0, 0.0, 0.0, 0.0]),
+                (1e30, &[1.0, 0.0, 0.0, 0.0]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "erfc",
+            |x| x[0].erfc(),
+            &[
+                (0.0, &[1.0, -FRAC_2_SQRT_PI, 0.0, 2.0 * FRAC_2_SQRT_PI]),
+                (INFINITY, &[0.0, 0.0, 0.0, 0.0]),
+                (-INFINITY, &[2.0, 0.0, 0.0, 0.0]),
+                (1e30, &[0.0, 0.0, 0.0, 0.0]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "ln |Γ(x)|",
+            |x| x[0].ln_gamma(),
+            &[
+                (1.0, &[0.0, -EULER, ZETA_2, -ZETA_3_TWICE]),
+                (2.0, &[0.0, 1.0 - EULER, ZETA_2 - 1.0, 2.0 - ZETA_3_TWICE]),
+                (0.0, &[INFINITY, -INFINITY, INFINITY, -INFINITY]),
+                (-0.0, &[INFINITY, INFINITY, INFINITY, INFINITY]),
+                // A pole where the derivative has either sign, on either side.
+                (-1.0, &[INFINITY, NAN, INFINITY, NAN]),
+                (-1e20, &[INFINITY, NAN, INFINITY, NAN]),
+                (INFINITY, &[INFINITY, INFINITY, 0.0, 0.0]),
+                (-INFINITY, &[INFINITY, NAN, NAN, NAN]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "digamma",
+            |x| x[0].digamma(),
+            &[
+                (1.0, &[-EULER, ZETA_2, -ZETA_3_TWICE, ZETA_4_TIMES_6]),
+                (0.0, &[-INFINITY, INFINITY, -INFINITY, INFINITY]),
+                (-0.0, &[INFINITY, INFINITY, INFINITY, INFINITY]),
+                (-3.0, &[NAN, INFINITY, NAN, INFINITY]),
+                (INFINITY, &[INFINITY, 0.0, 0.0, 0.0]),
+                (-INFINITY, &[NAN, NAN, NAN, NAN]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "polygamma 2",
+            |x| x[0].polygamma(2),
+            &[
+                (1.0, &[-ZETA_3_TWICE, ZETA_4_TIMES_6]),
+                (0.0, &[-INFINITY, INFINITY, -INFINITY, INFINITY]),
+                (-2.0, &[NAN, INFINITY, NAN, INFINITY]),
+                (INFINITY, &[0.0, 0.0, 0.0, 0.0]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
         (
             "x^0",
             |x| x[0].powf(0.0),
@@ -362,6 +519,34 @@ fn functions_of_two() -> Vec<(&'static str, Function, Pairs)> {
                 ([2.0, 2.0], vec![2.0, 0.5, 0.5, zero, zero, zero, zero]),
                 ([-INFINITY, -INFINITY], vec![-INFINITY, 0.5, 0.5]),
                 ([NAN, 1.0], vec![NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "√(a² + b²)",
+            |x| x[0].hypot(x[1]),
+            vec![
+                ([3.0, 4.0], vec![5.0, 0.6, 0.8, 0.128, -0.096, -0.096, 0.072]),
+                ([0.0, -2.0], vec![2.0, 0.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.25, 0.0, 0.0]),
+                ([0.0, 0.0], vec![0.0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN]),
+                ([INFINITY, 3.0], vec![INFINITY, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                (
+                    [-INFINITY, INFINITY],
+                    vec![INFINITY, -FRAC_1_SQRT_2, FRAC_1_SQRT_2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+                ),
+                ([NAN, 1.0], vec![NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "the angle of (b, a)",
+            |x| x[0].atan2(x[1]),
+            vec![
+                ([3.0, 4.0], vec![0.75_f64.atan(), 0.16, -0.12, -0.0384, -0.0112, -0.0112, 0.0384]),
+                ([0.0, -1.0], vec![PI, -1.0, 0.0, 0.0, -1.0, -1.0, 0.0]),
+                ([0.0, 0.0], vec![0.0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN]),
+                ([INFINITY, 2.0], vec![FRAC_PI_2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([2.0, -INFINITY], vec![PI, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([INFINITY, INFINITY], vec![FRAC_PI_4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([1.0, NAN], vec![NAN, NAN, NAN]),
             ],
         ),
         (

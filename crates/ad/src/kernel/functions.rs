@@ -162,7 +162,7 @@ pub fn mul_add<T: Number, const FMA: bool>(a: T, b: T, c: T) -> T {
 /// Σ c_i·x^i, where `square` is x². Even and odd powers are two sums, by Horner's rule each, so that half as many
 /// operations wait for one another. (Four sums take longer: a vector more, and another operation.)
 #[inline(always)]
-fn polynomial<T: Number, const FMA: bool>(c: &[T], x: T, square: T) -> T {
+pub(super) fn polynomial<T: Number, const FMA: bool>(c: &[T], x: T, square: T) -> T {
     let mut sums = [T::zero(); 2];
     for i in (0..c.len()).rev() {
         sums[i % 2] = if i + 2 < c.len() { mul_add::<T, FMA>(sums[i % 2], square, c[i]) } else { c[i] };
@@ -173,7 +173,7 @@ fn polynomial<T: Number, const FMA: bool>(c: &[T], x: T, square: T) -> T {
 /// e^x = 2^n·(1 + near), where 1 + near is 1 within a factor of √2: (2^(n + k), near), where `shift` is
 /// [`Number::SHIFT`] + k, and 2^(n + k) a normal number.
 #[inline(always)]
-fn exp_parts<T: Number, const FMA: bool>(x: T, shift: T) -> (T, T) {
+pub(super) fn exp_parts<T: Number, const FMA: bool>(x: T, shift: T) -> (T, T) {
     let shifted = mul_add::<T, FMA>(x, T::LOG2_E, shift);
     let n = shifted - shift;
     // x = n·ln 2 + high + low, and r is their sum: near = high + (low + r²·(½ + …)) rounds hardly more than once.
@@ -225,11 +225,17 @@ pub fn is_ln_exception<T: Number>(x: T) -> bool {
 /// ln(1 + f) = ln((1 + s)/(1 − s)) = 2s + s³·L(s²). Since 2s = f − f·s, and f is exact, it is best written as
 /// f − (f²/2 − s·(f²/2 + s²·L)): only small numbers are then rounded before the last step.
 #[inline(always)]
-fn ln_near_one<T: Number, const FMA: bool>(f: T, l: &[T], small: T) -> T {
+pub(super) fn ln_near_one<T: Number, const FMA: bool>(f: T, l: &[T], small: T) -> T {
+    f - below::<T, FMA>(f, l, small)
+}
+
+/// f − ln(1 + f) − small, to as many digits.
+#[inline(always)]
+pub(super) fn below<T: Number, const FMA: bool>(f: T, l: &[T], small: T) -> T {
     let s = f / (f + T::of(2.0));
     let z = s * s;
     let half = T::of(0.5) * f * f;
-    f - (half - mul_add::<T, FMA>(s, mul_add::<T, FMA>(z, polynomial::<T, FMA>(l, z, z * z), half), small))
+    half - mul_add::<T, FMA>(s, mul_add::<T, FMA>(z, polynomial::<T, FMA>(l, z, z * z), half), small)
 }
 
 /// With t = e^(−2|x|) − 1, which is near −2|x| where x is small: tanh |x| = −t/(2 + t).

@@ -3,6 +3,7 @@
 //!
 //! One row of a table is one operation: its name, its value, the cotangents of its operands.
 
+use std::f64::consts::{LOG2_E, LOG10_E};
 use std::iter::{Product, Sum};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
@@ -13,6 +14,7 @@ use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel::functions::{self, Number};
 use crate::kernel::map::{Function, Repeat, View, map};
+use crate::kernel::special;
 use crate::real::Real;
 use crate::tape::{Var, constant, here};
 use crate::tensor::{Element, Shape, SliceMut, Value, broadcast_shape, size};
@@ -33,6 +35,10 @@ pub enum Elementwise {
     Select,
     /// (x, tanh x): the derivative 1 − tanh² x. It is a function of x: the tangent only saves work.
     TanhSlope,
+    /// The derivative of the error function, differentiated so often.
+    ErfSlope(u32),
+    /// The digamma function, differentiated so often.
+    Polygamma(u32),
 }
 
 macro_rules! unary {
@@ -175,6 +181,44 @@ unary! {
     pub sqrt Sqrt: |x| x.sqrt(), |_x, y, g| g * 0.5 / y;
     /// The absolute value. Its derivatives at 0 are 0.
     pub abs Abs: |x| x.abs(), |x, _y, g| g * x.sign();
+    /// e^x − 1, within 2 units in the last place also around 0, where it is about x.
+    pub exp_m1 ExpM1: |x| special::exp_m1::<T, FMA>(x), if functions::is_exp_exception(x) => x.exp_m1(),
+        |x, _y, g| g * x.exp();
+    /// ln(1 + x), within 2 units in the last place also around 0, where it is about x. Its derivative 1/(1 + x) is ∞ at −1;
+    /// below, the value is NaN.
+    pub ln_1p Ln1p: |x| special::ln_1p::<T, FMA>(x), if functions::is_ln_exception(x + T::one()) => x.ln_1p(),
+        |x, _y, g| g / (x + 1.0);
+    /// The logarithm to base 2. Its derivative is ±∞ at ±0; below 0 the value is NaN.
+    pub log2 Log2: |x| x.log2(), |x, _y, g| g / x * LOG2_E;
+    /// The logarithm to base 10. Its derivative is ±∞ at ±0; below 0 the value is NaN.
+    pub log10 Log10: |x| x.log10(), |x, _y, g| g / x * LOG10_E;
+    /// The hyperbolic sine.
+    pub sinh Sinh: |x| x.sinh(), |x, _y, g| g * x.cosh();
+    /// The hyperbolic cosine.
+    pub cosh Cosh: |x| x.cosh(), |x, _y, g| g * x.sinh();
+    /// The tangent, in radians.
+    pub tan Tan: |x| x.tan(), |_x, y, g| g * (y.square() + 1.0);
+    /// The angle in [−π/2, π/2] whose tangent is x. Its derivatives at ±∞ are 0.
+    pub atan Atan: |x| x.atan(), |x, _y, g| {
+        let one = x.full_like(1.0);
+        g * (one.direction(x) / one.hypot(x))
+    };
+    /// The angle in [−π/2, π/2] whose sine is x. Its derivatives at ±1 are infinite; beyond, the value is NaN.
+    pub asin Asin: |x| x.asin(), |x, _y, g| g * x.asin_slope();
+    /// The angle in [0, π] whose cosine is x. Its derivatives at ±1 are infinite; beyond, the value is NaN.
+    pub acos Acos: |x| x.acos(), |x, _y, g| -(g * x.asin_slope());
+    /// 1/√(1 − x²), and x/√(1 − x²)³ its derivative: at ±1, nothing infinite meets a 0 or what is as infinite with another sign.
+    pub(crate) asin_slope AsinSlope: |x| T::one() / ((T::one() - x) * (T::one() + x)).sqrt(),
+        |x, y, g| g * (y.powf(3.0) * x);
+    /// The error function, 2/√π·∫₀ˣ e^(−t²) dt, within 2 units in the last place. All derivatives at ±∞ are 0.
+    pub erf Erf: |x| special::in_double(special::erf, x), |x, _y, g| g * erf_slope(x, 0);
+    /// 1 − erf(x), within 4 units in the last place, as far as it is a number. All derivatives at ±∞ are 0. The normal
+    /// distribution function is half of it at −x/√2 (where the quotient's rounding costs x²/2 units in the tail).
+    pub erfc Erfc: |x| special::in_double(special::erfc, x), |x, _y, g| -(g * erf_slope(x, 0));
+    /// ln |Γ(x)|, within 4 units in the last place for x > 0, at its zeros 1 and 2, too. For x < 0 the units are of the larger of
+    /// ln |Γ(−x)| and ln |Γ(x)Γ(−x)|, of which it is a difference. It is ∞ at 0, −1, −2, … and at ±∞, and its derivative is
+    /// [`digamma`](Self::digamma).
+    pub ln_gamma LnGamma: |x| special::in_double(special::ln_gamma, x), |x, _y, g| g * x.digamma();
 }
 
 binary! {
@@ -188,6 +232,18 @@ binary! {
     /// The smaller of the two, NaN if either is. Where they are equal, each gets half of the derivative (of every order).
     pub min Min: |a, b| if a < b || a.is_nan() { a } else { b },
         |a, b, _y, g| [g * first_share(b, a), g * first_share(a, b)];
+    /// √(a² + b²), without overflow. All derivatives at (0, 0) are NaN, as those of a norm; of what is infinite only the signs
+    /// matter to them.
+    pub hypot Hypot: |a, b| a.hypot(b), |a, b, _y, g| [g * a.direction(b), g * b.direction(a)];
+    /// The angle in [−π, π] at which the point (b, a) stands: its sine has the sign of this one, its cosine that of the other. All
+    /// derivatives at (0, 0) are NaN, and 0 at infinite numbers.
+    pub atan2 Atan2: |a, b| a.atan2(b),
+        |a, b, _y, g| [g * (b.direction(a) / a.hypot(b)), -(g * (a.direction(b) / a.hypot(b)))];
+    /// a/√(a² + b²). With c for it and s for that of b, the derivatives are s²/√(a² + b²) and −cs/√(a² + b²): no 1 − c² of a c near 1.
+    pub(crate) direction Direction: |a, b| T::of(special::direction(a.as_f64(), b.as_f64())), |a, b, y, g| [
+        { let other = b.direction(a); g * (other * (other / a.hypot(b))) },
+        -(g * (y * (b.direction(a) / a.hypot(b))))
+    ];
 }
 
 compare! {
@@ -291,6 +347,25 @@ fn tanh_slope(x: Var, y: Var) -> Var {
     apply(x.tape, Op::Elementwise(Elementwise::TanhSlope), &[x.node, y.node])
 }
 
+/// A function of one number that has an order.
+#[derive(Clone, Copy)]
+struct OfOrder {
+    order: u32,
+    f: fn(u32, f64) -> f64,
+}
+
+impl<T: Number> Function<T, 1> for OfOrder {
+    #[inline(always)]
+    fn value<const FMA: bool>(self, [x]: [T; 1]) -> T {
+        special::in_double(|x| (self.f)(self.order, x), x)
+    }
+}
+
+#[track_caller]
+fn erf_slope(x: Var, order: u32) -> Var {
+    apply(x.tape, Op::Elementwise(Elementwise::ErfSlope(order)), &[x.node])
+}
+
 #[derive(Clone, Copy)]
 struct Choose;
 
@@ -311,6 +386,9 @@ impl Rules for Elementwise {
             Elementwise::Compare(op) => op.name(),
             Elementwise::Select => "select",
             Elementwise::TanhSlope => "tanh_slope",
+            Elementwise::ErfSlope(_) => "erf_slope",
+            Elementwise::Polygamma(0) => "digamma",
+            Elementwise::Polygamma(_) => "polygamma",
         }
     }
 
@@ -320,6 +398,8 @@ impl Rules for Elementwise {
             Elementwise::Pow { by_base, by_exponent } if by_base + by_exponent > 0 => {
                 format!("differentiated {by_base} times by its base, {by_exponent} by its exponent")
             }
+            Elementwise::ErfSlope(order @ 1..) => format!("differentiated {order} times"),
+            Elementwise::Polygamma(order @ 1..) => order.to_string(),
             _ => String::new(),
         }
     }
@@ -359,6 +439,8 @@ impl Rules for Elementwise {
             Elementwise::TanhSlope => {
                 smallvec::smallvec![Some(g * call.output() * call.var(1) * -2.0), None]
             }
+            Elementwise::ErfSlope(order) => call.one(|| g * erf_slope(call.var(0), order + 1)),
+            Elementwise::Polygamma(order) => call.one(|| g * call.var(0).polygamma(order + 1)),
             Elementwise::Select => {
                 let condition = call.var(0);
                 let zero = g.full_like(0.0);
@@ -406,6 +488,8 @@ impl Elementwise {
             Elementwise::Compare(op) => op.forward(x, operands[1].view(), out),
             Elementwise::Select => map(Choose, [x, operands[1].view(), operands[2].view()], out),
             Elementwise::TanhSlope => map(TanhSlope, [x, operands[1].view()], out),
+            Elementwise::ErfSlope(order) => map(OfOrder { order, f: special::erf_slope }, [x], out),
+            Elementwise::Polygamma(order) => map(OfOrder { order, f: special::polygamma }, [x], out),
         }
     }
 }
@@ -562,6 +646,28 @@ impl Var {
     #[must_use]
     pub fn recip(self) -> Self {
         self.powf(-1.0)
+    }
+
+    /// ψ(x) = Γ'(x)/Γ(x), the derivative of [`ln_gamma`](Self::ln_gamma), within 4 units in the last place for x > 0, at its
+    /// zero 1.4616…, too. For x < 0 the units are of the larger of ψ(1 − x) and π·cot πx, of which it is a difference.
+    ///
+    /// At a pole it is infinite if both sides go there or if a sign says from which side one comes: ∓∞ at ±0, NaN at −1, −2, ….
+    /// It is ∞ at ∞, and NaN at −∞.
+    #[track_caller]
+    #[must_use]
+    pub fn digamma(self) -> Self {
+        self.polygamma(0)
+    }
+
+    /// The derivative of ψ ([`digamma`](Self::digamma)) of that order, within 4 + 2·order units in the last place for x > 0. For
+    /// x < 0 the units are of the largest of the sums over reciprocal powers on either side of 0.
+    ///
+    /// At a pole it is ∞ for an odd order; for an even one ∓∞ at ±0, and NaN at −1, −2, …. It is 0 at ∞, and NaN at −∞.
+    #[track_caller]
+    #[must_use]
+    pub fn polygamma(self, order: u32) -> Self {
+        self.check_alive();
+        apply(self.tape, Op::Elementwise(Elementwise::Polygamma(order)), &[self.node])
     }
 
     /// x².

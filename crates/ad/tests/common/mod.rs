@@ -68,7 +68,7 @@ const SHAPES: [&[usize]; 5] = [&[], &[1], &[3], &[0], &[2, 3]];
 
 pub fn unary() -> Vec<Case> {
     type Unary = fn(Var) -> Var;
-    let table: [(&str, f64, f64, Unary); 12] = [
+    let table: [(&str, f64, f64, Unary); 30] = [
         ("negate", -1.5, 1.5, |x| -x),
         ("exp", -1.5, 1.5, Var::exp),
         ("ln", 0.5, 2.0, Var::ln),
@@ -81,6 +81,24 @@ pub fn unary() -> Vec<Case> {
         ("abs where positive", 0.2, 1.5, |x| x.abs() * x),
         ("abs where negative", -1.5, -0.2, |x| x.abs() * x),
         ("alias", -1.5, 1.5, |x| x.alias() * x.sin()),
+        ("exp_m1", -1.5, 1.5, Var::exp_m1),
+        ("ln_1p", -0.6, 2.0, Var::ln_1p),
+        ("log2", 0.5, 2.0, Var::log2),
+        ("log10", 0.5, 2.0, Var::log10),
+        ("sinh", -1.5, 1.5, Var::sinh),
+        ("cosh", -1.5, 1.5, Var::cosh),
+        ("tan", -1.0, 1.0, Var::tan),
+        ("atan", -2.0, 2.0, Var::atan),
+        ("asin", -0.8, 0.8, Var::asin),
+        ("acos", -0.8, 0.8, Var::acos),
+        ("erf", -2.0, 2.0, Var::erf),
+        ("erfc", -1.0, 3.0, Var::erfc),
+        ("ln_gamma", 0.5, 4.0, Var::ln_gamma),
+        ("ln_gamma between poles", -1.7, -1.3, Var::ln_gamma),
+        ("digamma", 0.7, 4.0, Var::digamma),
+        ("digamma between poles", -2.7, -2.3, Var::digamma),
+        ("polygamma 1", 0.7, 4.0, |x| x.polygamma(1)),
+        ("polygamma 2 between poles", -1.7, -1.3, |x| x.polygamma(2)),
     ];
     let each = |(name, low, high, f): (&str, f64, f64, Unary)| {
         SHAPES.map(|shape| case(format!("{name} over {shape:?}"), &[numbers(shape, low, high)], move |x| f(x[0])))
@@ -106,7 +124,7 @@ pub fn powers() -> Vec<Case> {
 
 pub fn binary() -> Vec<Case> {
     type Binary = fn(Var, Var) -> Var;
-    let table: [(&str, Binary); 7] = [
+    let table: [(&str, Binary); 9] = [
         ("plus", |a, b| (a + b).sin()),
         ("minus", |a, b| (a - b).sin()),
         ("times", |a, b| a * b),
@@ -114,6 +132,8 @@ pub fn binary() -> Vec<Case> {
         ("max", |a, b| a.max(b) * a * b),
         ("min", |a, b| a.min(b) * a * b),
         ("pow", |a, b| (a.abs() + 0.5).pow(b)),
+        ("hypot", |a, b| a.hypot(b)),
+        ("atan2", |a, b| a.atan2(b)),
     ];
     let shapes: [[&[usize]; 2]; 11] = [
         [&[], &[]],
@@ -439,6 +459,8 @@ pub fn repeated_variables() -> Vec<Case> {
         case("max(x, x)", &vector(), |x: &[Var]| x[0].max(x[0]).sin()),
         case("min(x, x)", &vector(), |x: &[Var]| x[0].min(x[0]).sin()),
         case("x^x", &vector(), |x: &[Var]| x[0].pow(x[0])),
+        case("√(x² + x²)", &vector(), |x: &[Var]| x[0].hypot(x[0]).sin()),
+        case("the angle of (x, x)", &vector(), |x: &[Var]| x[0].atan2(x[0]) * x[0]),
         case("x where x < 1, else x²", &vector(), |x: &[Var]| x[0].less(1.0).select(x[0], x[0] * x[0])),
         case("x broadcast against itself", &vector(), |x: &[Var]| (x[0].insert_axis(1) * x[0]).sin()),
         case("x·x as vectors", &vector(), |x: &[Var]| x[0].matmul(x[0]).exp() * 0.1),

@@ -15,7 +15,7 @@ pub struct Step {
     c: usize,
 }
 
-const OPERATIONS: usize = 23;
+const OPERATIONS: usize = 26;
 
 /// The variables have these shapes; a program may use each as often as it likes.
 const SHAPES: [&[usize]; 3] = [&[3], &[2, 3], &[]];
@@ -70,6 +70,9 @@ pub fn run_with(steps: &[Step], variables: &[Var], with: impl Fn(Var) -> Var) ->
             20 if shape.len() == 1 => x.insert_axis(step.c % 2).tanh(),
             21 if !shape.is_empty() => Var::concat(&[x, x.cos()], axis).slice(axis, 1..shape[axis] + 1),
             22 if !shape.is_empty() => x.scan_reverse_from(x.cos(), x.at(axis, 0) * y.mean(), axis),
+            23 => x.erf(),
+            24 => (x.square() + 0.5).ln_gamma(),
+            25 if fits => x.atan2(y.square() + 1.0),
             _ => x.mean() + y.mean(),
         };
         pool.push(with(result * 0.7));
