@@ -113,6 +113,17 @@ pub enum Error {
         /// Which matrix of the batch.
         matrix: usize,
     },
+    /// A matrix that is no L·Lᵀ.
+    #[error(
+        "cholesky at {location}: matrix {matrix} of the batch is not positive definite; if it should be, rounding has made \
+         it so, and a small multiple of the identity added to it may help"
+    )]
+    NotPositiveDefinite {
+        /// Where the user's code recorded it.
+        location: &'static Location<'static>,
+        /// Which matrix of the batch.
+        matrix: usize,
+    },
     /// A value asked of a Var that depends on the argument of a `vmap` or a tangent that has no number.
     #[error("the value depends on a placeholder made at {location}, which stands for an argument and has no number")]
     Placeholder {

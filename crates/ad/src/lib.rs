@@ -61,6 +61,7 @@ pub use machine::{simd::Level, team::ready_threads};
 pub use op::barrier::DerivativeLimit;
 pub use op::custom::{CustomOperation, custom};
 pub use op::elementwise::Term;
+pub use op::triangular::Triangle;
 pub use program::{Cost, Lowering, Program, evaluate};
 pub use real::Real;
 pub use tape::{Handle, Index, Tape, Var};

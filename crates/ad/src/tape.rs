@@ -10,6 +10,7 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ndarray::Array2;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -376,6 +377,15 @@ impl Tape {
     #[track_caller]
     pub fn ones(&self, shape: &[usize]) -> Var {
         self.full(shape, 1.0)
+    }
+
+    /// The identity matrix of n rows, in double precision.
+    #[track_caller]
+    pub fn eye(&self, n: usize) -> Var {
+        if size_if_fits(&[n, n], DType::F64.bytes()).is_none() {
+            panic!("eye: a matrix of {n} rows and columns is larger than any memory");
+        }
+        self.constant(Array2::<f64>::eye(n))
     }
 
     /// The number of nodes recorded so far, derivatives included.

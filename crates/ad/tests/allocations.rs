@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ad::{DType, Element, Handle, Program, Real, Tape, Value, Var};
+use ad::{DType, Element, Handle, Program, Real, Tape, Triangle, Value, Var};
 use ndarray::{Array, ArrayD, ArrayViewMutD, Dimension, ShapeBuilder};
 
 /// Counts what is asked of the system's allocator, by any thread.
@@ -137,12 +137,15 @@ fn recurrent<T: Real>(rows: usize) -> usize {
     allocations::<T>(&tape.compile(x.clone(), [loss.grad(&x), loss.hvp(&x, &x)].concat()), &values)
 }
 
-/// A linear system and its derivatives.
+/// Linear systems, with any matrix and with a triangle, determinants, and their derivatives.
 fn system<T: Real>() -> usize {
     let tape = Tape::new();
     let matrix = numbers::<T, _>((20, 20)) + Array::from_diag_elem(20, T::of(5.0));
     let x = tape.input("x", &matrix);
-    let y = x.solve(tape.constant(numbers::<T, _>(20))).sin().sum();
+    let b = tape.constant(numbers::<T, _>(20));
+    let square = x.matmul(x.t());
+    let whitened = square.cholesky().solve_triangular(b, Triangle::Lower).sin().sum();
+    let y = x.solve(b).sin().sum() + whitened + square.ln_determinant() + x.ln_abs_determinant();
     allocations::<T>(&tape.compile([x], [y.grad(x), y.hvp(x, x)]), &ad::values![matrix])
 }
 

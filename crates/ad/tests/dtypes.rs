@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use ad::{
     CustomOperation, DType, DerivativeLimit, Element, Error, GradientCheck, Handle, Index, Lowering, Modes, Program,
-    Shape, Tape, Value, Var, check_gradients, custom, values, vmap, vmap_many,
+    Shape, Tape, Triangle, Value, Var, check_gradients, custom, values, vmap, vmap_many,
 };
 use common::panics::{assert_said, caught};
 use common::random_program::{points, run, run_with, steps};
@@ -119,6 +119,8 @@ fn operands_of_two_types_are_refused_by_name_with_both_types_and_both_places() {
                 "matmul: ": x.matmul(y);
                 "dot: ": x.dot(y);
                 "solve: ": x.solve(y);
+                "solve_triangular: ": x.solve_triangular(y, Triangle::Lower);
+                "solve_triangular_transposed: ": x.solve_triangular_transposed(y, Triangle::Upper);
                 "concat: ": Var::concat(&[x, y], 0);
                 "concat: ": Var::concat(&[x, x, y], 1);
                 "stack: ": Var::stack(&[x, y], 0);
@@ -321,6 +323,13 @@ fn bytes_are_not_computed_with() {
         "matmul": x.matmul(x);
         "times": x.dot(x);
         "solve": x.solve(x);
+        "solve_triangular": x.solve_triangular(x, Triangle::Lower);
+        "cholesky": x.cholesky();
+        "cholesky": x.ln_determinant();
+        "ln_abs_determinant": x.ln_abs_determinant();
+        "tril": x.tril(0);
+        "triu": x.triu(0);
+        "scatter_add": x.diag();
         "scatter_add": x.scatter_add(&[i], &[2]);
         "magic_box": x.magic_box();
         "limit_derivatives": limit.apply(x);

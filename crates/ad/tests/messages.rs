@@ -2,7 +2,7 @@
 
 mod common;
 
-use ad::{DType, Error, Handle, Index, Program, Tape, Var, values, vmap, vmap_many};
+use ad::{DType, Error, Handle, Index, Program, Tape, Triangle, Var, values, vmap, vmap_many};
 use common::panics::{assert_said, caught};
 use indexmap::IndexMap;
 use ndarray::{Array1, Array2, ArrayD, arr0, arr1, arr2};
@@ -600,6 +600,54 @@ fn a_singular_system_is_an_error_that_names_its_line_and_matrix() {
     refused!(zeros.solve(b).value(), "solve", "singular");
 }
 
+#[test]
+fn a_triangle_with_a_zero_on_its_diagonal_is_a_singular_system() {
+    let tape = Tape::new();
+    let a = tape.input("a", ndarray::stack![ndarray::Axis(0), Array2::<f64>::eye(2), Array2::<f64>::eye(2)]);
+    let x = a.solve_triangular(tape.input("b", arr2(&[[1.0, 2.0]])), Triangle::Lower);
+    let line = line!() - 1;
+    let singular = arr2(&[[0.0, 1.0], [1.0, 1.0]]);
+    let stack = ndarray::stack![ndarray::Axis(0), Array2::<f64>::eye(2), singular];
+    let error = tape.compile([a], [x]).run(&values![stack]).unwrap_err();
+    let Error::Singular { location, matrix } = error else { panic!("{error}") };
+    assert_eq!((matrix, location.line()), (1, line));
+}
+
+#[test]
+fn a_matrix_that_is_not_positive_definite_is_an_error_that_names_its_line_and_number() {
+    let n = 5000;
+    let tape = Tape::new();
+    let eyes = ArrayD::from_shape_fn(vec![n, 2, 2], |i| if i[1] == i[2] { 1.0 } else { 0.0 });
+    let a = tape.input("a", &eyes);
+    let l = a.cholesky();
+    let line = line!() - 1;
+    let mut indefinite = eyes.clone();
+    indefinite[[n - 3, 0, 1]] = -2.5;
+    for x in [l, a.ln_determinant(), l.square().sum().grad(a), vmap(|a| a.cholesky(), a)] {
+        let error = tape.compile([a], [x]).run(&values![indefinite]).unwrap_err();
+        assert_said(
+            &error.to_string(),
+            &["cholesky at", "messages.rs", "matrix 4997 of the batch", "positive definite"],
+        );
+        let Error::NotPositiveDefinite { location, matrix } = error else { panic!("{error}") };
+        assert!(matrix == n - 3 && location.line() - line <= 4, "matrix {matrix} of line {}", location.line());
+    }
+    // Of one matrix; not even semidefinite, and just so.
+    let x = matrix(&tape, 2, 2);
+    for bad in [arr2(&[[-1.0, 0.0], [0.0, 1.0]]), arr2(&[[1.0, 1.0], [1.0, 1.0]]), arr2(&[[0.0, 0.0], [0.0, 1.0]])] {
+        let error = tape.compile([x], [x.cholesky()]).run(&values![bad]).unwrap_err();
+        assert!(matches!(error, Error::NotPositiveDefinite { matrix: 0, .. }), "{error}");
+    }
+    refused!(tape.zeros(&[2, 2]).cholesky().value(), "cholesky at", "matrix 0", "not positive definite");
+    // A NaN is no error: it goes on, and `check_finite` says where it came from.
+    let program = tape.compile([x], [x.cholesky()]);
+    let nan = arr2(&[[1.0, f64::NAN], [0.0, 1.0]]);
+    assert!(program.run(&values![nan]).unwrap()[0][[1, 1]].is_nan());
+    assert!(
+        matches!(program.check_finite(&values![nan]), Err(Error::NotFinite { operation, .. }) if operation == "input `m`")
+    );
+}
+
 // What is documented of derivatives at bad points.
 
 fn gradient(f: impl Fn(Var) -> Var, at: f64) -> f64 {
@@ -955,6 +1003,19 @@ fn misuse_of_every_function_is_blamed_on_the_callers_line_and_names_the_function
         "softmax": s.softmax();
         "matmul": s.matmul(s);
         "solve": a.solve(a);
+        "solve_triangular: shapes [2, 3]": a.solve_triangular(a, Triangle::Lower);
+        "solve_triangular_transposed: shapes [2, 3]": a.solve_triangular_transposed(a, Triangle::Upper);
+        "solve_triangular: shapes [3]": v.solve_triangular(v, Triangle::Lower);
+        "cholesky: needs square matrices, got shape [2, 3]": a.cholesky();
+        "cholesky: needs square matrices, got shape [3]": v.cholesky();
+        "ln_determinant: needs square matrices, got shape [2, 3]": a.ln_determinant();
+        "ln_determinant: needs square matrices, got shape []": s.ln_determinant();
+        "ln_abs_determinant: needs square matrices, got shape [3]": v.ln_abs_determinant();
+        "tril: shape [3] is no matrix": v.tril(0);
+        "triu: shape [] is no matrix": s.triu(0);
+        "diagonal: shape [3] is no matrix": v.diagonal();
+        "diag: a scalar is no vector": s.diag();
+        "eye: a matrix of 4294967296 rows and columns is larger than any memory": tape.eye(1 << 32);
         "gather: operands of two tapes": a.gather(&[other]);
         "gather: 3 index arrays": a.gather(&[i, i, i]);
         "gather: 0 index arrays": s.gather(&[]);

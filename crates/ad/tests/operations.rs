@@ -76,6 +76,11 @@ fn linear_systems_have_the_derivatives_of_finite_differences() {
 }
 
 #[test]
+fn triangles_and_determinants_have_the_derivatives_of_finite_differences() {
+    check(common::triangles());
+}
+
+#[test]
 fn recurrences_have_the_derivatives_of_finite_differences() {
     check(common::recurrences());
 }

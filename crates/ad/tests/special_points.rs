@@ -340,6 +340,33 @@ fn functions_of_one() -> Vec<Row> {
             |x| x[0].powf(0.0),
             &[(0.0, &[1.0, 0.0, 0.0, 0.0]), (INFINITY, &[1.0, 0.0, 0.0, 0.0]), (NAN, &[1.0, 0.0, 0.0, 0.0])],
         ),
+        // A matrix of one number: its root, and logarithms.
+        (
+            "cholesky",
+            |x| x[0].reshape(&[1, 1]).cholesky().sum(),
+            &[
+                (4.0, &[2.0, 0.25, -0.03125, 0.01171875]),
+                (8.271806125530277e-25, &[9.094947017729282e-13, 549755813888.0]),
+                (INFINITY, &[INFINITY]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "ln det",
+            |x| x[0].reshape(&[1, 1]).ln_determinant(),
+            &[(4.0, &[2.0 * LN_2, 0.25, -0.0625, 0.03125]), (INFINITY, &[INFINITY]), (NAN, &[NAN, NAN, NAN, NAN])],
+        ),
+        (
+            "ln |det|",
+            |x| x[0].reshape(&[1, 1]).ln_abs_determinant(),
+            &[
+                (-4.0, &[2.0 * LN_2, -0.25, -0.0625, -0.03125]),
+                (0.0, &[-INFINITY]),
+                (-0.0, &[-INFINITY]),
+                (-INFINITY, &[INFINITY, 0.0, 0.0, 0.0]),
+                (NAN, &[NAN, NAN, NAN, NAN]),
+            ],
+        ),
         // The vanishing factor is not multiplied by what there is beside it.
         ("x^0·∞", |x| x[0].powf(0.0) * INFINITY, &[(2.0, &[INFINITY, 0.0, 0.0, 0.0])]),
         ("x^1", |x| x[0].powf(1.0), &[(0.0, &[0.0, 1.0, 0.0, 0.0]), (INFINITY, &[INFINITY, 1.0, 0.0, 0.0])]),

@@ -19,4 +19,7 @@ pub mod scan;
 pub mod softmax;
 pub mod special;
 
-pub use linear::{Accumulate, Matrix, Singular, factor, matmul, solve_factored};
+pub use linear::{
+    Accumulate, Matrix, NotPositiveDefinite, Singular, Triangular, cholesky, factor, ln_abs_determinant, matmul,
+    solve_factored,
+};

@@ -320,6 +320,13 @@ fn expect_i32(operation: &str, count: usize) {
     assert!(i32::try_from(count).is_ok(), "{operation}: {count} rows are more than 32-bit indices can tell apart");
 }
 
+/// 0, 1, 2, … on the tape of a Var.
+#[track_caller]
+fn counting(operation: &str, beside: Var, count: usize) -> Index {
+    expect_i32(operation, count);
+    constant_index(beside.tape, ndarray::Array1::from_iter(0..count as i32).into())
+}
+
 /// The indices, if none is outside its axis.
 fn inside<'a>(indices: Indices<'a>, Asked(asked): &Asked) -> Result<Indices<'a>, Failure> {
     indices.outside().map_or(Ok(indices), |(array, position)| {
@@ -445,12 +452,37 @@ impl Var {
         let last = rows.len();
         index.check_range("pick", last, shape[last]);
         let count = size(&rows);
-        expect_i32("pick", count);
-        let counting = ndarray::Array1::from_iter(0..count as i32).into_dyn();
-        let row = constant_index(self.tape, counting.into());
+        let row = counting("pick", self, count);
         // The row comes first.
         let asked = Asked::new("pick", here(self.tape), last as isize - 1);
         gather_at(self.reshaped(&[count, shape[last]]), 0, &[row, index.reshaped(&[count])], asked).reshaped(&rows)
+    }
+
+    /// The entries on the diagonal of this matrix (or of each of a stack), as a vector (or a stack of them).
+    #[track_caller]
+    #[must_use]
+    pub fn diagonal(self) -> Self {
+        let shape = self.shape();
+        let [stack @ .., m, n] = &shape[..] else {
+            panic!("diagonal: shape {shape:?} is no matrix\n  operand made at {}", self.location())
+        };
+        let each = counting("diagonal", self, *m.min(n));
+        let asked = Asked::new("diagonal", here(self.tape), stack.len() as isize);
+        gather_at(self, stack.len(), &[each, each], asked)
+    }
+
+    /// The matrix (or stack of them) with this vector (or stack of them) on the diagonal and zeros beside it: the transpose of
+    /// [`diagonal`](Self::diagonal).
+    #[track_caller]
+    #[must_use]
+    pub fn diag(self) -> Self {
+        let shape = self.shape();
+        let [stack @ .., n] = &shape[..] else {
+            panic!("diag: a scalar is no vector\n  operand made at {}", self.location())
+        };
+        let each = counting("diag", self, *n);
+        let asked = Asked::new("diag", here(self.tape), stack.len() as isize);
+        scatter_add_at(self, stack.len(), &[each, each], &[*n, *n], asked)
     }
 }
 

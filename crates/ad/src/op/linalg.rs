@@ -3,9 +3,12 @@
 //!
 //! Both operations take their matrices transposed by flags, which differentiation flips: no transpose is ever recorded.
 
+use ndarray::Array2;
+
 use super::{BatchedCall, Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel::functions::Number;
+use crate::kernel::reduce::with_scratch;
 use crate::kernel::{self, Accumulate, cast};
 use crate::tape::{NodeId, Var, record};
 use crate::tensor::{Shape, Slice, SliceMut, broadcast_shape, size};
@@ -31,6 +34,10 @@ pub struct Solve {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Factor;
 
+/// A ↦ ln |det A|.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LnAbsDeterminant;
+
 /// The last two axes, exchanged if `transposed`.
 fn matrix(shape: &[usize], transposed: bool) -> (usize, usize) {
     let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
@@ -39,6 +46,37 @@ fn matrix(shape: &[usize], transposed: bool) -> (usize, usize) {
 
 fn stack(shape: &[usize]) -> &[usize] {
     &shape[..shape.len() - 2]
+}
+
+/// The number of rows of a square matrix, or of each of a stack.
+pub(super) fn square(shape: &[usize]) -> Result<usize, String> {
+    match *shape {
+        [.., m, n] if m == n => Ok(n),
+        _ => Err(format!("needs square matrices, got shape {shape:?}")),
+    }
+}
+
+/// [`square`] of a Var: its shape.
+#[track_caller]
+pub(super) fn check_square(operation: &str, a: Var) -> Shape {
+    let shape = a.shape();
+    if let Err(problem) = square(&shape) {
+        panic!("{operation}: {problem}\n  operand made at {}", a.location());
+    }
+    shape
+}
+
+/// The shape of the solutions of linear systems (A, B), where A has some more rows than it is for.
+pub(super) fn system(operands: &[&[usize]], more: usize) -> Result<Shape, String> {
+    let (a, b) = (operands[0], operands[1]);
+    if a.len() < 2 || b.len() < 2 {
+        return Err(format!("needs matrices, got shapes {a:?} and {b:?}"));
+    }
+    let ((n, columns), (rows, _)) = (matrix(a, false), matrix(b, false));
+    if n != columns + more || columns != rows || stack(a) != stack(b) {
+        return Err(format!("shapes {a:?} and {b:?} do not fit: needs A of n×n and B of n×m"));
+    }
+    Ok(b.into())
 }
 
 impl Rules for MatMul {
@@ -214,16 +252,7 @@ impl Rules for Solve {
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
-        let (a, b) = (operands[0], operands[1]);
-        if a.len() < 2 || b.len() < 2 {
-            return Err(format!("needs matrices, got shapes {a:?} and {b:?}"));
-        }
-        let ((n, columns), (rows, _)) = (matrix(a, false), matrix(b, false));
-        let n = n - usize::from(self.factored);
-        if n != columns || n != rows || stack(a) != stack(b) {
-            return Err(format!("shapes {a:?} and {b:?} do not fit: needs A of n×n and B of n×m"));
-        }
-        Ok(b.into())
+        system(operands, usize::from(self.factored))
     }
 
     fn vjp(&self, call: &Call, g: Var) -> Cotangents {
@@ -293,12 +322,8 @@ impl Rules for Factor {
     }
 
     fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
-        let a = operands[0];
-        let (n, columns) = matrix(a, false);
-        if n != columns {
-            return Err(format!("needs square matrices, got shape {a:?}"));
-        }
-        Ok([stack(a), &[n + 1, n]].concat().into())
+        let n = square(operands[0])?;
+        Ok([stack(operands[0]), &[n + 1, n]].concat().into())
     }
 
     fn vjp(&self, _call: &Call, _cotangent: Var) -> Cotangents {
@@ -331,8 +356,57 @@ fn factorisations<T: Number>(a: &[T], n: usize, out: &mut [T]) -> Result<(), Fai
     Ok(())
 }
 
+impl Rules for LnAbsDeterminant {
+    fn name(&self) -> &str {
+        "ln_abs_determinant"
+    }
+
+    fn shape(&self, operands: &[&[usize]]) -> Result<Shape, String> {
+        square(operands[0])?;
+        Ok(stack(operands[0]).into())
+    }
+
+    fn vjp(&self, call: &Call, g: Var) -> Cotangents {
+        call.one(|| {
+            // A⁻ᵀ, which is the same whatever the cotangent.
+            let a = call.var(0);
+            let shape = a.shape();
+            let unit = a.constant(Array2::<f64>::eye(shape[shape.len() - 1])).stretched(&shape);
+            let inverse =
+                apply(call.tape, Op::Solve(Solve { transposed: true, factored: false }), &[a.node, unit.node]);
+            inverse * g.reshaped(&[stack(&shape), &[1, 1]].concat())
+        })
+    }
+
+    fn with_leading_axis(&self, _size: usize) -> Op {
+        Op::LnAbsDeterminant(*self)
+    }
+
+    fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
+        Rows::alike(operands).filter(|_| operands[0].len() > 2)
+    }
+
+    fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
+        by_dtype!(floats SliceMut, out, |out| ln_abs_determinants(operands[0], out));
+        Ok(())
+    }
+
+    fn flops(&self, operands: &[&[usize]], _shape: &[usize]) -> usize {
+        2 * matrix(operands[0], false).0 * size(operands[0]) / 3
+    }
+}
+
+fn ln_abs_determinants<T: Number>(a: Operand<'_>, out: &mut [T]) {
+    let n = matrix(a.shape, false).0;
+    with_scratch(n * (n + 1), |room| {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = kernel::ln_abs_determinant(n, &a.numbers()[i * n * n..][..n * n], room);
+        }
+    });
+}
+
 #[track_caller]
-fn product(a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
+pub(super) fn product(a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
     apply(a.tape, Op::MatMul(MatMul { transpose_a, transpose_b, summed: false }), &[a.node, b.node])
 }
 
@@ -398,8 +472,27 @@ impl Var {
     #[track_caller]
     #[must_use]
     pub fn solve(self, b: Self) -> Self {
-        self.check_same_tape("solve", b);
-        self.check_same_dtype("solve", b);
+        self.solved("solve", Op::Solve(Solve { transposed: false, factored: false }), b)
+    }
+
+    /// The logarithm of the absolute value of the determinant of this square matrix, a number for each of a stack, by LU
+    /// factorisation. (Of a symmetric, positive definite one, [`ln_determinant`](Self::ln_determinant) is half the work.)
+    ///
+    /// That of a matrix without entries is 0, and that of a singular one −∞. Its gradient is the transposed inverse, and of a
+    /// singular one an [`Error::Singular`](crate::Error::Singular) when it runs.
+    #[track_caller]
+    #[must_use]
+    pub fn ln_abs_determinant(self) -> Self {
+        self.check_alive();
+        apply(self.tape, Op::LnAbsDeterminant(LnAbsDeterminant), &[self.node])
+    }
+
+    /// The solution of a linear system with this matrix by an operation on stacks of matrices; b may be a vector, and stacks
+    /// broadcast.
+    #[track_caller]
+    pub(super) fn solved(self, operation: &str, op: Op, b: Self) -> Self {
+        self.check_same_tape(operation, b);
+        self.check_same_dtype(operation, b);
         let (a, shape) = (self.shape(), b.shape());
         let vector = shape.len() + 1 == a.len();
         let right = if vector { b.insert_axis(shape.len()) } else { b };
@@ -409,14 +502,14 @@ impl Var {
         };
         if !fits {
             panic!(
-                "solve: shapes {a:?} and {shape:?} do not fit (needs a square matrix and a right-hand side of as many \
+                "{operation}: shapes {a:?} and {shape:?} do not fit (needs a square matrix and a right-hand side of as many \
                  rows)\n  operand made at {}\n  operand made at {}",
                 self.location(),
                 b.location()
             );
         }
         let (left, right) = self.stacked_with(right);
-        let x = apply(self.tape, Op::Solve(Solve { transposed: false, factored: false }), &[left.node, right.node]);
+        let x = apply(self.tape, op, &[left.node, right.node]);
         let mut shape = x.shape();
         if vector {
             shape.pop();

@@ -30,6 +30,7 @@ pub mod patches;
 pub mod reduce;
 pub mod scan;
 pub mod softmax;
+pub mod triangular;
 
 pub use batch::BatchedCall;
 pub use leaf::{Data, Leaf};
@@ -63,6 +64,9 @@ families! {
     MatMul(linalg::MatMul),
     Solve(linalg::Solve),
     Factor(linalg::Factor),
+    LnAbsDeterminant(linalg::LnAbsDeterminant),
+    Cholesky(triangular::Cholesky),
+    SolveTriangular(triangular::SolveTriangular),
     Scan(scan::Scan),
     Softmax(softmax::Softmax),
     Barrier(barrier::Barrier),
@@ -269,6 +273,9 @@ pub enum Failure {
         number: DType,
     },
     Singular {
+        matrix: usize,
+    },
+    NotPositiveDefinite {
         matrix: usize,
     },
     LeftRange,

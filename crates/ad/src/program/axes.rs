@@ -336,7 +336,9 @@ impl Moving<'_> {
                 let result = lane_after_replacing(lane, *axis, rank, dims.len())?;
                 (Op::Indexing(scatter.at(end.other(*axis, lane))), result, 1)
             }
-            Op::Solve(_) if end == End::Last && self.lane(operands[0]).is_none() && shape.len() == 2 && lane == 1 => {
+            Op::Solve(_) | Op::SolveTriangular(_)
+                if end == End::Last && self.lane(operands[0]).is_none() && lane == shape.len() - 1 =>
+            {
                 (node.op.clone(), lane, 0)
             }
             Op::MatMul(product) if !product.summed => return self.product(id, *product),

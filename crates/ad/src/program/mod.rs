@@ -942,6 +942,7 @@ impl Stop {
                 Error::Inexact { location, integer, position, number }.into()
             }
             Failure::Singular { matrix } => Error::Singular { location, matrix }.into(),
+            Failure::NotPositiveDefinite { matrix } => Error::NotPositiveDefinite { location, matrix }.into(),
             Failure::LeftRange => Stop::LeftRange,
         }
     }

@@ -237,7 +237,9 @@ impl Region {
                 let entries = whole.operands.last().map_or(0, |(_, entries)| *entries);
                 *position += if has_rows { start * entries / self.block } else { 0 };
             }
-            Failure::Singular { matrix } => *matrix += start * size(&whole.shape[1..whole.shape.len() - 2]),
+            Failure::Singular { matrix } | Failure::NotPositiveDefinite { matrix } => {
+                *matrix += start * size(&whole.shape[1..whole.shape.len() - 2]);
+            }
             Failure::LeftRange => {}
         }
         failure

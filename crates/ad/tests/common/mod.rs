@@ -5,7 +5,7 @@
 pub mod panics;
 pub mod random_program;
 
-use ad::{Index, Var};
+use ad::{Index, Triangle, Var};
 use ndarray::{Array1, Array2, ArrayD, Axis, arr0, arr1, arr2};
 
 /// A function of some arrays, and a point where it is smooth.
@@ -35,6 +35,7 @@ pub fn every_case() -> Vec<Case> {
         indexing(),
         products(),
         systems(),
+        triangles(),
         recurrences(),
         repeated_variables(),
     ]
@@ -418,6 +419,71 @@ pub fn systems() -> Vec<Case> {
         case(format!("solve {shapes:?}"), &at, move |x: &[Var]| (x[0] + x[0].constant(&rotated)).solve(x[1].sin()))
     };
     shapes.into_iter().map(solve).collect()
+}
+
+pub fn triangles() -> Vec<Case> {
+    let mut cases = Vec::new();
+    // Not symmetric: both triangles count, where both are read.
+    let strong = |x: Var| {
+        let n = x.shape()[x.shape().len() - 1];
+        x + x.constant(Array2::from_diag_elem(n, 2.0 * n as f64 + 1.0))
+    };
+    let matrices: [&[usize]; 7] = [&[1, 1], &[2, 2], &[5, 5], &[0, 0], &[2, 2, 2], &[0, 2, 2], &[2, 1, 3, 3]];
+    for shape in matrices {
+        let (at, n) = ([numbers(shape, -1.2, 1.2)], shape[shape.len() - 1]);
+        // Rows exchanged, so that a pivot has to be looked for, and determinants have both signs.
+        let rotated = Array2::from_shape_fn((n, n), |(i, j)| if (i + 1) % n == j { 3.0 } else { 0.0 });
+        cases.push(case(format!("cholesky of {shape:?}"), &at, move |x: &[Var]| strong(x[0]).cholesky()));
+        cases.push(case(format!("ln_determinant of {shape:?}"), &at, move |x: &[Var]| strong(x[0]).ln_determinant()));
+        cases.push(case(format!("ln_abs_determinant of {shape:?}"), &at, move |x: &[Var]| {
+            (x[0] + x[0].constant(&rotated)).ln_abs_determinant()
+        }));
+    }
+    let systems: [[&[usize]; 2]; 9] = [
+        [&[1, 1], &[1]],
+        [&[2, 2], &[2]],
+        [&[3, 3], &[3, 2]],
+        [&[0, 0], &[0]],
+        [&[2, 2], &[2, 0]],
+        [&[2, 2, 2], &[2, 2]],
+        [&[2, 2], &[3, 2, 1]],
+        [&[2, 2, 2], &[1, 2]],
+        [&[2, 1, 2, 2], &[2, 3, 2]],
+    ];
+    for shapes in systems {
+        let at = [numbers(shapes[0], -1.2, 1.2), numbers(shapes[1], -1.2, 1.2)];
+        for triangle in [Triangle::Lower, Triangle::Upper] {
+            cases.push(case(format!("solve_triangular, {triangle:?}, {shapes:?}"), &at, move |x: &[Var]| {
+                strong(x[0]).solve_triangular(x[1].sin(), triangle)
+            }));
+            cases.push(case(
+                format!("solve_triangular_transposed, {triangle:?}, {shapes:?}"),
+                &at,
+                move |x: &[Var]| strong(x[0]).solve_triangular_transposed(x[1].sin(), triangle),
+            ));
+        }
+    }
+    for shape in [&[2, 3][..], &[3, 2], &[1, 1], &[0, 2], &[2, 0], &[2, 2, 2], &[0, 3, 3]] {
+        for k in [-2, -1, 0, 1] {
+            cases.push(within(&format!("tril {k}"), &[shape], move |x| x[0].tril(k)));
+            cases.push(within(&format!("triu {k}"), &[shape], move |x| x[0].triu(k)));
+        }
+        cases.push(within("diagonal", &[shape], |x| x[0].diagonal()));
+    }
+    for shape in [&[3][..], &[1], &[0], &[2, 3], &[2, 0], &[0, 2], &[2, 1, 2]] {
+        cases.push(within("diag", &[shape], |x| x[0].diag()));
+    }
+    let matrix = || [numbers(&[2, 2], 0.3, 1.4)];
+    cases.push(case("cholesky of x·xᵀ + 1", &matrix(), move |x: &[Var]| strong(x[0].matmul(x[0].t())).cholesky()));
+    cases.push(case("two triangles of one matrix", &matrix(), move |x: &[Var]| {
+        let x = strong(x[0]);
+        x.solve_triangular(x.solve_triangular_transposed(x, Triangle::Upper), Triangle::Lower)
+    }));
+    cases.push(case("a matrix by its factor", &matrix(), move |x: &[Var]| {
+        let l = strong(x[0]).cholesky();
+        l.solve_triangular_transposed(l.solve_triangular(x[0], Triangle::Lower), Triangle::Lower)
+    }));
+    cases
 }
 
 pub fn recurrences() -> Vec<Case> {
