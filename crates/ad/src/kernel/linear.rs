@@ -310,7 +310,7 @@ impl<T: Number> Kernel for SolveRows<'_, '_, T> {
             let (i, k) = (first + i, first + k);
             if transposed { entries[k * n + i] } else { entries[i * n + k] }
         };
-        let count = if m == 0 { 0 } else { rows.len() / m };
+        let count = rows.len().checked_div(m).unwrap_or(0);
         for step in 0..count {
             let k = if forwards { step } else { count - 1 - step };
             let (above, rest) = rows.split_at_mut(k * m);
