@@ -60,6 +60,7 @@ pub use error::Error;
 pub use machine::{simd::Level, team::ready_threads};
 pub use op::barrier::DerivativeLimit;
 pub use op::custom::{CustomOperation, custom};
+pub use op::einsum::einsum;
 pub use op::elementwise::Term;
 pub use op::triangular::Triangle;
 pub use program::{Cost, Lowering, Program, evaluate};

@@ -692,14 +692,14 @@ pub(crate) fn is_reusing(tape: u32) -> bool {
 
 #[track_caller]
 pub(crate) fn constant(tape: u32, value: Value<'_>) -> Var {
-    assert!(value.dtype() != DType::I32, "constant: integers are recorded by `Index::constant` or `Tape::index`");
+    assert!(value.dtype() != DType::I32, "constant: integers are recorded by `Tape::constant_index`, or `Tape::index`");
     Var::recorded(tape, record(tape, Op::Leaf(Leaf::Constant(value.into())), &[]))
 }
 
 #[track_caller]
 pub(crate) fn constant_index(tape: u32, value: Value<'_>) -> Index {
     let dtype = value.dtype();
-    assert!(dtype == DType::I32, "Index::constant: needs integers of type i32, got an array of {dtype}");
+    assert!(dtype == DType::I32, "constant index: needs integers of type i32, got an array of {dtype}");
     Index::recorded(tape, record(tape, Op::Leaf(Leaf::Constant(value.into())), &[]))
 }
 

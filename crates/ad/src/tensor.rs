@@ -251,8 +251,9 @@ impl PartialEq for Value<'_> {
     }
 }
 
-impl<'a, E: Element, S: Data<Elem = E>, D: Dimension> From<&'a ArrayBase<S, D>> for Value<'a> {
-    fn from(array: &'a ArrayBase<S, D>) -> Self {
+// (With the type of the entries by name: the compiler tells such arrays from those of `usize`.)
+impl<'a, E: Element, S: Data<Elem = E>, D: Dimension> From<&'a ArrayBase<S, D, E>> for Value<'a> {
+    fn from(array: &'a ArrayBase<S, D, E>) -> Self {
         E::value(array.view().into_dyn().into())
     }
 }
@@ -317,6 +318,80 @@ impl<'a, E: Element> From<&'a &Vec<E>> for Value<'a> {
     fn from(entries: &'a &Vec<E>) -> Self {
         (*entries).into()
     }
+}
+
+// What Rust indexes by becomes integers as there are on a tape.
+
+impl<S: Data<Elem = usize>, D: Dimension> From<&ArrayBase<S, D, usize>> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(array: &ArrayBase<S, D, usize>) -> Self {
+        integers(array.view().into_dyn())
+    }
+}
+
+impl<D: Dimension> From<Array<usize, D>> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(array: Array<usize, D>) -> Self {
+        integers(array.view().into_dyn())
+    }
+}
+
+impl From<Vec<usize>> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(entries: Vec<usize>) -> Self {
+        integers(ndarray::aview1(&entries).into_dyn())
+    }
+}
+
+impl From<&[usize]> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(entries: &[usize]) -> Self {
+        integers(ndarray::aview1(entries).into_dyn())
+    }
+}
+
+impl From<&Vec<usize>> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(entries: &Vec<usize>) -> Self {
+        entries.as_slice().into()
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(entries: [usize; N]) -> Self {
+        entries.as_slice().into()
+    }
+}
+
+impl<const N: usize> From<&[usize; N]> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(entries: &[usize; N]) -> Self {
+        entries.as_slice().into()
+    }
+}
+
+impl From<usize> for Value<'_> {
+    /// Panics for a number that is no `i32`.
+    #[track_caller]
+    fn from(number: usize) -> Self {
+        integers(ndarray::aview0(&number).into_dyn())
+    }
+}
+
+#[track_caller]
+fn integers<'a>(numbers: ArrayViewD<'_, usize>) -> Value<'a> {
+    if let Some((position, number)) = numbers.iter().enumerate().find(|(_, number)| i32::try_from(**number).is_err()) {
+        panic!("index {number} at position {position} is more than the largest 32-bit index, {}", i32::MAX);
+    }
+    numbers.mapv(|number| number as i32).into()
 }
 
 /// The list of [`Value`]s that [`Program::run`](crate::Program::run) takes: `values![theta, states]` borrows each.

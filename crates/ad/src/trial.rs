@@ -9,7 +9,7 @@ use ndarray::ArrayD;
 use crate::dtype::DType;
 use crate::op::{Call, Op, apply};
 use crate::program::{Lowering, compile};
-use crate::tape::{Tape, Var};
+use crate::tape::{Handle, Tape, Var};
 use crate::tensor::{Value, size};
 
 thread_local! {
@@ -44,7 +44,7 @@ pub fn try_rule(op: &Op, call: &Call) {
         return;
     }
     // Arguments of mapped functions have no values.
-    let operands: Vec<Var> = (0..call.operands.len()).map(|operand| call.var(operand)).collect();
+    let operands: Vec<Handle> = (0..call.operands.len()).map(|operand| call.var(operand).into()).collect();
     let values = compile(call.tape, &[], &operands, Lowering::On).and_then(|program| program.run_values(&[]));
     let Ok(values) = values else { return };
     TRIED.with_borrow_mut(|tried| tried.insert(key));

@@ -66,6 +66,16 @@ fn gather_scatter_and_pick_have_the_derivatives_of_finite_differences() {
 }
 
 #[test]
+fn selections_along_an_axis_and_replaced_entries_have_the_derivatives_of_finite_differences() {
+    check(common::selections());
+}
+
+#[test]
+fn what_is_chosen_by_the_order_of_numbers_has_the_derivatives_of_finite_differences() {
+    check(common::orders());
+}
+
+#[test]
 fn matrix_products_have_the_derivatives_of_finite_differences() {
     check(common::products());
 }

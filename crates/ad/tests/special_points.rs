@@ -6,7 +6,7 @@ mod common;
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, FRAC_PI_2, FRAC_PI_4, LN_2, PI};
 
-use ad::{DType, Lowering, Real, Tape, Var};
+use ad::{DType, Index, Lowering, Real, Tape, Var};
 use ndarray::{ArrayD, arr1, arr2};
 
 const INFINITY: f64 = f64::INFINITY;
@@ -574,6 +574,97 @@ fn functions_of_two() -> Vec<(&'static str, Function, Pairs)> {
                 ([2.0, -INFINITY], vec![PI, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
                 ([INFINITY, INFINITY], vec![FRAC_PI_4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
                 ([1.0, NAN], vec![NAN, NAN, NAN]),
+            ],
+        ),
+        (
+            "min over an axis",
+            |x| Var::stack(x, 0).min_axes(&[0]),
+            vec![
+                ([2.0, 2.0], vec![2.0, 0.5, 0.5, zero, zero, zero, zero]),
+                ([0.0, -0.0], vec![0.0, 0.5, 0.5, zero, zero, zero, zero]),
+                ([-INFINITY, -INFINITY], vec![-INFINITY, 0.5, 0.5]),
+                ([INFINITY, INFINITY], vec![INFINITY, 0.5, 0.5]),
+                ([-INFINITY, 1.0], vec![-INFINITY, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([INFINITY, 1.0], vec![1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+                ([NAN, 1.0], vec![NAN, NAN, NAN]),
+                ([1.0, NAN], vec![NAN, NAN, NAN]),
+            ],
+        ),
+        // Of equal entries, the first is the first; a NaN comes last, and does no harm to the others.
+        (
+            "the first of those sorted",
+            |x| Var::stack(x, 0).sort(0).at(0, 0),
+            vec![
+                ([2.0, 2.0], vec![2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([-0.0, 0.0], vec![0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([0.0, -0.0], vec![0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([INFINITY, -INFINITY], vec![-INFINITY, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+                ([INFINITY, INFINITY], vec![INFINITY, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([NAN, INFINITY], vec![INFINITY, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+                ([1.0, NAN], vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([NAN, NAN], vec![NAN, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            ],
+        ),
+        (
+            "the last of those sorted, squared",
+            |x| Var::stack(x, 0).sort(0).at(0, 1).square(),
+            vec![
+                ([2.0, 2.0], vec![4.0, 0.0, 4.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
+                ([3.0, -INFINITY], vec![9.0, 6.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+                ([NAN, 1.0], vec![NAN, NAN]),
+            ],
+        ),
+        // The position is a constant: 0 of the first, or of the first NaN.
+        (
+            "a·(1 + the position of the larger)",
+            |x| x[0] * (Var::stack(x, 0).argmax(0).cast(x[0].dtype()) + 1.0),
+            vec![
+                ([2.0, 2.0], vec![2.0, 1.0]),
+                ([0.0, -0.0], vec![0.0, 1.0]),
+                ([2.0, INFINITY], vec![4.0, 2.0]),
+                ([-INFINITY, -INFINITY], vec![-INFINITY, 1.0]),
+                ([2.0, NAN], vec![4.0, 2.0]),
+                ([NAN, INFINITY], vec![NAN, 1.0]),
+            ],
+        ),
+        (
+            "a·(1 + the position of the smaller)",
+            |x| x[0] * (Var::stack(x, 0).argmin(0).cast(x[0].dtype()) + 1.0),
+            vec![
+                ([2.0, 2.0], vec![2.0, 1.0]),
+                ([2.0, -INFINITY], vec![4.0, 2.0]),
+                ([INFINITY, INFINITY], vec![INFINITY, 1.0]),
+                ([2.0, NAN], vec![4.0, 2.0]),
+                ([NAN, -INFINITY], vec![NAN, 1.0]),
+            ],
+        ),
+        // What is replaced is out of sight, and of two values the last is all there is.
+        (
+            "b² in the place of a",
+            |x| Var::stack(x, 0).set(&[Index::constant(x[0], 0)], x[1].square()).at(0, 0),
+            vec![
+                ([NAN, 3.0], vec![9.0, 0.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
+                ([INFINITY, 3.0], vec![9.0, 0.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
+                ([2.0, INFINITY], vec![INFINITY, 0.0, INFINITY, 0.0, 0.0, 0.0, 2.0]),
+            ],
+        ),
+        (
+            "a², b² in one place",
+            |x| {
+                let squares = Var::stack(&[x[0].square(), x[1].square()], 0);
+                Var::stack(x, 0).set(&[Index::constant(x[0], arr1(&[1, 1]))], squares).at(0, 1)
+            },
+            vec![([2.0, 3.0], vec![9.0, 0.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0])],
+        ),
+        (
+            "a + b² at a place of 1",
+            |x| {
+                let values = Var::stack(&[x[0], x[1].square()], 0);
+                x[0].full_like(1.0).reshape(&[1]).add_at(&[Index::constant(x[0], arr1(&[0, 0]))], values).at(0, 0)
+            },
+            vec![
+                ([2.0, 3.0], vec![12.0, 1.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
+                ([INFINITY, 3.0], vec![INFINITY, 1.0, 6.0, 0.0, 0.0, 0.0, 2.0]),
             ],
         ),
         (

@@ -74,7 +74,13 @@ fn arithmetic_is_as_with_numbers() {
     gives(ad::einsum("i,j->ij", &[x, x]), &[1.0, -2.0, -2.0, 4.0]);
     assert_eq!(x.to_string(), "[1, -2]");
     assert_eq!(format!("{:.2}", x.sum()), "-1.00");
-    let inside = ad::vmap(|x| { assert!(x.to_string().contains("no number is known")); x }, x);
+    let inside = vmap(
+        |x| {
+            assert!(x.to_string().contains("no number is known"));
+            x
+        },
+        x,
+    );
     gives(inside, &[1.0, -2.0]);
 }
 
@@ -154,7 +160,10 @@ fn programs_are_compiled_of_lists_of_any_kind_and_can_be_cloned() {
     assert_eq!(run(&program), 8.0);
     let other = program.clone();
     drop(program);
-    assert_eq!(std::thread::spawn(move || other.run(&values![vec![1.0, 5.0, 2.0], [1, 1]]).unwrap()[0].sum()).join().unwrap(), 50.0);
+    assert_eq!(
+        std::thread::spawn(move || other.run(&values![vec![1.0, 5.0, 2.0], [1, 1]]).unwrap()[0].sum()).join().unwrap(),
+        50.0
+    );
     assert_eq!(tape.compile(&[x], [loss]).run(&values![given]).unwrap()[0].sum(), 5.0);
     assert_eq!(tape.compile(vec![x], vec![loss]).run(&values![given]).unwrap()[0].sum(), 5.0);
     assert_eq!(tape.compile([&x], [&loss]).run(&values![given]).unwrap()[0].sum(), 5.0);

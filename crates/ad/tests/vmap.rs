@@ -202,6 +202,27 @@ fn pick_by_batched_indices_is_a_loop() {
 }
 
 #[test]
+fn selections_by_batched_indices_are_loops() {
+    for (shape, axis, count) in [(&[4][..], 0, 3), (&[1], 0, 2), (&[2, 3], 0, 4), (&[2, 3], 1, 2), (&[2, 3], 1, 0)] {
+        let mut places = shape.to_vec();
+        places[axis] = count;
+        indexed(shape, &places, &[shape[axis]], |x, i| x.sin().take_along(axis, i[0]));
+        indexed(&places, &places, &[shape[axis]], |x, i| x.sin().add_along(axis, i[0], shape[axis]));
+    }
+    for (table, lengths, shape) in
+        [(&[4][..], &[4][..], &[6][..]), (&[3, 2], &[3], &[4]), (&[3, 2], &[3, 2], &[2, 2]), (&[3], &[3], &[])]
+    {
+        indexed(table, shape, lengths, |x, i| {
+            let values = x.sum() * numbers(&[shape, &table[lengths.len()..]].concat(), 0.5, 1.5);
+            x.sin().set(i, values) + x.cos().add_at(i, values.square())
+        });
+    }
+    indexed(&[2, 3, 2], &[4], &[3], |x, i| x.sin().gather_along(1, i).scatter_add_along(1, i, &[3]));
+    indexed(&[4], &[2, 3], &[4], |x, i| x * i[0].one_hot(4) + i[0].flip(1).cast(DType::F64).sum());
+    indexed(&[4], &[3], &[4], |x, i| x.gather(&[i[0].flip(0)]).sum() * i[0].repeat(0, 2).tile(0, 2).cast(DType::F64));
+}
+
+#[test]
 fn moved_and_converted_indices_are_loops() {
     indexed(&[4], &[2, 3], &[4], |x, i| {
         x.gather(&[i[0].transpose(&[1, 0])]) * i[0].transpose(&[1, 0]).cast(DType::F64)

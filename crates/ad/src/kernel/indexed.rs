@@ -98,6 +98,23 @@ pub fn flatten(indices: Indices<'_>, out: &mut [i32]) {
     simd::run(Flatten(indices, out));
 }
 
+/// out[place] = its number, or how many places there are and the number of the last entry that is put there, where no index is
+/// outside.
+pub fn origin(indices: Indices<'_>, out: &mut [i32]) {
+    struct Last<'a>(&'a mut [i32]);
+    impl Visitor for Last<'_> {
+        #[inline(always)]
+        fn visit(&mut self, start: usize, rows: &[i32]) {
+            let first = self.0.len() + start;
+            for (i, &row) in rows.iter().enumerate() {
+                self.0[row as usize] = (first + i) as i32;
+            }
+        }
+    }
+    out.iter_mut().enumerate().for_each(|(place, out)| *out = place as i32);
+    simd::run(Each(indices, Last(out)));
+}
+
 struct AnyOutside<'a> {
     array: &'a [i32],
     length: usize,

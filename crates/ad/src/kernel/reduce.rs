@@ -26,6 +26,9 @@ pub struct Sum;
 /// The larger, NaN if either is.
 pub struct Max;
 
+/// The smaller, NaN if either is.
+pub struct Min;
+
 /// The larger, where a second one that is NaN is ignored.
 struct Largest;
 
@@ -48,6 +51,17 @@ impl Fold for Max {
     #[inline(always)]
     fn join<T: Number>(a: T, b: T) -> T {
         if a > b || a.is_nan() { a } else { b }
+    }
+}
+
+impl Fold for Min {
+    type Part<T: Number> = T;
+    fn start<T: Number>() -> T {
+        T::infinity()
+    }
+    #[inline(always)]
+    fn join<T: Number>(a: T, b: T) -> T {
+        if a < b || a.is_nan() { a } else { b }
     }
 }
 

@@ -3,6 +3,9 @@
 //! `gather` and `scatter_add` are each other's transposes. Both index a block of neighbouring axes, starting at `axis`, by
 //! as many index arrays (of one shape) as the block has axes; axes in front and behind are carried along:
 //! `gather: before × dims × behind → before × index shape × behind`, and `scatter_add` the other way.
+//!
+//! An array with entries put into it is a look-up, too: of each place either what was there or the last that is put there,
+//! which `origin` finds. So what is replaced has the derivative 0, and of several entries at one place the last has it all.
 
 use std::hash::{Hash, Hasher};
 use std::ops::Not;
@@ -11,14 +14,16 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::elementwise::Term;
+use super::leaf::fill;
 use super::movement::Movement;
-use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply, floats};
+use super::{Call, Cotangents, Failure, Leaf, Op, Operand, Rows, Rules, apply, floats};
 use crate::dtype::{DType, by_dtype};
 use crate::kernel;
-use crate::kernel::indexed::{Indices, flatten, gather, scatter_add};
+use crate::kernel::indexed::{Indices, flatten, gather, origin, scatter_add};
 use crate::kernel::reduce::with_scratch;
-use crate::tape::{Index, NodeId, Operands, Var, constant_index, here, record};
-use crate::tensor::{Axes, Shape, Slice, SliceMut, Value, size, size_if_fits};
+use crate::tape::{Index, NodeId, Operands, Tape, Var, constant_index, here, record};
+use crate::tensor::{Axes, Shape, Slice, SliceMut, Value, broadcast_shape, size, size_if_fits};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Indexing {
@@ -31,6 +36,10 @@ pub enum Indexing {
     /// (indices …): for each position its number among all entries of axes of lengths `dims`, row-major. Lowering makes it
     /// where several gathers and scatters share their indices.
     Flatten { dims: Shape, asked: Asked },
+    /// (indices …): of a table with axes of lengths `dims`, behind which the entries stand that are put into it, where each
+    /// place's entry is: its own number, or that of the last entry that is put there. Of each table, if there are axes in
+    /// front of `axis`.
+    Origin { axis: usize, dims: Shape, asked: Asked },
 }
 
 /// What the user wrote: the look-up that an operation does, or is a derivative of, which an index that is out of range is
@@ -76,13 +85,16 @@ impl Rules for Indexing {
             Indexing::ScatterAdd { .. } => "scatter_add",
             Indexing::Equal(_) => "equal_index",
             Indexing::Flatten { .. } => "flat_index",
+            Indexing::Origin { .. } => "origin",
         }
     }
 
     fn parameters(&self) -> String {
         match self {
             Indexing::Gather { axis, .. } => format!("axis={axis}"),
-            Indexing::ScatterAdd { axis, dims, .. } => format!("axis={axis} into={:?}", dims.as_slice()),
+            Indexing::ScatterAdd { axis, dims, .. } | Indexing::Origin { axis, dims, .. } => {
+                format!("axis={axis} into={:?}", dims.as_slice())
+            }
             Indexing::Equal(integer) => format!("to={integer}"),
             Indexing::Flatten { dims, .. } => format!("of={:?}", dims.as_slice()),
         }
@@ -94,7 +106,7 @@ impl Rules for Indexing {
             Indexing::Gather { .. } => Ok(operands[0]),
             Indexing::ScatterAdd { .. } => floats(&operands[..1]),
             Indexing::Equal(_) => Ok(DType::F64),
-            Indexing::Flatten { .. } => Ok(DType::I32),
+            Indexing::Flatten { .. } | Indexing::Origin { .. } => Ok(DType::I32),
         }
     }
 
@@ -105,6 +117,17 @@ impl Rules for Indexing {
         }
         match self {
             Indexing::Equal(_) | Indexing::Flatten { .. } => Ok(source.into()),
+            Indexing::Origin { axis, dims, .. } => {
+                let (front, entries) = source.split_at(*axis);
+                let places = size_if_fits(dims, 1).and_then(|places| places.checked_add(size(entries)));
+                if places.is_none_or(|places| i32::try_from(places).is_err()) {
+                    return Err(format!(
+                        "the places of axes of lengths {dims:?} and entries of shape {entries:?} are more than 32-bit indices \
+                         can tell apart"
+                    ));
+                }
+                Ok([front, dims].concat().into())
+            }
             Indexing::Gather { axis, .. } => {
                 let end = axis + indices.len();
                 if indices.is_empty() || end > source.len() {
@@ -143,7 +166,7 @@ impl Rules for Indexing {
                 scatter_add_at(g, *axis, &indices(), dims, asked.clone())
             }
             Indexing::ScatterAdd { axis, asked, .. } => gather_at(g, *axis, &indices(), asked.clone()),
-            Indexing::Equal(_) | Indexing::Flatten { .. } => {
+            Indexing::Equal(_) | Indexing::Flatten { .. } | Indexing::Origin { .. } => {
                 unreachable!("integers have no derivative")
             }
         });
@@ -162,6 +185,10 @@ impl Rules for Indexing {
                 return record(call.tape, Op::Indexing(self.clone()), &[call.batched_operand(0).node()]);
             }
             Indexing::Flatten { .. } => unreachable!("only lowering makes flat indices"),
+            Indexing::Origin { axis, .. } => {
+                let indices: Operands = (0..call.operands.len()).map(|i| call.batched_operand(i).node()).collect();
+                return record(call.tape, Op::Indexing(self.at(axis + 1)), &indices);
+            }
             Indexing::Gather { axis, asked } | Indexing::ScatterAdd { axis, asked, .. } => (*axis, asked),
         };
         if !indices_batched {
@@ -198,6 +225,7 @@ impl Rules for Indexing {
         let mut by_row: SmallVec<[bool; 3]> = smallvec::smallvec![false; operands.len()];
         match self {
             Indexing::Equal(_) | Indexing::Flatten { .. } => Rows::alike(operands),
+            Indexing::Origin { axis, .. } => Rows::alike(operands).filter(|_| *axis > 0),
             // The indices have the rows; the table is everyone's, or gathers what all rows scatter.
             Indexing::Gather { axis: 0, .. } => {
                 by_row[1..].fill(true);
@@ -219,6 +247,19 @@ impl Rules for Indexing {
         match self {
             Indexing::Flatten { dims, asked } => {
                 flatten(inside(Indices { arrays: &arrays(operands), dims }, asked)?, out.of());
+            }
+            Indexing::Origin { axis, dims, asked } => {
+                let arrays = arrays(operands);
+                let places = size(dims);
+                let fronts = size(&operands[0].shape[..*axis]);
+                inside(Indices { arrays: &arrays, dims }, asked)?;
+                let count = operands[0].shape[*axis..].iter().product::<usize>();
+                let out = out.of();
+                for front in 0..fronts {
+                    let entries = front * count..(front + 1) * count;
+                    let arrays: SmallVec<[&[i32]; 8]> = arrays.iter().map(|array| &array[entries.clone()]).collect();
+                    origin(Indices { arrays: &arrays, dims }, &mut out[front * places..][..places]);
+                }
             }
             &Indexing::Equal(integer) => {
                 let equal = operands[0].numbers().iter().map(|&i: &i32| if i == integer { 1.0 } else { 0.0 });
@@ -299,6 +340,7 @@ impl Indexing {
             Indexing::ScatterAdd { dims, asked, .. } => {
                 Indexing::ScatterAdd { axis, dims: dims.clone(), asked: asked.clone() }
             }
+            Indexing::Origin { dims, asked, .. } => Indexing::Origin { axis, dims: dims.clone(), asked: asked.clone() },
             Indexing::Equal(_) | Indexing::Flatten { .. } => self.clone(),
         }
     }
@@ -384,6 +426,26 @@ pub(super) fn scatter_together(scattered: &[Var]) -> Var {
     scatter_add_at(entries, axis, &indices, &dims, asked)
 }
 
+/// One index array for each axis of an array of this shape, at which its entries are looked up along one of them: everywhere
+/// else each entry is found where it is.
+#[track_caller]
+fn along(operation: &str, axis: usize, index: Index) -> Vec<Index> {
+    let shape = index.shape();
+    let mut indices = Vec::with_capacity(shape.len());
+    for (other, &length) in shape.iter().enumerate() {
+        if other == axis {
+            indices.push(index);
+            continue;
+        }
+        expect_i32(operation, length);
+        let mut counted: Shape = smallvec::smallvec![1; shape.len()];
+        counted[other] = length;
+        let counting = ndarray::Array1::from_iter(0..length as i32).into_dyn();
+        indices.push(constant_index(index.tape, counting.into()).reshaped(&counted).stretched(&shape));
+    }
+    indices
+}
+
 fn with_indices(source: Var, indices: &[Index]) -> Operands {
     std::iter::once(source.node).chain(indices.iter().map(|index| index.node)).collect()
 }
@@ -397,7 +459,8 @@ impl Var {
     /// [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange) when a program runs.
     #[track_caller]
     #[must_use]
-    pub fn gather(self, indices: &[Index]) -> Self {
+    pub fn gather(self, indices: impl AsRef<[Index]>) -> Self {
+        let indices = indices.as_ref();
         self.check_same_tape_all("gather", indices);
         for (axis, (index, &length)) in indices.iter().zip(&self.shape()).enumerate() {
             index.check_range("gather", axis, length);
@@ -416,7 +479,8 @@ impl Var {
     /// ```
     #[track_caller]
     #[must_use]
-    pub fn gather_along(self, axis: usize, indices: &[Index]) -> Self {
+    pub fn gather_along(self, axis: usize, indices: impl AsRef<[Index]>) -> Self {
+        let indices = indices.as_ref();
         self.check_same_tape_all("gather_along", indices);
         for (i, (index, &length)) in indices.iter().zip(self.shape().iter().skip(axis)).enumerate() {
             index.check_range("gather_along", axis + i, length);
@@ -425,16 +489,165 @@ impl Var {
         gather_at(self, axis, indices, asked)
     }
 
+    /// Along an axis, at each place of `index`, the entry whose number stands there; `index` is as long as this array along all
+    /// other axes. It is NumPy's `take_along_axis`, and its transpose is [`add_along`](Self::add_along).
+    ///
+    /// ```
+    /// let tape = ad::Tape::new();
+    /// let rows = tape.input("rows", &ndarray::arr2(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]));
+    /// let each = tape.index("each", &ndarray::arr2(&[[2, 2], [0, 1]]));
+    /// assert_eq!(rows.take_along(1, each).value(), ndarray::arr2(&[[3.0, 3.0], [4.0, 5.0]]).into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn take_along(self, axis: usize, index: Index) -> Self {
+        self.check_same_tape("take_along", index);
+        let (shape, places) = (self.expect_axis("take_along", axis), index.shape());
+        let is_other = |(i, (length, other)): (usize, (&usize, &usize))| i != axis && length != other;
+        if shape.len() != places.len() || shape.iter().zip(&places).enumerate().any(is_other) {
+            panic!(
+                "take_along: an index array of shape {places:?} along axis {axis} of shape {shape:?} (all other axes have to be \
+                 as long)\n  operand made at {}\n  index array made at {}",
+                self.location(),
+                index.location()
+            );
+        }
+        index.check_range("take_along", axis, shape[axis]);
+        let asked = Asked::new("take_along", here(self.tape), 0);
+        gather_at(self, 0, &along("take_along", axis, index), asked)
+    }
+
+    /// Zeros of the shape of this array, but of another length along an axis, with each entry added at its index there, of an
+    /// index array of this array's shape: the transpose of [`take_along`](Self::take_along). Repeated indices accumulate.
+    #[track_caller]
+    #[must_use]
+    pub fn add_along(self, axis: usize, index: Index, length: usize) -> Self {
+        self.check_same_tape("add_along", index);
+        let (mut dims, places) = (self.expect_axis("add_along", axis), index.shape());
+        assert!(
+            dims == places,
+            "add_along: an array of shape {dims:?} needs an index array of this shape, got {places:?}\n  operand made at \
+             {}\n  index array made at {}",
+            self.location(),
+            index.location()
+        );
+        index.check_range("add_along", axis, length);
+        dims[axis] = length;
+        let asked = Asked::new("add_along", here(self.tape), 0);
+        scatter_add_at(self, 0, &along("add_along", axis, index), &dims, asked)
+    }
+
+    /// The same array with `values` in place of the entries at integer indices, one index array for each of its leading axes
+    /// (all of one shape), as [`gather`](Self::gather) has them; the values are of the shape that this would give, or are
+    /// broadcast to it. It is JAX's `x.at[i, j].set(values)`.
+    ///
+    /// Of several values at one place the last stands there, in the row-major order of the index arrays, and has all of its
+    /// derivative; what was there before has none.
+    ///
+    /// ```
+    /// let tape = ad::Tape::new();
+    /// let x = tape.input("x", &ndarray::arr1(&[1.0, 2.0, 3.0]));
+    /// let values = tape.input("values", &ndarray::arr1(&[5.0, 6.0, 7.0]));
+    /// let y = x.set(&[tape.index("i", &ndarray::arr1(&[2, 0, 2]))], values);
+    /// assert_eq!(y.value(), ndarray::arr1(&[6.0, 2.0, 7.0]).into_dyn());
+    /// assert_eq!(y.sum().grad(values).value(), ndarray::arr1(&[0.0, 1.0, 1.0]).into_dyn());
+    /// assert_eq!(y.sum().grad(x).value(), ndarray::arr1(&[0.0, 1.0, 0.0]).into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn set(self, indices: impl AsRef<[Index]>, values: impl Into<Term>) -> Self {
+        let indices = indices.as_ref();
+        let values = self.values_at("set", indices, values.into());
+        let shape = self.shape();
+        let (dims, behind) = shape.split_at(indices.len());
+        let in_a_row = |x: Self, rows: usize| x.reshaped(&[&[rows], behind].concat());
+        let (places, entries) = (size(dims), indices[0].size());
+        let table = Self::concat(&[in_a_row(self, places), in_a_row(values, entries)], 0);
+        let asked = Asked::new("set", here(self.tape), 0);
+        let origin = Op::Indexing(Indexing::Origin { axis: 0, dims: dims.into(), asked: asked.clone() });
+        let nodes: Operands = indices.iter().map(|index| index.node).collect();
+        let origin = Index::recorded(self.tape, record(self.tape, origin, &nodes));
+        gather_at(table, 0, &[origin], asked)
+    }
+
+    /// The same array with `values` added to the entries at integer indices, as [`set`](Self::set) puts them there. Repeated
+    /// indices accumulate. It is JAX's `x.at[i, j].add(values)`.
+    #[track_caller]
+    #[must_use]
+    pub fn add_at(self, indices: impl AsRef<[Index]>, values: impl Into<Term>) -> Self {
+        let indices = indices.as_ref();
+        let values = self.values_at("add_at", indices, values.into());
+        let asked = Asked::new("add_at", here(self.tape), 0);
+        self + scatter_add_at(values, 0, indices, &self.shape()[..indices.len()], asked)
+    }
+
+    /// Values for the entries at integer indices of the leading axes, broadcast to the shape that such entries have.
+    #[track_caller]
+    fn values_at(self, operation: &str, indices: &[Index], values: Term) -> Self {
+        self.check_same_tape_all(operation, indices);
+        let shape = self.shape();
+        let places = indices.first().map(|index| index.shape());
+        let Some(places) = places.filter(|_| indices.len() <= shape.len()) else {
+            panic!(
+                "{operation}: {} index arrays for the leading axes of shape {shape:?}\n  operand made at {}",
+                indices.len(),
+                self.location()
+            )
+        };
+        for (axis, (index, &length)) in indices.iter().zip(&shape).enumerate() {
+            let other = index.shape();
+            assert!(
+                other == places,
+                "{operation}: index arrays of different shapes, {places:?} and {other:?}\n  made at {}\n  made at {}",
+                indices[0].location(),
+                index.location()
+            );
+            index.check_range(operation, axis, length);
+        }
+        let wanted = [&places[..], &shape[indices.len()..]].concat();
+        let values = match values {
+            Term::Number(number) => {
+                self.check_float(operation);
+                fill(self, number, &wanted)
+            }
+            other => self.term(operation, other),
+        };
+        let given = values.shape();
+        assert!(
+            broadcast_shape(&given, &wanted).is_some_and(|both| both.as_slice() == wanted),
+            "{operation}: values of shape {given:?} for entries of shape {wanted:?} of an array of shape {shape:?}\n  operand \
+             made at {}\n  operand made at {}",
+            self.location(),
+            values.location()
+        );
+        values.stretched(&wanted)
+    }
+
     /// Zeros of lengths `dims` (and this array's trailing axes), with each entry added at its index: the transpose of
     /// [`gather`](Self::gather). Repeated indices accumulate.
     #[track_caller]
     #[must_use]
-    pub fn scatter_add(self, indices: &[Index], dims: &[usize]) -> Self {
+    pub fn scatter_add(self, indices: impl AsRef<[Index]>, dims: &[usize]) -> Self {
+        let indices = indices.as_ref();
         self.check_same_tape_all("scatter_add", indices);
         for (axis, (index, &length)) in indices.iter().zip(dims).enumerate() {
             index.check_range("scatter_add", axis, length);
         }
         scatter_add_at(self, 0, indices, dims, Asked::new("scatter_add", here(self.tape), 0))
+    }
+
+    /// [`scatter_add`](Self::scatter_add) into the axes from `axis` on: those in front are kept, in front. The transpose of
+    /// [`gather_along`](Self::gather_along).
+    #[track_caller]
+    #[must_use]
+    pub fn scatter_add_along(self, axis: usize, indices: impl AsRef<[Index]>, dims: &[usize]) -> Self {
+        let indices = indices.as_ref();
+        self.check_same_tape_all("scatter_add_along", indices);
+        for (i, (index, &length)) in indices.iter().zip(dims).enumerate() {
+            index.check_range("scatter_add_along", axis + i, length);
+        }
+        let asked = Asked::new("scatter_add_along", here(self.tape), axis as isize);
+        scatter_add_at(self, axis, indices, dims, asked)
     }
 
     /// For each row the entry that `index` chooses along the last axis: of log-probabilities `[N, A]` and actions `[N]`,
@@ -486,6 +699,28 @@ impl Var {
     }
 }
 
+impl Tape {
+    /// An array of integers that never changes. (On the tape of a Var, it is [`Index::constant`].)
+    #[track_caller]
+    pub fn constant_index<'a>(&self, value: impl Into<Value<'a>>) -> Index {
+        constant_index(self.id(), value.into())
+    }
+
+    /// 0, 1, 2, … as far as `count` of them go, which never change.
+    #[track_caller]
+    pub fn range_index(&self, count: usize) -> Index {
+        expect_i32("range_index", count);
+        self.constant_index(ndarray::Array1::from_iter(0..count as i32))
+    }
+}
+
+/// One look-up is a list of one: `table.gather(states)`.
+impl AsRef<[Index]> for Index {
+    fn as_ref(&self) -> &[Index] {
+        std::slice::from_ref(self)
+    }
+}
+
 impl Index {
     /// Integers that never change, on the tape of a Var: for a function that is given Vars and no tape.
     #[track_caller]
@@ -502,10 +737,31 @@ impl Index {
         apply(self.tape, Op::Indexing(Indexing::Equal(i)), &[self.node])
     }
 
+    /// Along a new last axis of length `classes`, 1 at the integer and 0 elsewhere, as `f64` (which may be [cast](Var::cast)). An
+    /// integer beyond the classes is an index out of range.
+    ///
+    /// ```
+    /// let tape = ad::Tape::new();
+    /// let labels = tape.index("labels", &ndarray::arr1(&[2, 0]));
+    /// assert_eq!(labels.one_hot(3).value(), ndarray::arr2(&[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]).into_dyn());
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn one_hot(self, classes: usize) -> Var {
+        let last = self.shape().len();
+        self.check_range("one_hot", last, classes);
+        let index = self.insert_axis(last);
+        let ones = Leaf::fill(1.0, DType::F64, &index.shape());
+        let ones = apply(self.tape, Op::Leaf(ones), &[]);
+        let mut dims = index.shape();
+        dims[last] = classes;
+        let asked = Asked::new("one_hot", here(self.tape), 0);
+        scatter_add_at(ones, 0, &along("one_hot", last, index), &dims, asked)
+    }
+
     /// Panics if it was recorded with values and one of them is out of range.
     #[track_caller]
     fn check_range(self, operation: &str, axis: usize, length: usize) {
-        use super::Leaf;
         let outside = self.with_node(|node| match &node.op {
             Op::Leaf(Leaf::Input { value, .. } | Leaf::Constant(value)) => value
                 .value()

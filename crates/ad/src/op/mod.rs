@@ -18,6 +18,7 @@ pub mod batch;
 pub mod cast;
 pub mod checked;
 pub mod custom;
+pub mod einsum;
 pub mod elementwise;
 pub mod fold;
 pub mod fused;
@@ -25,6 +26,7 @@ pub mod indexing;
 pub mod leaf;
 pub mod linalg;
 pub mod movement;
+pub mod order;
 pub mod parts;
 pub mod patches;
 pub mod reduce;
@@ -61,6 +63,7 @@ families! {
     Patches(patches::Patches),
     Reduce(reduce::Reduce),
     Indexing(indexing::Indexing),
+    Order(order::Order),
     MatMul(linalg::MatMul),
     Solve(linalg::Solve),
     Factor(linalg::Factor),

@@ -24,6 +24,8 @@ pub enum Movement {
     Shift { axis: usize, later: bool },
     /// One behind another along an axis.
     Concat { axis: usize },
+    /// The last first along an axis.
+    Flip { axis: usize },
 }
 
 impl Rules for Movement {
@@ -36,6 +38,7 @@ impl Rules for Movement {
             Movement::Pad { .. } => "pad",
             Movement::Shift { .. } => "shift",
             Movement::Concat { .. } => "concat",
+            Movement::Flip { .. } => "flip",
         }
     }
 
@@ -47,7 +50,7 @@ impl Rules for Movement {
             Movement::Slice { axis, start, end } => format!("axis={axis} {start}..{end}"),
             Movement::Pad { axis, before, after } => format!("axis={axis} before={before} after={after}"),
             Movement::Shift { axis, later } => format!("axis={axis} {}", if *later { "later" } else { "earlier" }),
-            Movement::Concat { axis } => format!("axis={axis}"),
+            Movement::Concat { axis } | Movement::Flip { axis } => format!("axis={axis}"),
         }
     }
 
@@ -105,6 +108,10 @@ impl Rules for Movement {
                 expect_entering_fits(operand, *axis, operands.get(1).copied())?;
                 Ok(operand.into())
             }
+            Movement::Flip { axis } => {
+                has_axis(*axis)?;
+                Ok(operand.into())
+            }
             Movement::Concat { axis } => {
                 has_axis(*axis)?;
                 let mut shape = Shape::from_slice(operand);
@@ -147,6 +154,7 @@ impl Rules for Movement {
                 }
                 cotangents
             }
+            Movement::Flip { axis } => call.one(|| g.flip(*axis)),
             Movement::Concat { axis } => {
                 let mut start = 0;
                 let mut cotangent = |operand: usize| {
@@ -170,6 +178,7 @@ impl Rules for Movement {
             &Movement::Pad { axis, before, after } => Movement::Pad { axis: axis + 1, before, after },
             &Movement::Shift { axis, later } => Movement::Shift { axis: axis + 1, later },
             &Movement::Concat { axis } => Movement::Concat { axis: axis + 1 },
+            &Movement::Flip { axis } => Movement::Flip { axis: axis + 1 },
         })
     }
 
@@ -183,7 +192,8 @@ impl Rules for Movement {
             Movement::Slice { axis, .. }
             | Movement::Pad { axis, .. }
             | Movement::Shift { axis, .. }
-            | Movement::Concat { axis } => alike.filter(|_| *axis > 0),
+            | Movement::Concat { axis }
+            | Movement::Flip { axis } => alike.filter(|_| *axis > 0),
         }
     }
 
@@ -262,6 +272,13 @@ impl Movement {
                             (None, out) => out.fill(zero),
                         }
                     }
+                }
+            }
+            &Movement::Flip { axis } => {
+                let (_, length, behind) = around(shape, axis);
+                for (out, x) in out.chunks_exact_mut(length * behind).zip(x.chunks_exact(length * behind)) {
+                    let entries = out.chunks_exact_mut(behind).zip(x.chunks_exact(behind).rev());
+                    entries.for_each(|(out, x)| copy(x, out));
                 }
             }
             &Movement::Concat { axis } => {
@@ -421,6 +438,54 @@ macro_rules! movements {
                 self.moved(Movement::Pad { axis, before, after })
             }
 
+            /// The last entry first along an axis.
+            #[track_caller]
+            #[must_use]
+            pub fn flip(self, axis: usize) -> Self {
+                self.moved(Movement::Flip { axis })
+            }
+
+            /// Each entry along an axis so many times, one beside another: a b as a a b b.
+            #[track_caller]
+            #[must_use]
+            pub fn repeat(self, axis: usize, times: usize) -> Self {
+                self.expect_axis("repeat", axis);
+                self.repeated(axis, times, axis + 1)
+            }
+
+            /// All entries along an axis so many times, one after another: a b as a b a b.
+            #[track_caller]
+            #[must_use]
+            pub fn tile(self, axis: usize, times: usize) -> Self {
+                self.expect_axis("tile", axis);
+                self.repeated(axis, times, axis)
+            }
+
+            /// So many times along a new axis, which becomes one with the neighbour that it is put in front of or behind.
+            #[track_caller]
+            fn repeated(self, axis: usize, times: usize, new: usize) -> Self {
+                let mut shape = self.shape();
+                shape.insert(new, 1);
+                let single = self.reshaped(&shape);
+                shape[new] = times;
+                let all = single.stretched(&shape);
+                shape[axis] = shape[axis].saturating_mul(shape.remove(axis + 1));
+                all.reshape(&shape)
+            }
+
+            /// Its shape. Panics if it has no such axis.
+            #[track_caller]
+            pub(crate) fn expect_axis(self, operation: &str, axis: usize) -> Shape {
+                let shape = self.shape();
+                assert!(
+                    axis < shape.len(),
+                    "{operation}: axis {axis} of shape {shape:?}, which has {}\n  operand made at {}",
+                    shape.len(),
+                    self.location()
+                );
+                shape
+            }
+
             /// A new axis of length 1 in front of axis `axis`.
             #[track_caller]
             #[must_use]
@@ -476,6 +541,36 @@ impl Var {
         let mut axes: Axes = (0..rank).collect();
         axes.swap(rank - 2, rank - 1);
         self.transpose(&axes)
+    }
+
+    /// Entry i along an axis becomes entry i + `by`, where those that leave the end come in at the front (and the other way, for
+    /// a negative `by`).
+    #[track_caller]
+    #[must_use]
+    pub fn roll(self, axis: usize, by: isize) -> Self {
+        let length = self.expect_axis("roll", axis)[axis];
+        let first = by.rem_euclid(length.max(1) as isize) as usize;
+        Self::concat(&[self.slice(axis, length - first..length), self.slice(axis, 0..length - first)], axis)
+    }
+
+    /// The same array with `values` in place of the entries along an axis from `start` on, as many as there are.
+    #[track_caller]
+    #[must_use]
+    pub fn set_slice(self, axis: usize, start: usize, values: Self) -> Self {
+        self.check_same_tape("set_slice", values);
+        self.check_same_dtype("set_slice", values);
+        let (shape, part) = (self.expect_axis("set_slice", axis), values.shape());
+        let end = part.get(axis).and_then(|length| start.checked_add(*length));
+        let others = |shape: &[usize]| [&shape[..axis], &shape[axis + 1..]].concat();
+        let Some(end) = end.filter(|&end| end <= shape[axis] && others(&part) == others(&shape)) else {
+            panic!(
+                "set_slice: values of shape {part:?} do not fit into an array of shape {shape:?} from {start} on along axis \
+                 {axis}\n  operand made at {}\n  operand made at {}",
+                self.location(),
+                values.location()
+            )
+        };
+        Self::concat(&[self.slice(axis, 0..start), values, self.slice(axis, end..shape[axis])], axis)
     }
 
     /// One behind another along an axis.

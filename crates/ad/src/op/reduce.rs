@@ -1,11 +1,11 @@
-//! Operations that reduce over axes: sum, maximum, log-sum-exp. The reduced axes disappear.
+//! Operations that reduce over axes: sum, maximum, minimum, log-sum-exp. The reduced axes disappear.
 
 use super::movement::Movement;
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel::cast;
 use crate::kernel::functions::Number;
-use crate::kernel::reduce::{Max, Sum, fold, logsumexp, sum_in_double, with_scratch};
+use crate::kernel::reduce::{Max, Min, Sum, fold, logsumexp, sum_in_double, with_scratch};
 use crate::tape::Var;
 use crate::tensor::{Axes, PerAxis, Shape, Slice, SliceMut, size};
 
@@ -20,6 +20,7 @@ pub struct Reduce {
 pub enum By {
     Sum,
     Max,
+    Min,
     LogSumExp,
 }
 
@@ -28,6 +29,7 @@ impl Rules for Reduce {
         match self.by {
             By::Sum => "sum",
             By::Max => "max_axes",
+            By::Min => "min_axes",
             By::LogSumExp => "logsumexp",
         }
     }
@@ -45,10 +47,13 @@ impl Rules for Reduce {
             return Err(format!("axes {:?} are not distinct", self.axes));
         }
         let empty = self.axes.iter().any(|&axis| operand[axis] == 0);
-        if self.by == By::Max && empty {
-            return Err(format!("the maximum of no entries, in axes {:?} of shape {operand:?}", self.axes));
+        match self.by {
+            By::Max | By::Min if empty => {
+                let what = if self.by == By::Max { "maximum" } else { "minimum" };
+                Err(format!("the {what} of no entries, in axes {:?} of shape {operand:?}", self.axes))
+            }
+            _ => Ok(self.kept(operand).map(|axis| operand[axis]).collect()),
         }
-        Ok(self.kept(operand).map(|axis| operand[axis]).collect())
     }
 
     fn vjp(&self, call: &Call, g: Var) -> Cotangents {
@@ -61,7 +66,7 @@ impl Rules for Reduce {
             };
             match self.by {
                 By::Sum => spread(g),
-                By::Max => {
+                By::Max | By::Min => {
                     let winners = x.equal(spread(call.output()));
                     spread(g / winners.sum_axes(&self.axes)) * winners
                 }
@@ -171,6 +176,7 @@ impl Reduce {
         let along = |out: &mut [T]| match self.by {
             By::Sum => fold::<T, Sum>(x, n, inner, out),
             By::Max => fold::<T, Max>(x, n, inner, out),
+            By::Min => fold::<T, Min>(x, n, inner, out),
             By::LogSumExp => logsumexp(x, n, inner, out),
         };
         if front.is_empty() {
@@ -273,6 +279,13 @@ impl Var {
     #[must_use]
     pub fn max_axes(self, axes: &[usize]) -> Self {
         self.reduced(By::Max, axes)
+    }
+
+    /// The smallest entry over some axes, which disappear; NaN if one is. Equal winners share the derivative equally.
+    #[track_caller]
+    #[must_use]
+    pub fn min_axes(self, axes: &[usize]) -> Self {
+        self.reduced(By::Min, axes)
     }
 
     /// ln Σ e^x over some axes, which disappear, without overflow. Of entries that are all −∞ (or of none) it is −∞, with

@@ -392,6 +392,7 @@ fn move_lanes(end: End, movement: &Movement, lane: usize, from: &[usize], to: &[
             (Movement::Shift { axis: end.other(axis, lane), later }, lane)
         }
         &Movement::Concat { axis } if axis != lane => (Movement::Concat { axis: end.other(axis, lane) }, lane),
+        &Movement::Flip { axis } if axis != lane => (Movement::Flip { axis: end.other(axis, lane) }, lane),
         _ => return None,
     })
 }

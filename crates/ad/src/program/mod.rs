@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::kernel::map::Repeat;
 use crate::op::fold::Fold;
 use crate::op::{Data, Failure, Leaf, Op, Operand};
-use crate::tape::{Handle, NodeId, Tape, Var, with_graph};
+use crate::tape::{Handle, Index, NodeId, Tape, Var, with_graph};
 use crate::tensor::{Buffer, Element, Shape, Slice, SliceMut, Value, size};
 
 mod axes;
@@ -225,7 +225,7 @@ impl Tape {
     pub fn compile<H: Into<Handle>>(
         &self,
         inputs: impl IntoIterator<Item = H>,
-        outputs: impl IntoIterator<Item = impl Into<Var>>,
+        outputs: impl IntoIterator<Item = impl Into<Handle>>,
     ) -> Program {
         self.compile_with(inputs, outputs, Lowering::On)
     }
@@ -235,12 +235,12 @@ impl Tape {
     pub fn compile_with<H: Into<Handle>>(
         &self,
         inputs: impl IntoIterator<Item = H>,
-        outputs: impl IntoIterator<Item = impl Into<Var>>,
+        outputs: impl IntoIterator<Item = impl Into<Handle>>,
         lowering: Lowering,
     ) -> Program {
         let inputs: Vec<Handle> = inputs.into_iter().map(Into::into).collect();
-        let outputs: Vec<Var> = outputs.into_iter().map(Into::into).collect();
-        for handle in inputs.iter().copied().chain(outputs.iter().map(|&output| output.into())) {
+        let outputs: Vec<Handle> = outputs.into_iter().map(Into::into).collect();
+        for handle in inputs.iter().chain(&outputs) {
             assert!(handle.tape() == self.id(), "compile: {handle:?} is of another tape");
         }
         let mut listed = HashMap::with_capacity(inputs.len());
@@ -274,9 +274,9 @@ fn expect_input(handle: Handle) {
 
 /// What [`Tape::compile`] does.
 #[track_caller]
-pub(crate) fn compile(tape: u32, inputs: &[Handle], outputs: &[Var], lowering: Lowering) -> Result<Program, Error> {
+pub(crate) fn compile(tape: u32, inputs: &[Handle], outputs: &[Handle], lowering: Lowering) -> Result<Program, Error> {
     let inputs: Vec<NodeId> = inputs.iter().map(|handle| handle.node()).collect();
-    let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
+    let outputs: Vec<NodeId> = outputs.iter().map(|output| output.node()).collect();
     let ir = with_graph(tape, |graph| Ir::of(graph, &inputs, &outputs))?;
     Ok(program_of(ir, lowering))
 }
@@ -403,6 +403,18 @@ impl Var {
     pub fn item_as<E: Element>(self) -> E {
         let values = of_type("item_as", evaluate_values(&[self]), "cast the Var, or ask for its own type");
         one_entry("item_as", &values[0])
+    }
+}
+
+impl Index {
+    /// Its integers: now it runs. Panics where [`Program::run`] would return an error.
+    #[track_caller]
+    pub fn value(self) -> ArrayD<i32> {
+        self.check_alive();
+        match evaluate_nodes(self.tape, &[self.node]) {
+            Ok(values) => of_type("value", values, "an Index is of integers").swap_remove(0),
+            Err(problem) => panic!("{problem}"),
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub fn every_case() -> Vec<Case> {
         reductions(),
         softmaxes(),
         indexing(),
+        selections(),
+        orders(),
         products(),
         systems(),
         triangles(),
@@ -256,6 +258,23 @@ pub fn movements() -> Vec<Case> {
         within("stack", &[&[2], &[2]], |x| Var::stack(x, 0)),
         within("stack along axis 1", &[&[2], &[2], &[2]], |x| Var::stack(x, 1)),
         within("stack of scalars", &[&[], &[]], |x| Var::stack(x, 0)),
+        within("flip", &[&[4]], |x| x[0].flip(0)),
+        within("flip along axis 1", &[&[2, 3, 2]], |x| x[0].flip(1)),
+        within("flip of nothing", &[&[2, 0]], |x| x[0].flip(1)),
+        within("flip of no rows", &[&[0, 2]], |x| x[0].flip(1)),
+        within("roll", &[&[4]], |x| x[0].roll(0, 1)),
+        within("roll back", &[&[2, 3]], |x| x[0].roll(1, -4)),
+        within("roll of nothing", &[&[2, 0]], |x| x[0].roll(1, 3)),
+        within("repeat", &[&[3]], |x| x[0].repeat(0, 2)),
+        within("repeat along axis 1", &[&[2, 2, 2]], |x| x[0].repeat(1, 3)),
+        within("repeat never", &[&[3]], |x| x[0].repeat(0, 0)),
+        within("tile", &[&[3]], |x| x[0].tile(0, 2)),
+        within("tile along axis 1", &[&[2, 2, 2]], |x| x[0].tile(1, 3)),
+        within("tile once", &[&[3]], |x| x[0].tile(0, 1)),
+        within("set_slice", &[&[4], &[2]], |x| x[0].set_slice(0, 1, x[1])),
+        within("set_slice along axis 1", &[&[2, 3], &[2, 1]], |x| x[0].set_slice(1, 2, x[1])),
+        within("set_slice of all", &[&[2], &[2]], |x| x[0].set_slice(0, 0, x[1])),
+        within("set_slice of none", &[&[2], &[0]], |x| x[0].set_slice(0, 1, x[1])),
     ]
 }
 
@@ -307,6 +326,7 @@ pub fn reductions() -> Vec<Case> {
             cases.push(case(name("sum"), &at, move |x: &[Var]| x[0].sin().sum_axes(axes).sin()));
             cases.push(case(name("mean"), &at, move |x: &[Var]| x[0].sin().mean_axes(axes).sin()));
             cases.push(case(name("max"), &at, move |x: &[Var]| (x[0] * 0.5).exp().max_axes(axes).sin()));
+            cases.push(case(name("min"), &at, move |x: &[Var]| (x[0] * 0.5).exp().min_axes(axes).sin()));
             cases.push(case(name("logsumexp"), &at, move |x: &[Var]| x[0].logsumexp(axes)));
         }
     }
@@ -368,6 +388,114 @@ pub fn indexing() -> Vec<Case> {
     for shape in [&[3, 2][..], &[2, 2, 3], &[1, 1], &[0, 2], &[3]] {
         let (&last, rows) = shape.split_last().unwrap();
         cases.push(within("pick", &[shape], move |x| x[0].pick(Index::constant(x[0], indices(rows, last)))));
+    }
+    cases
+}
+
+/// Look-ups along an axis, at each place its own; and arrays with some entries replaced.
+pub fn selections() -> Vec<Case> {
+    let mut cases = Vec::new();
+    // (array, axis, entries looked up along it)
+    let along: [(&[usize], usize, usize); 11] = [
+        (&[4], 0, 6),
+        (&[4], 0, 0),
+        (&[1], 0, 3),
+        (&[0], 0, 0),
+        (&[3, 2], 0, 4),
+        (&[3, 2], 1, 3),
+        (&[2, 3, 2], 1, 4),
+        (&[2, 1, 3], 2, 1),
+        (&[2, 0], 0, 3),
+        (&[0, 2], 1, 3),
+        (&[2, 2, 1, 2], 1, 2),
+    ];
+    for (shape, axis, count) in along {
+        let mut places = shape.to_vec();
+        places[axis] = count;
+        let index = indices(&places, shape[axis]);
+        let name = |what: &str| format!("{what} axis {axis}, {count} of");
+        let taken = index.clone();
+        let take = move |x: &[Var]| x[0].take_along(axis, Index::constant(x[0], &taken));
+        cases.push(within(&name("take_along"), &[shape], take));
+        let add = move |x: &[Var]| x[0].add_along(axis, Index::constant(x[0], &index), shape[axis]);
+        cases.push(within(&name("add_along"), &[&places], add));
+    }
+    // (table, the first axis indexed, the number of axes indexed, the index arrays' shape)
+    let from: [(&[usize], usize, usize, &[usize]); 5] = [
+        (&[2, 3, 2], 1, 1, &[4]),
+        (&[2, 3, 2], 1, 2, &[2, 2]),
+        (&[2, 3], 1, 1, &[]),
+        (&[0, 3], 1, 1, &[2]),
+        (&[2, 3, 1], 2, 1, &[0]),
+    ];
+    for (table, axis, axes, shape) in from {
+        let lengths = &table[axis..axis + axes];
+        let arrays = move |beside: Var| -> Vec<Index> {
+            lengths.iter().map(|&length| Index::constant(beside, indices(shape, length))).collect()
+        };
+        let name = |what: &str| format!("{what} axis {axis}, {axes} axes by {shape:?},");
+        cases.push(within(&name("gather_along"), &[table], move |x| x[0].gather_along(axis, &arrays(x[0]))));
+        let entries = [&table[..axis], shape, &table[axis + axes..]].concat();
+        let scattered = move |x: &[Var]| x[0].scatter_add_along(axis, &arrays(x[0]), lengths);
+        cases.push(within(&name("scatter_add_along"), &[&entries], scattered));
+    }
+    // (table, the number of axes indexed, the index arrays' shape, that of the values)
+    let put: [(&[usize], usize, &[usize], &[usize]); 12] = [
+        (&[4], 1, &[6], &[6]),
+        (&[4], 1, &[2], &[]),
+        (&[4], 1, &[], &[]),
+        (&[4], 1, &[0], &[0]),
+        (&[0], 1, &[0], &[0]),
+        (&[1], 1, &[3], &[3]),
+        (&[3, 2], 1, &[4], &[4, 2]),
+        (&[3, 2], 1, &[4], &[2]),
+        (&[3, 2], 2, &[5], &[5]),
+        (&[3, 0], 1, &[2], &[2, 0]),
+        (&[2, 2, 3], 2, &[2, 3], &[2, 3, 3]),
+        (&[2, 2], 1, &[2, 2], &[2, 1, 2]),
+    ];
+    for (table, axes, shape, values) in put {
+        let arrays = move |beside: Var| -> Vec<Index> {
+            table[..axes].iter().map(|&length| Index::constant(beside, indices(shape, length))).collect()
+        };
+        let name = |what: &str| format!("{what} at {axes} axes by {shape:?}");
+        cases.push(within(&name("set"), &[table, values], move |x| x[0].set(&arrays(x[0]), x[1])));
+        cases.push(within(&name("add_at"), &[table, values], move |x| x[0].add_at(&arrays(x[0]), x[1])));
+        cases.push(within(&name("set to a number"), &[table], move |x| x[0].set(&arrays(x[0]), 0.5)));
+    }
+    cases
+}
+
+/// What is chosen by the order of numbers, at points where that does not change nearby.
+pub fn orders() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let shapes: [(&[usize], usize); 10] = [
+        (&[4], 0),
+        (&[1], 0),
+        (&[0], 0),
+        (&[2, 3], 0),
+        (&[2, 3], 1),
+        (&[3, 1], 1),
+        (&[2, 3, 2], 1),
+        (&[2, 3, 2], 0),
+        (&[0, 3], 1),
+        (&[3, 0], 0),
+    ];
+    for (shape, axis) in shapes {
+        let name = |what: &str| format!("{what} along axis {axis} of {shape:?}");
+        let (one, two) = ([grid(shape, 0.0)], [grid(shape, 0.0), grid(shape, 0.1)]);
+        cases.push(case(name("sort"), &one, move |x: &[Var]| (x[0] * 0.5).exp().sort(axis).sin()));
+        cases.push(case(name("sorted by another"), &two, move |x: &[Var]| {
+            x[1].sin().take_along(axis, x[0].argsort(axis)) * x[0].exp()
+        }));
+        cases.push(case(name("times what is sorted to there"), &one, move |x: &[Var]| {
+            x[0].argsort(axis).cast(x[0].dtype()) * x[0].sin()
+        }));
+        if shape[axis] > 0 {
+            let at = move |x: Var, index: Index| x.take_along(axis, index.insert_axis(axis)).sin();
+            cases.push(case(name("at the largest of another"), &two, move |x: &[Var]| at(x[1], x[0].argmax(axis))));
+            cases.push(case(name("at the smallest"), &one, move |x: &[Var]| at(x[0].exp(), x[0].argmin(axis))));
+        }
     }
     cases
 }

@@ -15,7 +15,7 @@ pub struct Step {
     c: usize,
 }
 
-const OPERATIONS: usize = 26;
+const OPERATIONS: usize = 30;
 
 /// The variables have these shapes; a program may use each as often as it likes.
 const SHAPES: [&[usize]; 3] = [&[3], &[2, 3], &[]];
@@ -73,12 +73,26 @@ pub fn run_with(steps: &[Step], variables: &[Var], with: impl Fn(Var) -> Var) ->
             23 => x.erf(),
             24 => (x.square() + 0.5).ln_gamma(),
             25 if fits => x.atan2(y.square() + 1.0),
+            26 if !shape.is_empty() => x.flip(axis),
+            27 if !shape.is_empty() => x.take_along(axis, places(x, step)),
+            28 if !shape.is_empty() => {
+                let index = Array1::from_iter((0..2).map(|i| ((step.b + i * step.c) % shape[0]) as i32));
+                x.set(&[Index::constant(x, &index)], y.mean().tanh())
+            }
             _ => x.mean() + y.mean(),
         };
         pool.push(with(result * 0.7));
     }
     // Everything that was made counts.
     pool.iter().map(|x| weighted(x.sin())).reduce(|sum, x| sum + x).expect("not empty")
+}
+
+/// For each entry a place along an axis.
+fn places(x: Var, step: &Step) -> Index {
+    let shape = x.shape();
+    let length = shape[step.c % shape.len()];
+    let entries = (0..x.size()).map(|i| ((step.b + i * i) % length) as i32);
+    Index::constant(x, Array1::from_iter(entries)).reshape(&shape)
 }
 
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {

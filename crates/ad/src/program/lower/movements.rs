@@ -9,9 +9,9 @@ use crate::program::ir::{Id, Ids};
 use crate::tensor::{Axes, Shape};
 
 pub(super) const RULES: &[Rule] = &[
-    ("reshape, transpose, slice, broadcast: two in a row are one, and those that do nothing are none", move_once),
+    ("reshape, transpose, slice, broadcast, flip: two in a row are one, and those that do nothing are none", move_once),
     ("f(broadcast x) = broadcast f(x)", broadcast_late),
-    ("slice(broadcast x) = broadcast(slice x), and so for pad and shift", move_before_broadcast),
+    ("slice(broadcast x) = broadcast(slice x), and so for pad, shift and flip", move_before_broadcast),
     ("slice(pad x) = x", slice_of_pad),
 ];
 
@@ -42,6 +42,8 @@ fn move_once(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
             let both: Axes = first.iter().map(|&axis| axes[axis]).collect();
             Some(to.broadcast(below[0], &result, &both))
         }
+        (Movement::Flip { axis }, Op::Movement(Movement::Flip { axis: first })) if axis == first => Some(below[0]),
+        (Movement::Flip { axis }, _) if shape[*axis] <= 1 => Some(x[0]),
         (Movement::Slice { axis, start, .. }, _) if *start == 0 && result[*axis] == shape[*axis] => Some(x[0]),
         (Movement::Pad { before: 0, after: 0, .. }, _) => Some(x[0]),
         (Movement::Concat { .. }, _) if x.len() == 1 => Some(x[0]),
@@ -92,7 +94,10 @@ fn broadcast_late(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
 
 fn move_before_broadcast(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id> {
     let Op::Movement(
-        movement @ (Movement::Slice { axis, .. } | Movement::Pad { axis, .. } | Movement::Shift { axis, .. }),
+        movement @ (Movement::Slice { axis, .. }
+        | Movement::Pad { axis, .. }
+        | Movement::Shift { axis, .. }
+        | Movement::Flip { axis }),
     ) = op
     else {
         return None;
@@ -110,7 +115,8 @@ fn move_before_broadcast(to: &mut Rewriter<'_>, op: &Op, x: &[Id]) -> Option<Id>
         (Some(axis), &Movement::Shift { later, .. }) => {
             to.emit(Op::Movement(Movement::Shift { axis, later }), &[inner])
         }
-        (None, Movement::Slice { .. }) => inner,
+        (Some(axis), Movement::Flip { .. }) => to.emit(Op::Movement(Movement::Flip { axis }), &[inner]),
+        (None, Movement::Slice { .. } | Movement::Flip { .. }) => inner,
         _ => return None,
     };
     Some(to.broadcast(inner, &shape, &axes))
