@@ -212,7 +212,7 @@ unary! {
         |x, y, g| g * (y.powf(3.0) * x);
     /// The error function, 2/√π·∫₀ˣ e^(−t²) dt, within 2 units in the last place. All derivatives at ±∞ are 0.
     pub erf Erf: |x| special::in_double(special::erf, x), |x, _y, g| g * erf_slope(x, 0);
-    /// 1 − erf(x), within 4 units in the last place, as far as it is a number. All derivatives at ±∞ are 0. The normal
+    /// 1 − erf(x), within 3 units in the last place, as far as it is a number. All derivatives at ±∞ are 0. The normal
     /// distribution function is half of it at −x/√2 (where the quotient's rounding costs x²/2 units in the tail).
     pub erfc Erfc: |x| special::in_double(special::erfc, x), |x, _y, g| -(g * erf_slope(x, 0));
     /// ln |Γ(x)|, within 4 units in the last place for x > 0, at its zeros 1 and 2, too. For x < 0 the units are of the larger of
@@ -659,7 +659,7 @@ impl Var {
         self.polygamma(0)
     }
 
-    /// The derivative of ψ ([`digamma`](Self::digamma)) of that order, within 4 + 2·order units in the last place for x > 0. For
+    /// The derivative of ψ ([`digamma`](Self::digamma)) of that order, within 4 + order units in the last place for x > 0. For
     /// x < 0 the units are of the largest of the sums over reciprocal powers on either side of 0.
     ///
     /// At a pole it is ∞ for an odd order; for an even one ∓∞ at ±0, and NaN at −1, −2, …. It is 0 at ∞, and NaN at −∞.
