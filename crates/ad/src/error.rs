@@ -77,7 +77,7 @@ pub enum Error {
         "{operation} at {location}: index {index} at position {position} is outside axis {axis}, which has length {length}"
     )]
     IndexOutOfRange {
-        /// What the user's code called: `gather`, `pick` or `scatter_add`.
+        /// What the user's code called: `gather`, `pick`, `set` …
         operation: &'static str,
         /// Where the user's code recorded it.
         location: &'static Location<'static>,

@@ -493,7 +493,9 @@ pub fn orders() -> Vec<Case> {
         }));
         if shape[axis] > 0 {
             let at = move |x: Var, index: Index| x.take_along(axis, index.insert_axis(axis)).sin();
-            cases.push(case(name("at the largest of another"), &two, move |x: &[Var]| at(x[1], x[0].argmax(axis))));
+            cases.push(case(name("at the largest of another"), &two, move |x: &[Var]| {
+                at(x[1], x[0].argmax(axis)) * x[0].sin().sum()
+            }));
             cases.push(case(name("at the smallest"), &one, move |x: &[Var]| at(x[0].exp(), x[0].argmin(axis))));
         }
     }
