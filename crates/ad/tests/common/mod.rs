@@ -440,7 +440,8 @@ pub fn selections() -> Vec<Case> {
         cases.push(within(&name("scatter_add_along"), &[&entries], scattered));
     }
     // (table, the number of axes indexed, the index arrays' shape, that of the values)
-    let put: [(&[usize], usize, &[usize], &[usize]); 12] = [
+    type Put = (&'static [usize], usize, &'static [usize], &'static [usize]);
+    let put: [Put; 12] = [
         (&[4], 1, &[6], &[6]),
         (&[4], 1, &[2], &[]),
         (&[4], 1, &[], &[]),
