@@ -52,6 +52,25 @@ pub mod rollout;
 pub mod stream;
 pub mod truth;
 
+// Of the versions that this crate's functions take.
+pub use {ad, indexmap, ndarray, rand, rand_chacha};
+
+/// What an objective is written with, and what it is proved by: `use rl::prelude::*;`. [`ad::prelude`] is in it.
+pub mod prelude {
+    pub use ad::prelude::*;
+
+    pub use crate::batch::Batch;
+    pub use crate::env::{Environment, TabularMdp, sample};
+    pub use crate::error::{Error, Result};
+    pub use crate::meta::{Inner, adapt};
+    pub use crate::objective::{Estimator, ImportanceSampling, ScoreFunction};
+    pub use crate::optim::{Optimiser, Rule, TapeOptimiser};
+    pub use crate::policy::{self, Activation, Network, Numbers, Params, Policy, Table};
+    pub use crate::rollout::{Episodes, Rollout, Space};
+    pub use crate::stream::stream;
+    pub use crate::truth::{Setting, check_unbiased};
+}
+
 /// The README's examples, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

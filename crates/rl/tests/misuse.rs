@@ -300,3 +300,17 @@ fn what_needs_a_table_of_probabilities_refuses_memory() {
     refused!(SampledUpdate::of_policy(&mdp, remembers.clone(), &theta, 2, 0.9), "needs a policy without memory");
     refused!(meta::exact_value(&remembers, &mdp, 0.9, &horizon).is_ok(), "exact_value: needs a policy without memory");
 }
+
+#[test]
+fn a_surrogate_for_each_trajectory_is_no_estimate() {
+    let (mdp, logits) = (mdp(), Array2::zeros((2, 2)));
+    let setting = Setting::new(&mdp, &logits, 2, 0.9);
+    let each = |batch: &Batch| batch.discounted_sum(batch.rewards());
+    refused!(
+        check_unbiased(each, &setting, 1, 2).is_ok(),
+        "check_unbiased: ",
+        "shape [2]",
+        "take their mean",
+        "misuse.rs"
+    );
+}

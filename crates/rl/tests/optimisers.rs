@@ -4,6 +4,7 @@ use ad::{Modes, Tape, Var, check_gradients};
 use ndarray::{Array1, Array2, ArrayD, arr1, arr2, array};
 use rl::error::Error;
 use rl::optim::{Optimiser, Rule, TapeOptimiser};
+use rl::policy::Numbers;
 
 const RULES: [Rule; 3] =
     [Rule::sgd(0.1), Rule::adam(0.1), Rule::Adam { rate: 0.05, beta1: 0.8, beta2: 0.9, epsilon: 1e-3 }];
@@ -229,4 +230,16 @@ fn an_optimiser_goes_on_from_its_rule_steps_and_moments() {
         assert!(matches!(error, Error::SavedOptimiser(_)), "{error}");
     }
     assert!(matches!(Optimiser::resumed(Rule::adam(-1.0), 0, vec![]), Err(Error::Rate(_))));
+}
+
+#[test]
+fn a_tree_steps_by_a_gradient_like_it_and_by_no_other() {
+    let tree = |names: [&str; 2], x: f64| names.map(|name| (name.to_owned(), arr1(&[x]).into_dyn())).into();
+    let (mut theta, gradient): (Numbers, Numbers) = (tree(["w", "b"], 1.0), tree(["w", "b"], 0.5));
+    let mut descent = Optimiser::new(Rule::sgd(0.2));
+    descent.step_tree(&mut theta, &gradient).unwrap();
+    assert_eq!(theta, tree(["w", "b"], 0.9));
+    let error = descent.step_tree(&mut theta, &tree(["b", "w"], 0.5)).unwrap_err().to_string();
+    assert!(error.contains("`b`") && error.contains("`w`"), "{error}");
+    assert_eq!((theta, descent.steps()), (tree(["w", "b"], 0.9), 1));
 }

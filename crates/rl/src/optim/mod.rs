@@ -11,6 +11,7 @@ use ndarray::{Array, ArrayD, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, check_finite, check_rate, expect};
+use crate::policy::{Numbers, Structure};
 use crate::rollout::check_shape;
 
 mod natural;
@@ -329,9 +330,18 @@ impl Optimiser {
         self.step_all([parameters], [gradient])
     }
 
+    /// One step of a tree of parameters, in place, by a gradient like it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] for a gradient of other names, or in another order, and those of [`step_all`](Self::step_all).
+    pub fn step_tree(&mut self, parameters: &mut Numbers, gradient: &Numbers) -> Result<()> {
+        Structure::of(parameters).check("the gradient", gradient)?;
+        self.step_all(parameters.values_mut(), gradient.values())
+    }
+
     /// One step of several arrays, in place: the same ones, in the same order, at every step. Of a policy's parameters, by what a
-    /// program gives, it is `step_all(theta.values_mut(), &gradients)`; by a tree like them,
-    /// `step_all(theta.values_mut(), gradient.values())`.
+    /// program gives, it is `step_all(theta.values_mut(), &gradients)`.
     ///
     /// # Errors
     ///

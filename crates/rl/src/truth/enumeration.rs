@@ -646,6 +646,8 @@ const TUPLES_AT_A_TIME: usize = 4096;
 /// handed to it as an ordinary batch, so that what couples the trajectories of a batch (a mean used as baseline, a
 /// normalisation) is judged too.
 ///
+/// Panics if the surrogate is not a scalar.
+///
 /// # Errors
 ///
 /// [`Error::TooManyTrajectories`] if there are more than 10^6 tuples; those of [`TabularMdp::enumerate`] and
@@ -661,6 +663,7 @@ const TUPLES_AT_A_TIME: usize = 4096;
 /// assert!(report.is_unbiased(0) && report.is_unbiased(1) && report.is_unbiased(2), "{report}");
 /// # Ok::<(), rl::error::Error>(())
 /// ```
+#[track_caller]
 pub fn check_unbiased(
     surrogate: impl FnOnce(&Batch) -> Var,
     setting: &Setting,
@@ -668,7 +671,21 @@ pub fn check_unbiased(
     batch: usize,
 ) -> Result<Report> {
     let truth = setting.truth_with_scale(order)?;
-    Ok(Report::new(setting.sums(surrogate, order, batch, Nodes::Enough)?, truth))
+    let mut several = None;
+    let one = |batch: &Batch| {
+        let surrogate = surrogate(batch);
+        several = Some((surrogate.shape(), surrogate.location())).filter(|(shape, _)| !shape.is_empty());
+        // Of several there is no derivative to go on with.
+        if several.is_some() { surrogate.sum() } else { surrogate }
+    };
+    let sums = setting.sums(one, order, batch, Nodes::Enough);
+    if let Some((shape, location)) = several {
+        panic!(
+            "check_unbiased: the surrogate has shape {shape:?}, but an estimate is a scalar: if there is one for each trajectory, \
+             take their mean\n  surrogate made at {location}"
+        );
+    }
+    Ok(Report::new(sums?, truth))
 }
 
 /// [`check_unbiased`] of an estimator of this crate, at every order, whether it claims it or not, against the truth it is

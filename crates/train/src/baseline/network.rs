@@ -83,9 +83,9 @@ impl ValueNetwork {
     ///
     /// # Errors
     ///
-    /// Those of [`Optimiser::step_all`].
+    /// Those of [`Optimiser::step_tree`].
     pub fn step(&mut self, gradient: &[f64]) -> Result<()> {
         let gradient = policy::from_flat(&self.parameters, &gradient[1..]);
-        self.optimiser.step_all(self.parameters.values_mut(), gradient.values())
+        self.optimiser.step_tree(&mut self.parameters, &gradient)
     }
 }
