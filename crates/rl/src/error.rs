@@ -63,6 +63,15 @@ pub enum Error {
         what: String,
     },
 
+    /// A policy whose distributions have no closed form of what is needed.
+    #[error("{what} of {of} has no closed form, but is needed here: choose another distribution")]
+    NoClosedForm {
+        /// What is needed, such as `the divergence`.
+        what: &'static str,
+        /// Of what, such as `a mixture`.
+        of: &'static str,
+    },
+
     /// A critic or a behaviour policy for another kind of problem.
     #[error("{what} is not for {problem}")]
     Unfit {

@@ -22,4 +22,4 @@ pub mod workers;
 
 pub use learner::{Iteration, Learner, State, Taking};
 pub use meta_learner::{MetaLearner, Outer, Price, Settings};
-pub use trajectories::{Recorded, Sampled, Shape, Trajectories, heads};
+pub use trajectories::{Recorded, Sampled, Shape, Trajectories};

@@ -22,7 +22,7 @@ use crate::algorithm::{Adapted, Algorithm, Outcome, through};
 use crate::baseline::Baseline;
 use crate::learner::{Iteration, Learner, State, Taking};
 use crate::outer::{Judged, TrustRegion};
-use crate::trajectories::{Recorded, Sampled, Shape, Trajectories, heads};
+use crate::trajectories::{Recorded, Sampled, Shape, Trajectories};
 use crate::workers::Workers;
 
 /// The numbers of a meta-learner.
@@ -120,6 +120,8 @@ struct Programs {
     adapt: Vec<Program>,
     /// (θ_K, rates, D_K) ↦ heads.
     describe: Program,
+    /// How many arrays describe the policy's distributions.
+    heads: usize,
     /// (θ, rates, D_0 … D_K, prices, shift, scale) ↦ objective, divergence at each step, gradient.
     gradient: Program,
     /// The same ↦ objective, divergence at each step.
@@ -253,7 +255,7 @@ impl MetaLearner {
         let Programs { adapt, describe, .. } = &self.programs;
         let program = step.map_or(describe, |step| &adapt[step.min(adapt.len() - 1)]);
         let mut results = program.run_values(&values_of(&self.values(&task.here), [&data]))?.into_iter();
-        data.extend(results.by_ref().take(shape.heads()));
+        data.extend(results.by_ref().take(self.programs.heads));
         for ((name, here), value) in task.here.iter_mut().zip(results) {
             *here = value.rounded(DType::F64).into_array().expect("floating-point numbers");
             check_finite(&*here, |entry| format!("entry {entry} of `{name}` after inner step {}", task.data.len()))?;
@@ -602,9 +604,13 @@ impl Programs {
         let inner = |step: usize| parameters.inner(settings, step);
 
         // One step, of trajectories that θ has sampled.
-        let one = shape.record(&tape)?;
+        let one = shape.record(&tape, policy, start)?;
         let fresh = |theta: &Params| one.fresh(shape, policy, theta);
-        let described = heads(&fresh(start).dist);
+        let dist = fresh(start).dist;
+        if dist.closed_kl(&dist).is_none() {
+            return Err(Error::NoClosedForm { what: "the divergence", of: dist.name() });
+        }
+        let described = dist.heads();
         let describe = tape.compile(parameters.then(one.handles()), described.clone());
         let different = match (*inner_steps, settings.rate_decay) {
             (0, _) => 0,
@@ -619,7 +625,7 @@ impl Programs {
         let adapt = (0..different).map(step).collect();
 
         // All steps, as a function of where they begin.
-        let recorded = shape.record_each(*inner_steps, &tape)?;
+        let recorded = shape.record_each(*inner_steps, &tape, policy, start)?;
         let scalar = |name: &str, x: f64| tape.input(name, Value::from(arr0(x)).rounded(shape.dtype));
         let prices = (*inner_steps > 0).then(|| tape.input("prices", Value::zeros(shape.dtype, &[*inner_steps])));
         let (shift, scale) = (scalar("shift", 0.0), scalar("scale", 1.0));
@@ -638,7 +644,7 @@ impl Programs {
             Outer::TrustRegion(_) => Some(Self::curvature(settings, algorithm, policy, theta)?),
             Outer::Rule(_) => None,
         };
-        Ok(Self { adapt, describe, gradient, judge, curvature })
+        Ok(Self { adapt, describe, heads: described.len(), gradient, judge, curvature })
     }
 
     /// Products with the divergence's Hessian, of as many trajectories as that is of.
@@ -652,7 +658,7 @@ impl Programs {
         let tape = Tape::new();
         let parameters = Parameters::record(settings, theta, &tape);
         let inner = |step: usize| parameters.inner(settings, step);
-        let recorded = shape.record_each(settings.inner_steps, &tape)?;
+        let recorded = shape.record_each(settings.inner_steps, &tape, policy, &parameters.start)?;
         let under = |step: usize, theta: &Params| recorded[step].under(&shape, policy, theta);
         let (_, sampled) = through(algorithm, &parameters.start, inner, settings.inner_steps, under);
         let last = sampled.last().expect("at least one");

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use rl::batch::{Batch, Form};
 use rl::error::Result;
 use rl::objective::{Deep, Estimator, allow_biased};
-use rl::policy::{Categorical, Dist, Normal, Params, Policy};
+use rl::policy::{Dist, Params, Policy};
 use rl::rollout::{Episodes, Rollout, Space};
 
 /// How many trajectories there are, of what, and how they count: what a program is compiled for.
@@ -43,11 +43,6 @@ pub struct Recorded {
 pub type Trajectories = Vec<Value<'static>>;
 
 impl Shape {
-    /// How many arrays describe the policy's distributions ([`heads`]).
-    pub fn heads(&self) -> usize {
-        if matches!(self.spaces[1], Space::Discrete(_)) { 1 } else { 2 }
-    }
-
     /// Any trajectories of this shape, to record with.
     ///
     /// # Errors
@@ -58,21 +53,21 @@ impl Shape {
         Rollout::zeros_in(self.trajectories, self.horizon, [observation, action])
     }
 
-    /// Records inputs for trajectories of this shape.
+    /// Records inputs for trajectories of this shape, sampled by the policy at any parameters.
     ///
     /// # Errors
     ///
     /// Those of [`blank`](Self::blank).
-    pub fn record(&self, tape: &Tape) -> Result<Recorded> {
+    #[track_caller]
+    pub fn record(&self, tape: &Tape, policy: &dyn Policy, theta: &Params) -> Result<Recorded> {
         let Self { trajectories, horizon, dtype, .. } = *self;
         let input = |name: &str, shape: &[usize]| tape.input(name, Value::zeros(dtype, shape));
-        let each = |shape: &[usize]| [&[trajectories, horizon], shape].concat();
-        let heads = match &self.spaces[1] {
-            Space::Discrete(actions) => vec![input("log_probabilities", &each(&[*actions]))],
-            Space::Array { shape, .. } => vec![input("mean", &each(shape)), input("log_std", &each(shape))],
-        };
+        let episodes = self.blank()?.record_as(tape, dtype);
+        // (Nobody reads the distributions themselves: they are recorded, and never run.)
+        let described = policy.along(theta, episodes.acted_on()).heads();
+        let heads = described.iter().map(|head| input("head", &head.shape())).collect();
         let values = input("values", &[trajectories, horizon + 1]);
-        Ok(Recorded { episodes: self.blank()?.record_as(tape, dtype), values, heads })
+        Ok(Recorded { episodes, values, heads })
     }
 
     /// Records inputs for trajectories before, between and after `inner_steps` steps.
@@ -80,33 +75,20 @@ impl Shape {
     /// # Errors
     ///
     /// Those of [`blank`](Self::blank).
-    pub fn record_each(&self, inner_steps: usize, tape: &Tape) -> Result<Vec<Recorded>> {
-        (0..=inner_steps).map(|_| self.record(tape)).collect()
+    pub fn record_each(
+        &self,
+        inner_steps: usize,
+        tape: &Tape,
+        policy: &dyn Policy,
+        theta: &Params,
+    ) -> Result<Vec<Recorded>> {
+        (0..=inner_steps).map(|_| self.record(tape, policy, theta)).collect()
     }
 
     /// What was sampled, with the baseline's values, `[N, H + 1]`. The heads of what sampled them are to follow.
     pub fn trajectories(&self, rollout: &Rollout, values: &Array2<f64>) -> Trajectories {
         let columns = rollout.values_as(self.dtype).into_iter().chain([Value::from(values).rounded(self.dtype)]);
         columns.map(Value::owned).collect()
-    }
-}
-
-/// The arrays that describe distributions: log-probabilities, or means and logarithms of deviations.
-#[track_caller]
-pub fn heads(dist: &Dist) -> Vec<Var> {
-    match dist {
-        Dist::Categorical(categorical) => vec![categorical.log_probabilities()],
-        Dist::Normal(normal) => vec![normal.mean(), normal.log_std()],
-    }
-}
-
-/// The distributions that have these heads.
-#[track_caller]
-fn described_by(heads: &[Var]) -> Dist {
-    match *heads {
-        [log_probabilities] => Categorical::new(log_probabilities).into(),
-        [mean, log_std] => Normal::new(mean, log_std).into(),
-        _ => unreachable!("a distribution has one head or two"),
     }
 }
 
@@ -131,9 +113,8 @@ impl Recorded {
     /// The trajectories under the policy with parameters θ.
     #[track_caller]
     pub fn under(&self, shape: &Shape, policy: &dyn Policy, theta: &Params) -> Sampled {
-        let sampled_by = described_by(&self.heads);
         let dist = policy.along(theta, self.episodes.acted_on());
-        Sampled::new(shape, self.episodes, dist, sampled_by, Some(self.values))
+        Sampled::new(shape, self.episodes, dist, dist.with_heads(&self.heads), Some(self.values))
     }
 }
 
@@ -224,7 +205,7 @@ impl Sampled {
     /// by, one with a matrix of blocks, and one backwards, for 0.6 of the time that the Hessian's own takes through inner steps.
     #[track_caller]
     pub fn curvature(&self, theta: &Params, v: &Params) -> Params {
-        let heads = heads(&self.dist);
+        let heads = self.dist.heads();
         let flat = Var::concat(&heads.iter().map(|head| head.reshape(&[head.size()])).collect::<Vec<_>>(), 0);
         let fixed = flat.stop_gradient();
         let mut start = 0;
@@ -234,7 +215,7 @@ impl Sampled {
             start = end;
             part
         });
-        let dist = described_by(&parts.collect::<Vec<_>>());
+        let dist = self.dist.with_heads(&parts.collect::<Vec<_>>());
         let divergence = self.mean(dist.stop_gradient().kl(&dist));
         flat.vjp(theta, divergence.hvp(fixed, flat.jvp(theta, v)))
     }

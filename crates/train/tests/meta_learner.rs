@@ -11,7 +11,7 @@ use rl::meta::sampled;
 use rl::optim::Rule;
 use rl::policy::{
     Activation::{Identity, Tanh},
-    Init, Network, Numbers, Policy, Table,
+    Dist, Init, Network, Numbers, Policy, Table,
 };
 use rl::rollout::{Rollout, Space};
 use rl::stream::stream;
@@ -20,7 +20,7 @@ use train::algorithm::{Adapted, Algorithm, Emaml, Factor, InnerObjective, Maml, 
 use train::baseline::{Baseline, Features, Linear, ValueNetwork};
 use train::outer::{Judged, TrustRegion};
 use train::workers::Threads;
-use train::{Learner, MetaLearner, Outer, Price, Sampled, Settings, Shape, State, heads};
+use train::{Learner, MetaLearner, Outer, Price, Sampled, Settings, Shape, State};
 
 const REGION: TrustRegion = TrustRegion { radius: 0.01, iterations: 10, damping: 1e-5, backtracks: 15, ratio: 0.8 };
 
@@ -413,13 +413,13 @@ fn later_inner_steps_have_a_rate_that_is_decayed() {
     struct Widening;
     impl Algorithm for Widening {
         fn inner(&self, data: &Sampled) -> Var {
-            let [mean, log_std] = heads(&data.dist)[..] else { unreachable!("of a normal distribution") };
+            let [mean, log_std] = data.dist.heads()[..] else { unreachable!("of a normal distribution") };
             log_std.mean() + mean.mean() * 0.0
         }
         fn outer(&self, adapted: &Adapted<'_>) -> Var {
-            let width = |dist| heads(dist)[1].mean();
+            let width = |dist: &Dist| dist.heads()[1].mean();
             let Sampled { dist, sampled_by, .. } = *adapted.last;
-            let all_depend = heads(&dist)[0].mean() * 0.0;
+            let all_depend = dist.heads()[0].mean() * 0.0;
             width(&dist) * width(&sampled_by) + width(&dist).square() + all_depend
         }
     }

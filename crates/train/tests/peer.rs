@@ -13,7 +13,7 @@ use rl::stream::stream;
 use rl::truth::max_abs;
 use train::algorithm::{Adapted, Algorithm, Emaml, Factor, InnerObjective, Maml, Promp, through};
 use train::baseline::{Baseline, Features, Linear};
-use train::{Recorded, Shape, Trajectories, heads};
+use train::{Recorded, Shape, Trajectories};
 
 const STEPS: usize = 2;
 
@@ -52,10 +52,10 @@ fn meta_gradients_are_those_of_jax() {
     for (algorithm, expected) in algorithms.iter().zip(&expected) {
         let tape = Tape::new();
         let params = policy::record(&theta, &tape);
-        let recorded: Vec<Recorded> = (0..=STEPS).map(|_| shape.record(&tape).unwrap()).collect();
+        let recorded: Vec<Recorded> = (0..=STEPS).map(|_| shape.record(&tape, &policy, &params).unwrap()).collect();
         // What sampled each step's data, and where an inner step leads from there.
         let fresh = recorded[0].fresh(&shape, &policy, &params);
-        let results = heads(&fresh.dist).into_iter().chain(algorithm.inner(&fresh).grad(&params).into_values());
+        let results = fresh.dist.heads().into_iter().chain(algorithm.inner(&fresh).grad(&params).into_values());
         let step = tape.compile(policy::handles(&params).into_iter().chain(recorded[0].handles()), results);
         let mut here = theta.clone();
         let mut data: Vec<Trajectories> = Vec::new();

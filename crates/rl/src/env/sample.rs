@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::seat::{Number, Seat};
 use super::{Environment, Failure, Vectorised};
 use crate::error::{Error, Result};
-use crate::policy::{self, Dist, Numbers, Policy, Structure, check_spaces, compare_spaces};
+use crate::policy::{self, Dist, Draw, Numbers, Policy, Structure, check_spaces, compare_spaces};
 use crate::rollout::{Rollout, Space, check_count};
 use crate::stream::stream;
 
@@ -40,12 +40,24 @@ pub(super) const BLOCK: usize = 20;
 pub struct Actor {
     pub(super) spaces: [Space; 2],
     dtype: DType,
-    /// (θ, memory, observations) ↦ (probabilities, or means and deviations; memory), all of a block.
+    /// (θ, memory, observations) ↦ (what actions are drawn from; memory), all of a block.
     pub(super) program: Program,
     /// The shapes of what it gives, and how many come before memory: 1, or 2.
     pub(super) outputs: Vec<Vec<usize>>,
     pub(super) heads: usize,
+    pub(super) drawing: Drawing,
     parameters: Structure,
+}
+
+/// How an action is drawn from what the program gives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Drawing {
+    /// A number, from probabilities.
+    Number,
+    /// A vector, from means and deviations.
+    Normal,
+    /// A vector of another kind, from one row of numbers.
+    Other(Draw),
 }
 
 impl Actor {
@@ -69,12 +81,15 @@ impl Actor {
         let before: Vec<_> = memory.iter().map(|shape| tape.input("memory", zeros(shape))).collect();
         let observation = tape.input_or_index("observation", spaces[0].zeros(&[BLOCK]).rounded(dtype));
         let (dist, after) = policy.once(&params, &before, observation);
-        let (given, outputs) = match dist {
-            Dist::Categorical(dist) => (Space::Discrete(dist.actions()), vec![dist.probabilities()]),
-            Dist::Normal(dist) => {
-                let components = *dist.mean().shape().last().expect("a normal has components");
-                (Space::vector(components), vec![dist.mean(), dist.log_std().exp()])
+        let (given, outputs, drawing) = match (dist, dist.drawing()) {
+            (Dist::Categorical(dist), _) => {
+                (Space::Discrete(dist.actions()), vec![dist.probabilities()], Drawing::Number)
             }
+            (Dist::Normal(dist), Some((size, ..))) => {
+                (Space::vector(size), vec![dist.mean(), dist.log_std().exp()], Drawing::Normal)
+            }
+            (_, Some((size, from, draw))) => (Space::vector(size), vec![from], Drawing::Other(draw)),
+            (_, None) => unreachable!("vectors are drawn"),
         };
         let batch = outputs[0].shape();
         assert!(
@@ -96,7 +111,7 @@ impl Actor {
         let outputs = Vec::from_iter(outputs.into_iter().chain(after).map(|output| output.cast(dtype)));
         let program = tape.compile(inputs.chain([observation]), outputs.iter().copied());
         let (spaces, parameters) = (spaces.clone(), Structure::of(theta));
-        Ok(Self { spaces, dtype, program, outputs: shapes(&outputs), heads, parameters })
+        Ok(Self { spaces, dtype, program, outputs: shapes(&outputs), heads, drawing, parameters })
     }
 
     /// Samples trajectories of at most `horizon` steps, each in an environment of its own that is a clone of this one.

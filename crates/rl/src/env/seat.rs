@@ -12,7 +12,7 @@ use ndarray::{Array1, Array2, ArrayD, CowArray, IxDyn};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::sample::{Actor, BLOCK};
+use super::sample::{Actor, BLOCK, Drawing};
 use super::{Action, Slot, Step};
 use crate::error::{Error, Result};
 use crate::rollout::{Rollout, Space};
@@ -35,6 +35,8 @@ pub(super) struct Seat<'a, T> {
     terminated: Vec<bool>,
     /// The last action, where they are vectors.
     vector: Vec<f64>,
+    /// What it was drawn from, where they are no normal ones.
+    row: Vec<f64>,
     /// Whether those are of single precision.
     single: bool,
 }
@@ -50,6 +52,8 @@ impl<'a, T: Number> Seat<'a, T> {
         horizon: usize,
     ) -> Self {
         let [observation, action] = &actor.spaces;
+        let from =
+            if matches!(actor.drawing, Drawing::Other(_)) { actor.outputs[0].iter().skip(1).product() } else { 0 };
         Self {
             actor,
             distributions: Distributions::new(actor, parameters, table),
@@ -59,6 +63,7 @@ impl<'a, T: Number> Seat<'a, T> {
             lengths: vec![0; rows],
             terminated: vec![false; rows],
             vector: vec![0.0; action.size()],
+            row: vec![0.0; from],
             single: [T::DTYPE, action.dtype()].contains(&DType::F32),
         }
     }
@@ -129,20 +134,28 @@ impl<'a, T: Number> Seat<'a, T> {
     #[inline]
     fn draw(&mut self, row: usize, t: usize, rng: &mut ChaCha8Rng) -> Option<()> {
         let head = |head| self.distributions.head(head, row, &self.observations, t);
-        if self.actor.heads == 1 {
-            let number = match *head(0)? {
-                [first, second] => draw_of_two([first.into(), second.into()], rng)?,
-                ref all => draw(all.iter().map(|&p| p.into()), rng)?,
-            };
-            self.actions.slot(row, t).put_number(number);
-            return Some(());
-        }
-        for ((x, &mean), &deviation) in self.vector.iter_mut().zip(head(0)?).zip(head(1)?) {
-            let noise: f64 = StandardNormal.sample(rng);
-            *x = mean.into() + deviation.into() * noise;
-            // What is done is what is written down.
-            if self.single {
-                *x = f64::from(*x as f32);
+        match self.actor.drawing {
+            Drawing::Number => {
+                let number = match *head(0)? {
+                    [first, second] => draw_of_two([first.into(), second.into()], rng)?,
+                    ref all => draw(all.iter().map(|&p| p.into()), rng)?,
+                };
+                self.actions.slot(row, t).put_number(number);
+                return Some(());
+            }
+            Drawing::Normal => {
+                for ((x, &mean), &deviation) in self.vector.iter_mut().zip(head(0)?).zip(head(1)?) {
+                    let noise: f64 = StandardNormal.sample(rng);
+                    *x = mean.into() + deviation.into() * noise;
+                    // What is done is what is written down.
+                    if self.single {
+                        *x = f64::from(*x as f32);
+                    }
+                }
+            }
+            Drawing::Other(draw) => {
+                self.row.iter_mut().zip(head(0)?).for_each(|(to, &from)| *to = from.into());
+                draw.draw(&self.row, self.single, rng, &mut self.vector);
             }
         }
         let finite = self.vector.iter().all(|x| x.is_finite());
@@ -159,12 +172,19 @@ impl<'a, T: Number> Seat<'a, T> {
             let head = self.distributions.head(head, row, &self.observations, t)?;
             Some(Array1::from_iter(head.iter().map(|&x| x.into())))
         };
-        match [head(0), (self.actor.heads == 2).then(|| head(1)).flatten()] {
-            [Some(means), Some(deviations)] => {
+        match (head(0), self.actor.drawing) {
+            (Some(probabilities), Drawing::Number) => {
+                format!("the policy gives no distribution over actions, but {probabilities}")
+            }
+            (Some(means), Drawing::Normal) => {
+                let deviations = head(1).expect("beside means");
                 format!("the policy gives no distribution over actions, but means {means} and deviations {deviations}")
             }
-            [Some(probabilities), _] => format!("the policy gives no distribution over actions, but {probabilities}"),
-            [None, _] => {
+            (Some(numbers), Drawing::Other(draw)) => {
+                let of = if draw.mixed > 0 { "mixture, of probabilities and " } else { "" };
+                format!("the policy gives no distribution over actions, but {of}{} of {numbers}", draw.name)
+            }
+            (None, _) => {
                 let (state, space) = (self.observations.number(row, t), self.observations.space);
                 format!("the state is {state}, but must be {space}, counted from 0")
             }
@@ -172,7 +192,7 @@ impl<'a, T: Number> Seat<'a, T> {
     }
 }
 
-/// What actions are drawn from: in each row probabilities, or means and deviations.
+/// What actions are drawn from: in each row probabilities, means and deviations, or what a [`Draw`](crate::policy::Draw) takes.
 enum Distributions<'a, T> {
     /// Looked up by a state's number: its probabilities of so many actions.
     Table { probabilities: &'a [T], actions: usize },
@@ -193,7 +213,7 @@ impl<'a, T: Number> Distributions<'a, T> {
         Distributions::Computed { inputs, outputs }
     }
 
-    /// Probabilities or means (`head` 0), or deviations (1), of a row in step `t`. Nothing for a state that there is not.
+    /// Probabilities, means or what else is drawn from (`head` 0), or deviations (1), of a row in step `t`. Nothing for a state that there is not.
     #[inline(always)] // The same.
     fn head(&self, head: usize, row: usize, observations: &Things<'_>, t: usize) -> Option<&[T]> {
         match self {

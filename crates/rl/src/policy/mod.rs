@@ -1,7 +1,7 @@
 //! Policies: functions from parameters and observations to distributions over actions, on the tape.
 //!
 //! A [`Policy`] is one small type, in a file of its own; what it gives is a [`Dist`], which knows log-probability, entropy,
-//! divergence and sampling. Its parameters are a tree: [`Params`] on a tape, [`Numbers`] off it.
+//! divergence and sampling, each kind in a file of its own, too. Its parameters are a tree: [`Params`] on a tape, [`Numbers`] off it.
 //!
 //! To add a policy: its file here, one line of `pub use`, and one test in `tests/networks.rs` that its `once` and its
 //! `along` agree and that its derivatives are right.
@@ -15,18 +15,31 @@ use rand::Rng;
 use crate::error::{Error, Result};
 use crate::rollout::{Episodes, Space};
 
+mod beta;
 mod categorical;
+mod dirichlet;
 mod dist;
 mod features;
+mod full_normal;
+mod gamma;
+mod mixture;
 mod network;
 mod normal;
 mod params;
 mod sigmoid;
+mod squashed_normal;
+mod support;
 mod table;
 
+pub use beta::Beta;
 pub use categorical::Categorical;
-pub use dist::Dist;
+pub use dirichlet::Dirichlet;
+pub(crate) use dist::Draw;
+pub use dist::{Component, Dist};
 pub use features::OfFeatures;
+pub use full_normal::FullNormal;
+pub use gamma::Gamma;
+pub use mixture::Mixture;
 pub use network::{Activation, Init, Network, NetworkPolicy};
 pub use normal::Normal;
 use params::parameter;
@@ -35,6 +48,7 @@ pub use params::{
 };
 pub(crate) use params::{Structure, record_as_one};
 pub use sigmoid::Sigmoid;
+pub use squashed_normal::SquashedNormal;
 pub use table::Table;
 
 /// A distribution over actions as a function of parameters and observations.
@@ -145,7 +159,7 @@ pub(crate) fn table_of(policy: &dyn Policy, theta: &Params, states: usize, besid
     let all = Index::constant(beside, Array1::from_iter(0..states as i32));
     match policy.along(theta, all.into()) {
         Dist::Categorical(categorical) => categorical.probabilities(),
-        Dist::Normal(_) => panic!("the actions of a tabular process are numbered, but the policy's are vectors"),
+        _ => panic!("the actions of a tabular process are numbered, but the policy's are vectors"),
     }
 }
 

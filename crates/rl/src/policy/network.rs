@@ -4,11 +4,14 @@
 //! parameters are leaves by the layer's number: `w1`, `b1`, `w2` …
 
 use ad::{DType, Handle, Var};
-use ndarray::{Array2, ArrayD};
+use ndarray::{Array2, ArrayD, arr1};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Categorical, Dist, Normal, Numbers, Params, Policy, parameter as named};
+use super::{
+    Beta, Categorical, Component, Dirichlet, Dist, FullNormal, Gamma, Mixture, Normal, Numbers, Params, Policy,
+    SquashedNormal, parameter as named,
+};
 use crate::rollout::Space;
 
 /// What follows a layer's sum.
@@ -118,8 +121,9 @@ enum Kind {
 /// let atari = Network::new(&Space::frames(84, 84, 4))
 ///     .convolution(32, 8, 4, Relu).convolution(64, 4, 2, Relu).convolution(64, 3, 1, Relu).dense(512, Relu).categorical(6);
 /// let recurrent = Network::new(&Space::vector(3)).dense(32, Tanh).recurrent(32).categorical(4);
+/// let bounded = Network::new(&Space::vector(3)).dense(64, Tanh).beta(2).between(&[-1.0, 0.0], &[1.0, 5.0]);
 /// let critic = Network::new(&Space::vector(3)).named("critic_").dense(64, Tanh).dense(1, rl::policy::Activation::Identity);
-/// # let _ = (policy, atari, recurrent, critic);
+/// # let _ = (policy, atari, recurrent, bounded, critic);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -207,8 +211,49 @@ impl Network {
     /// deviations are parameters that do not depend on the observation, `log_std`, 0 to begin with.
     #[must_use]
     pub fn normal(self, components: usize) -> NetworkPolicy {
-        let network = self.dense(components, Activation::Identity);
-        NetworkPolicy { network, head: Head::Normal { components, log_std: 0.0, floor: f64::NEG_INFINITY } }
+        self.over_vectors(Vector::Normal, components)
+    }
+
+    /// A policy over vectors of so many components: a [normal distribution of any covariance](FullNormal) whose means a last dense layer
+    /// makes, and whose triangle is parameters that do not depend on the observation, `log_std` (the logarithms of its diagonal) and `below`,
+    /// 0 to begin with.
+    #[must_use]
+    pub fn full_normal(self, components: usize) -> NetworkPolicy {
+        self.over_vectors(Vector::FullNormal, components)
+    }
+
+    /// A policy over vectors of so many components in (−1, 1): a [normal distribution squashed by tanh](SquashedNormal), whose means and deviations
+    /// before that are those of [`normal`](Self::normal). [`NetworkPolicy::between`] says other bounds.
+    #[must_use]
+    pub fn squashed_normal(self, components: usize) -> NetworkPolicy {
+        self.over_vectors(Vector::SquashedNormal, components)
+    }
+
+    /// A policy over vectors of so many components in (0, 1): a [beta distribution](Beta) of α, β = 1 + softplus of what a last dense layer makes, so
+    /// that its density has one mode and is finite (Chou et al. 2017). [`NetworkPolicy::between`] says other bounds.
+    #[must_use]
+    pub fn beta(self, components: usize) -> NetworkPolicy {
+        self.over_vectors(Vector::Beta, components)
+    }
+
+    /// A policy over vectors of so many positive components: a [gamma distribution](Gamma) of concentration 1 + softplus and rate softplus of what a
+    /// last dense layer makes.
+    #[must_use]
+    pub fn gamma(self, components: usize) -> NetworkPolicy {
+        self.over_vectors(Vector::Gamma, components)
+    }
+
+    /// A policy over so many positive shares that add up to 1: a [Dirichlet distribution](Dirichlet) of concentrations 1 + softplus of what a last
+    /// dense layer makes.
+    #[must_use]
+    pub fn dirichlet(self, components: usize) -> NetworkPolicy {
+        self.over_vectors(Vector::Dirichlet, components)
+    }
+
+    fn over_vectors(self, kind: Vector, components: usize) -> NetworkPolicy {
+        let network = self.dense(kind.outputs(components), Activation::Identity);
+        let head = Vectors { kind, components, mixed: None, log_std: 0.0, floor: f64::NEG_INFINITY, bounds: None };
+        NetworkPolicy { network, head: Head::Vectors(head) }
     }
 
     /// The shape of what it gives for each observation.
@@ -422,28 +467,177 @@ pub struct NetworkPolicy {
     head: Head,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Head {
     Categorical,
-    Normal { components: usize, log_std: f64, floor: f64 },
+    Vectors(Vectors),
+}
+
+/// Which distributions over vectors, and what is said of them beside the network.
+#[derive(Clone, Debug)]
+struct Vectors {
+    kind: Vector,
+    components: usize,
+    /// Of how many it is a mixture.
+    mixed: Option<usize>,
+    log_std: f64,
+    floor: f64,
+    bounds: Option<[Vec<f64>; 2]>,
+}
+
+/// Kinds of distributions over vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vector {
+    Normal,
+    FullNormal,
+    SquashedNormal,
+    Beta,
+    Gamma,
+    Dirichlet,
+}
+
+impl Vector {
+    /// How many numbers a network has to give for vectors of so many components.
+    fn outputs(self, components: usize) -> usize {
+        if matches!(self, Vector::Beta | Vector::Gamma) { 2 * components } else { components }
+    }
+
+    /// Whether it has deviations, as parameters.
+    fn has_deviations(self) -> bool {
+        matches!(self, Vector::Normal | Vector::FullNormal | Vector::SquashedNormal)
+    }
+}
+
+impl Vectors {
+    /// The shapes of the parameters that it has beside the network's.
+    fn parameters(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let each = |size: usize| self.mixed.into_iter().chain([size]).collect();
+        let size = self.components;
+        match self.kind {
+            Vector::Normal | Vector::SquashedNormal => vec![("log_std", each(size))],
+            Vector::FullNormal => vec![("log_std", each(size)), ("below", each(size * size.saturating_sub(1) / 2))],
+            Vector::Beta | Vector::Gamma | Vector::Dirichlet => vec![],
+        }
+    }
+
+    /// The distributions of what a network gives, `[…, outputs]`, and of these parameters.
+    #[track_caller]
+    fn component(&self, output: Var, parameters: &[Var]) -> Component {
+        let (axis, size) = (output.shape().len() - 1, self.components);
+        let log_std = || match self.floor {
+            f64::NEG_INFINITY => parameters[0],
+            floor => parameters[0].max(floor),
+        };
+        let half = |i: usize| output.slice(axis, i * size..(i + 1) * size).softplus();
+        let bounds = self.bounds.as_ref().map(|bounds| bounds.each_ref().map(|bound| output.constant(arr1(bound))));
+        match (self.kind, bounds) {
+            (Vector::Normal, _) => Normal::new(output, log_std()).into(),
+            (Vector::FullNormal, _) => FullNormal::new(output, log_std(), parameters[1]).into(),
+            (Vector::SquashedNormal, None) => SquashedNormal::new(output, log_std()).into(),
+            (Vector::SquashedNormal, Some([low, high])) => {
+                SquashedNormal::new(output, log_std()).between(low, high).into()
+            }
+            (Vector::Beta, None) => Beta::new(half(0) + 1.0, half(1) + 1.0).into(),
+            (Vector::Beta, Some([low, high])) => Beta::new(half(0) + 1.0, half(1) + 1.0).between(low, high).into(),
+            (Vector::Gamma, _) => Gamma::new(half(0) + 1.0, half(1)).into(),
+            (Vector::Dirichlet, _) => Dirichlet::new(output.softplus() + 1.0).into(),
+        }
+    }
+
+    #[track_caller]
+    fn dist(&self, output: Var, parameters: &[Var]) -> Dist {
+        let Some(count) = self.mixed else { return self.component(output, parameters).into() };
+        let shape = output.shape();
+        let (&outputs, front) = shape.split_last().expect("a dense layer's");
+        let (logits, each) = (output.slice(front.len(), 0..count), output.slice(front.len(), count..outputs));
+        let each = each.reshape(&[front, &[count, self.kind.outputs(self.components)]].concat());
+        Mixture::new(logits, self.component(each, parameters)).into()
+    }
 }
 
 impl NetworkPolicy {
     /// With deviations that are e^`log_std` to begin with, and never below `floor` (1e-6 in ProMP): where a parameter is below
-    /// its logarithm it has no derivative.
+    /// its logarithm it has no derivative. (Of a [full normal](Network::full_normal) one: the diagonal of its triangle.)
     ///
-    /// Panics unless it is a [normal](Network::normal) one and 0 ≤ `floor` is finite.
+    /// Panics unless it has deviations and 0 ≤ `floor` is finite.
     #[track_caller]
     #[must_use]
-    pub fn deviation(self, log_std: f64, floor: f64) -> Self {
-        let Head::Normal { components, .. } = self.head else {
-            panic!("deviation: a categorical policy has no deviations")
-        };
+    pub fn deviation(mut self, log_std: f64, floor: f64) -> Self {
+        let name = self.head_name();
+        let Head::Vectors(head) = &mut self.head else { panic!("deviation: a categorical policy has no deviations") };
+        assert!(head.kind.has_deviations(), "deviation: a {name} policy has no deviations");
         assert!(
             floor >= 0.0 && floor.is_finite(),
             "deviation: the floor is {floor}, but must be finite and not negative"
         );
-        Self { head: Head::Normal { components, log_std, floor: floor.ln() }, ..self }
+        (head.log_std, head.floor) = (log_std, floor.ln());
+        self
+    }
+
+    /// With actions between these bounds, one of each for every component.
+    ///
+    /// Panics unless it is a [squashed normal](Network::squashed_normal) or a [beta](Network::beta) one, and every lower bound is below the
+    /// upper one and both are finite.
+    #[track_caller]
+    #[must_use]
+    pub fn between(mut self, low: &[f64], high: &[f64]) -> Self {
+        let name = self.head_name();
+        match &mut self.head {
+            Head::Vectors(head) if matches!(head.kind, Vector::SquashedNormal | Vector::Beta) => {
+                let size = head.components;
+                assert!(
+                    low.len() == size && high.len() == size,
+                    "between: {} lower and {} upper bounds, but actions have {size} components",
+                    low.len(),
+                    high.len()
+                );
+                for (low, high) in low.iter().zip(high) {
+                    assert!(
+                        low < high && (high - low).is_finite(),
+                        "between: bounds {low} and {high}, but the first must be below the second, and both finite"
+                    );
+                }
+                head.bounds = Some([low.to_vec(), high.to_vec()]);
+            }
+            _ => panic!("between: a {name} policy has no bounds"),
+        }
+        self
+    }
+
+    /// A [mixture](Mixture) of so many of its distributions, as `network.normal(2).mixture(3)`: the last layer makes logits, and what each one is
+    /// made of; deviations are each one's own.
+    ///
+    /// Panics unless it is over vectors, no mixture yet, and `count` is positive.
+    #[track_caller]
+    #[must_use]
+    pub fn mixture(self, count: usize) -> Self {
+        let (mut network, mut head) = match self.head {
+            Head::Vectors(head) if head.mixed.is_none() => (self.network, head),
+            Head::Vectors(_) => panic!("mixture: the policy is a mixture already"),
+            Head::Categorical => panic!("mixture: one of categorical distributions is a categorical distribution"),
+        };
+        assert!(count > 0, "mixture: of no distributions");
+        let last = network.layers.pop().expect("the head's");
+        let Kind::Dense { inputs, .. } = last.kind else { unreachable!("the head's layer is dense") };
+        let outputs = count + count * head.kind.outputs(head.components);
+        network.layers.push(Layer { kind: Kind::Dense { inputs, outputs }, ..last });
+        network.output = vec![outputs];
+        head.mixed = Some(count);
+        Self { network, head: Head::Vectors(head) }
+    }
+
+    fn head_name(&self) -> &'static str {
+        match &self.head {
+            Head::Categorical => "categorical",
+            Head::Vectors(head) => match head.kind {
+                Vector::Normal => "normal",
+                Vector::FullNormal => "full normal",
+                Vector::SquashedNormal => "squashed normal",
+                Vector::Beta => "beta",
+                Vector::Gamma => "gamma",
+                Vector::Dirichlet => "Dirichlet",
+            },
+        }
     }
 
     /// The distributions at every step of rows that begin with this memory, as segments of longer trajectories do; and the memory
@@ -461,36 +655,42 @@ impl NetworkPolicy {
         &self.network
     }
 
-    fn log_std(&self) -> String {
-        format!("{}log_std", self.network.prefix)
+    /// The parameters that are not the network's, with their shapes.
+    fn beside(&self) -> Vec<(String, &'static str, Vec<usize>)> {
+        let Head::Vectors(head) = &self.head else { return Vec::new() };
+        let named = |(name, shape)| (format!("{}{name}", self.network.prefix), name, shape);
+        head.parameters().into_iter().map(named).collect()
     }
 
     #[track_caller]
     fn dist(&self, theta: &Params, output: Var) -> Dist {
-        match self.head {
-            Head::Categorical => Categorical::new(output).into(),
-            Head::Normal { components, floor, .. } => {
-                let log_std = parameter(theta, &self.log_std(), &[components]);
-                let log_std = if floor == f64::NEG_INFINITY { log_std } else { log_std.max(floor) };
-                Normal::new(output, log_std).into()
-            }
+        let Head::Vectors(head) = &self.head else { return Categorical::new(output).into() };
+        // (A closure would not pass on where this is called from.)
+        let mut parameters = Vec::new();
+        for (name, _, shape) in self.beside() {
+            parameters.push(parameter(theta, &name, &shape));
         }
+        head.dist(output, &parameters)
     }
 }
 
 impl Policy for NetworkPolicy {
     fn init(&self, rng: &mut dyn Rng) -> Numbers {
         let mut numbers = self.network.draw(rng);
-        if let Head::Normal { components, log_std, .. } = self.head {
-            numbers.insert(self.log_std(), ArrayD::from_elem(vec![components], log_std));
+        for (name, what, shape) in self.beside() {
+            let begin = match &self.head {
+                Head::Vectors(head) if what == "log_std" => head.log_std,
+                _ => 0.0,
+            };
+            numbers.insert(name, ArrayD::from_elem(shape, begin));
         }
         numbers
     }
 
     fn spaces(&self) -> Option<[Space; 2]> {
-        let action = match self.head {
+        let action = match &self.head {
             Head::Categorical => Space::Discrete(self.network.output[0]),
-            Head::Normal { components, .. } => Space::vector(components),
+            Head::Vectors(head) => Space::vector(head.components),
         };
         Some([self.network.observation.clone(), action])
     }

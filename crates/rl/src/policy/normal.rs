@@ -1,11 +1,11 @@
 //! The normal distribution with independent components.
 
-use ad::{DType, Var};
-use ndarray::ArrayD;
+use ad::{Shape, Var};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::categorical::batch_shape;
+use super::dist::OverVectors;
+use super::support::{expect_fit, parts, rounded, row_of, sum_components};
 
 /// Normal distributions in D dimensions, one for each row of means `[…, D]`, with independent components.
 ///
@@ -35,13 +35,7 @@ impl Normal {
             mean.location(),
             log_std.location()
         );
-        let (means, deviations) = (mean.shape(), log_std.shape());
-        let Some(&size) = means.last() else {
-            panic!("Normal: the means need an axis of components, but are a scalar")
-        };
-        expect_components("log_std", log_std, size);
-        let rows = batch_shape("Normal", &means[..means.len() - 1], "log_std", &deviations[..deviations.len() - 1]);
-        let shape = [&rows[..], &[size]].concat();
+        let shape = row_of("Normal", "means", mean, "log_std", log_std);
         Self { mean: mean.broadcast_to(&shape), log_std: log_std.broadcast_to(&shape) }
     }
 
@@ -61,13 +55,6 @@ impl Normal {
         self.expect_to_fit("log_prob", "points", points);
         let square = self.in_deviations(points - self.mean).square();
         sum_components(square * -0.5 - self.log_std - 0.5 * std::f64::consts::TAU.ln())
-    }
-
-    /// The same, held fixed: no derivative flows into it.
-    #[track_caller]
-    #[must_use]
-    pub fn stop_gradient(&self) -> Self {
-        Self { mean: self.mean.stop_gradient(), log_std: self.log_std.stop_gradient() }
     }
 
     /// Σ_j [ log σ_j + ½ log 2πe ], `[…]`.
@@ -93,23 +80,6 @@ impl Normal {
         self.mean + noise * self.std() * self.log_std.magic_box()
     }
 
-    /// One point for each row, `[…, D]`: numbers of the type that the parameters are of, in double precision. Evaluates the
-    /// parameters.
-    #[track_caller]
-    pub fn sample(&self, rng: &mut impl Rng) -> ArrayD<f64> {
-        let dtype = self.mean.dtype();
-        let values = ad::evaluate(&[self.mean, self.std()].map(|var| var.cast(DType::F64)));
-        let mut points = values[0].clone();
-        points.zip_mut_with(&values[1], |point, &std| {
-            let noise: f64 = StandardNormal.sample(rng);
-            *point += std * noise;
-            if dtype == DType::F32 {
-                *point = f64::from(*point as f32);
-            }
-        });
-        points
-    }
-
     /// `difference` / σ, whose derivative by log σ is minus itself: σ is a number here, and the box carries the derivative.
     /// It is divided by, because 1/σ² may be infinite where the difference is 0.
     #[track_caller]
@@ -124,23 +94,55 @@ impl Normal {
         self.log_std.clip(-largest, largest).exp().stop_gradient()
     }
 
-    /// Panics unless `what` has this distribution's components and a batch that broadcasts with its.
     #[track_caller]
     fn expect_to_fit(&self, operation: &str, what: &str, array: Var) {
-        let (own, shape) = (self.mean.shape(), array.shape());
-        let (&size, rows) = own.split_last().expect("`new` has checked it");
-        expect_components(what, array, size);
-        batch_shape(operation, rows, what, &shape[..shape.len() - 1]);
+        expect_fit("Normal", operation, self.mean, what, array);
     }
 }
 
-#[track_caller]
-fn expect_components(what: &str, array: Var, size: usize) {
-    let shape = array.shape();
-    assert!(shape.last() == Some(&size), "Normal: {what} needs the shape […, {size}], got {shape:?}");
-}
+impl OverVectors for Normal {
+    fn name(&self) -> &'static str {
+        "a normal distribution"
+    }
 
-#[track_caller]
-fn sum_components(terms: Var) -> Var {
-    terms.sum_axes(&[terms.shape().len() - 1])
+    fn shape(&self) -> Shape {
+        self.mean.shape()
+    }
+
+    fn heads(&self) -> Vec<Var> {
+        vec![self.mean, self.log_std]
+    }
+
+    #[track_caller]
+    fn with_heads(&self, heads: &[Var]) -> Self {
+        Self { mean: heads[0], log_std: heads[1] }
+    }
+
+    #[track_caller]
+    fn log_prob(&self, points: Var) -> Var {
+        self.log_prob(points)
+    }
+
+    #[track_caller]
+    fn entropy(&self) -> Option<Var> {
+        Some(self.entropy())
+    }
+
+    #[track_caller]
+    fn kl(&self, other: &Self) -> Option<Var> {
+        Some(self.kl(other))
+    }
+
+    #[track_caller]
+    fn drawn_from(&self) -> Var {
+        Var::concat(&[self.mean, self.std()], self.mean.shape().len() - 1)
+    }
+
+    fn draw(numbers: &[f64], single: bool, rng: &mut dyn Rng, action: &mut [f64]) {
+        let [mean, std] = parts(numbers, action.len());
+        for ((x, mean), std) in action.iter_mut().zip(mean).zip(std) {
+            let noise: f64 = StandardNormal.sample(rng);
+            *x = rounded(mean + std * noise, single);
+        }
+    }
 }

@@ -28,7 +28,7 @@ impl Algorithm for PolicyGradient {
     }
 
     fn outer(&self, adapted: &Adapted<'_>) -> Var {
-        value(adapted.last) + entropy(adapted.last, self.entropy)
+        with_entropy(value(adapted.last), adapted.last, self.entropy)
     }
 }
 
@@ -38,7 +38,7 @@ impl Algorithm for Ppo {
     }
 
     fn outer(&self, adapted: &Adapted<'_>) -> Var {
-        clipped(adapted.last, self.clip) + entropy(adapted.last, self.entropy)
+        with_entropy(clipped(adapted.last, self.clip), adapted.last, self.entropy)
     }
 }
 
@@ -49,7 +49,8 @@ pub(super) fn clipped(data: &Sampled, epsilon: f64) -> Var {
     data.over_steps((ratio * advantages).min(ratio.clip(1.0 - epsilon, 1.0 + epsilon) * advantages))
 }
 
+/// What is ascended, with what the mean entropy is worth beside it: if it is worth nothing, it need not have a closed form.
 #[track_caller]
-fn entropy(data: &Sampled, worth: f64) -> Var {
-    data.mean(data.dist.entropy()) * worth
+fn with_entropy(value: Var, data: &Sampled, worth: f64) -> Var {
+    if worth == 0.0 { value } else { value + data.mean(data.dist.entropy()) * worth }
 }

@@ -313,7 +313,7 @@ impl LinearProcess {
         let actions = self.transition.shape()[0] - states;
         let points = self.noise.constant(probes(states));
         let Dist::Normal(normal) = policy.along(theta, points.into()) else {
-            panic!("the actions of a linear-quadratic problem are vectors, but the policy's are numbered")
+            panic!("the actions of a linear-quadratic problem are normal vectors, but the policy's are not")
         };
         let shift = normal.mean().slice(0, 0..1);
         let gain = normal.mean().slice(0, 1..states + 1) - shift.broadcast_to(&[states, actions]);
