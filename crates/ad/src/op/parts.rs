@@ -100,7 +100,7 @@ fn side_by_side(padded: &[Var], axis: usize) -> Var {
             _ => unreachable!("only what is padded comes here"),
         });
         let sum = parts.entry((before, before + inner.shape()[axis]));
-        sum.and_modify(|sum| *sum = *sum + inner).or_insert(inner);
+        sum.and_modify(|sum| *sum += inner).or_insert(inner);
     }
     parts.sort_unstable_keys();
     // Each part goes behind the one that ends first, if that leaves room for it.
