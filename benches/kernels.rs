@@ -49,12 +49,10 @@ fn kernels() -> Vec<Kernel> {
         ("scan of each row", &[BATCH, BATCH], |_, x| x[0].scan(x[1], 1)),
         ("scan_reverse of each row", &[BATCH, BATCH], |_, x| x[0].scan_reverse(x[1], 1)),
         ("scan of each column", &[&[20, 100], &[20, 100]], |_, x| x[0].scan(x[1], 0)),
-        ("gather, one index", &[&[20]], |tape, x| x[0].gather(&[indices(tape, 20)])),
-        ("gather, two indices", &[&[20, 5]], |tape, x| x[0].gather(&[indices(tape, 20), indices(tape, 5)])),
-        ("scatter_add, one index", &[N], |tape, x| x[0].scatter_add(&[indices(tape, 20)], &[20])),
-        ("scatter_add, two indices", &[N], |tape, x| {
-            x[0].scatter_add(&[indices(tape, 20), indices(tape, 5)], &[20, 5])
-        }),
+        ("gather, one index", &[&[20]], |tape, x| x[0].gather([indices(tape, 20)])),
+        ("gather, two indices", &[&[20, 5]], |tape, x| x[0].gather([indices(tape, 20), indices(tape, 5)])),
+        ("scatter_add, one index", &[N], |tape, x| x[0].scatter_add([indices(tape, 20)], &[20])),
+        ("scatter_add, two indices", &[N], |tape, x| x[0].scatter_add([indices(tape, 20), indices(tape, 5)], &[20, 5])),
         ("transpose", &[BATCH], |_, x| x[0].t()),
     ]
 }

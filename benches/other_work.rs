@@ -113,7 +113,7 @@ fn by_slice(x: Var, t: usize) -> Var {
 }
 
 fn by_look_up(x: Var, t: usize) -> Var {
-    x.gather(&[Index::constant(x, arr0(t as i32))])
+    x.gather([Index::constant(x, arr0(t as i32))])
 }
 
 /// The gradient of Σ h_T, h ← tanh(h/2 + x_t), by x [T, 14].

@@ -72,7 +72,7 @@ fn from_data_to_programs(criterion: &mut Criterion) {
         let (logits, direction) = (tape.input("logits", &logits), tape.input("direction", &direction));
         let (states, actions) = (tape.index("states", &states), tape.index("actions", &actions));
         let rewards = tape.input("rewards", &rewards);
-        let lp = logits.log_softmax().gather(&[states, actions]);
+        let lp = logits.log_softmax().gather([states, actions]);
         let value = (rewards * lp.cumsum(1).magic_box() * &discounts).sum_axes(&[1]).mean();
         let data = [logits.into(), states.into(), actions.into(), rewards.into()];
         let gradient = tape.compile::<Handle>(data, [value, value.grad(logits)]);

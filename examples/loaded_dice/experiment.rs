@@ -181,7 +181,7 @@ impl Experiment {
         let tape = Tape::new();
         let (theta, critic) = (tape.input("theta", &any.logits), tape.input("critic", &any.exact));
         let episodes = rollout.record(&tape);
-        let values = critic.gather(&[episodes.states()]);
+        let values = critic.gather([episodes.states()]);
         let data = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(values);
         let results = kinds.iter().flat_map(|kind| orders(kind.surrogate(&data), theta)).collect::<Vec<_>>();
         let inputs = episodes.handles().into_iter().chain([theta.into(), critic.into()]);

@@ -58,7 +58,7 @@ fn dice<T: Real>(samples: usize) -> usize {
     let rewards = numbers::<T, _>((samples, 20));
     let (theta, v) = (tape.input("logits", &logits), tape.input("v", &direction));
     let (s, a, r) = (tape.index("states", &states), tape.index("actions", &actions), tape.input("rewards", &rewards));
-    let boxed = theta.log_softmax().gather(&[s, a]).cumsum(1).magic_box();
+    let boxed = theta.log_softmax().gather([s, a]).cumsum(1).magic_box();
     let value = (r * boxed).sum_axes(&[1]).mean();
     let outputs = [value, value.grad(theta), value.hvp(theta, v), value.hessian(theta)];
     let inputs: [Handle; 5] = [theta.into(), v.into(), s.into(), a.into(), r.into()];
@@ -159,8 +159,8 @@ fn many_axes<T: Real>(rows: usize) -> usize {
     let moved = x.transpose(&[0, 3, 1, 4, 2]).sin().pad(2, 1, 0).slice(4, 0..2).transpose(&[0, 4, 1, 3, 2]);
     let broadcast = x.insert_axis(3) * y.insert_axis(2).sin().broadcast_to(&[rows, 2, 3, 1, 2, 2]);
     let sums = broadcast.sum_axes(&[1, 4]).max_axes(&[2]).logsumexp(&[2]);
-    let rest = Var::concat(&[x.cumsum(3), x.gather(&[index])], 0);
-    let rest = (rest * rest).sum() + input.gather(&[index; 4]).square().sum();
+    let rest = Var::concat(&[x.cumsum(3), x.gather([index])], 0);
+    let rest = (rest * rest).sum() + input.gather([index; 4]).square().sum();
     let loss = moved.square().sum() + sums.tanh().sum() + rest;
     let programs = [[moved.reshape(&[rows, 8, 3]), sums], [loss, loss.grad(input)], [loss, loss.hvp(input, input)]];
     programs.map(|outputs| allocations::<T>(&tape.compile([input], outputs), &ad::values![array])).iter().sum()

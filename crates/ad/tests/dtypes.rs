@@ -330,7 +330,7 @@ fn bytes_are_not_computed_with() {
         "tril": x.tril(0);
         "triu": x.triu(0);
         "scatter_add": x.diag();
-        "scatter_add": x.scatter_add(&[i], &[2]);
+        "scatter_add": x.scatter_add([i], &[2]);
         "magic_box": x.magic_box();
         "limit_derivatives": limit.apply(x);
         "full_like": x.full_like(1.0);
@@ -416,8 +416,8 @@ fn bytes_are_moved_and_looked_up_as_they_are() {
     is(x.at(0, 1).broadcast_to(&[2, 3]), &[&[10, 11, 12], &[10, 11, 12]]);
     is(Var::concat(&[x, x.slice(1, 0..1)], 1), &[&[0, 1, 2, 0], &[10, 11, 12, 10]]);
     is(Var::stack(&[x.at(1, 0), x.at(1, 2)], 0), &[&[0, 10], &[2, 12]]);
-    is(x.gather(&[i]), &[&[10, 11, 12], &[0, 1, 2], &[10, 11, 12]]);
-    is(x.t().gather(&[i, i]), &[&[11, 0, 11]]);
+    is(x.gather([i]), &[&[10, 11, 12], &[0, 1, 2], &[10, 11, 12]]);
+    is(x.t().gather([i, i]), &[&[11, 0, 11]]);
     is(x.pick(tape.index("j", arr1(&[2, 0]))), &[&[2, 10]]);
     is(x.alias().stop_gradient(), &[&[0, 1, 2], &[10, 11, 12]]);
     is(x.insert_axis(2).patches([2, 2], 1), &[&[0, 1, 10, 11], &[1, 2, 11, 12]]);
@@ -976,14 +976,14 @@ fn arrays_of_every_type_are_mapped_over_together() {
         let one = |x: &[Handle]| -> [Var; 4] {
             let (x, y, frame, s) = (x[0].var(), x[1].var(), x[2].var(), x[3].index());
             let features = frame.cast(DType::F32) / 255.0;
-            let logit = (features * x).sum() + (table.matmul(x) + table.gather(&[s])).tanh().sum();
+            let logit = (features * x).sum() + (table.matmul(x) + table.gather([s])).tanh().sum();
             let loss = logit.cast(DType::F64) * y.square().sum() + s.cast(DType::F64);
-            let byte = frame.gather(&[s]);
+            let byte = frame.gather([s]);
             [loss, loss.grad(x), loss.grad(table), byte]
         };
         let batch = [Handle::from(x), y.into(), frames.into(), s.into()];
         for which in 0..4 {
-            let mapped = vmap_many(|x| one(x)[which], &batch);
+            let mapped = vmap_many(|x| one(x)[which], batch);
             let at = |k: usize| one(&[x.at(0, k).into(), y.at(0, k).into(), frames.at(0, k).into(), s.at(0, k).into()]);
             assert_eq!(mapped.dtype(), at(0)[which].dtype());
             let program = tape.compile(batch, [mapped]);
@@ -1000,7 +1000,7 @@ fn arrays_of_every_type_are_mapped_over_together() {
         let inverted = vmap(|frame| frame.cast(DType::F64) - 255.0, frames);
         assert_eq!(inverted.value(), bytes.mapv(|x| f64::from(x) - 255.0).into_dyn());
         // Rows of a table that all share, chosen by each.
-        let shared = vmap_many(|s| frames.gather(&[s[0].index()]).cast(DType::F32), ad::handles![s]);
+        let shared = vmap_many(|s| frames.gather([s[0].index()]).cast(DType::F32), ad::handles![s]);
         let places: Vec<usize> = states.iter().map(|&s| s as usize).collect();
         let expected = bytes.select(ndarray::Axis(0), &places).mapv(f32::from);
         assert_eq!(shared.value_as::<f32>(), expected.into_dyn());
@@ -1040,7 +1040,7 @@ fn the_text_of_a_program_shows_each_type_and_its_costs_count_the_bytes_of_each()
     let bytes = tape.input("bytes", array(DType::U8, &[2, 3]));
     let wide = tape.constant(numbers(&[2, 3], 0.0, 1.0));
     let i = tape.index("i", arr1(&[1, 0, 1, 1]));
-    let rows = bytes.gather(&[i]);
+    let rows = bytes.gather([i]);
     let sum = (x * bytes.cast(DType::F32)).cast(DType::F64) + wide;
     let inputs = [Handle::from(x), bytes.into(), i.into()];
     let program = tape.compile(inputs, [sum, rows, i.cast(DType::F32)]);

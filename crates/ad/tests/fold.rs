@@ -203,7 +203,7 @@ fn look_ups_by_the_indices_of_a_step() {
     assert_same(
         |run, x| {
             let index = ad::Index::constant(x[0], &states);
-            run(vec![x[1]], 4, &[index.into()], &|c, s| vec![(x[0].gather(&[s[0].index()]) * c[0]).sin() + 0.1])[0]
+            run(vec![x[1]], 4, &[index.into()], &|c, s| vec![(x[0].gather([s[0].index()]) * c[0]).sin() + 0.1])[0]
         },
         &[numbers(&[3], -1.0, 1.0), numbers(&[2], -1.0, 1.0)],
     );
@@ -464,7 +464,7 @@ fn an_index_out_of_range_is_reported_where_a_step_uses_it() {
     let tape = Tape::new();
     let (table, h) = (tape.input("t", arr1(&[1.0, 2.0])), tape.input("h", 0.0));
     let s = tape.index("s", arr1(&[0, 1, 1]));
-    let (line, sums) = (line!(), fold(h, s, |h, s| h + table.gather(&[s[0].index()])));
+    let (line, sums) = (line!(), fold(h, s, |h, s| h + table.gather([s[0].index()])));
     let program = tape.compile([Handle::from(s)], [sums]);
     assert_eq!(program.run(&ad::values![arr1(&[0, 1, 1])]).unwrap()[0], arr1(&[1.0, 3.0, 5.0]).into_dyn());
     match program.run(&ad::values![arr1(&[0, 1, 2])]) {

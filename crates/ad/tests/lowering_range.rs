@@ -49,7 +49,7 @@ fn no_factor_goes_where_a_product_or_a_sum_leaves_the_range() {
         ),
         (
             "scatter(x·gather a)",
-            |x, a, _| (x * a.gather(&[at_zero(x)])).scatter_add(&[at_zero(x)], &[1]),
+            |x, a, _| (x * a.gather([at_zero(x)])).scatter_add([at_zero(x)], &[1]),
             [four(1e308), arr1(&[0.25]).into_dyn(), none()],
             1e308,
         ),
@@ -85,12 +85,12 @@ fn infinite_inputs_stay_in_sums_and_products() {
         ("∞·a + ∞·b", |x, a, b| (x * a + x * b).tanh(), [pair([INF, 1.0]), one(3.0), one(-1.0)]),
         (
             "scatter(x·gather ∞)",
-            |x, a, _| (x * a.gather(&[at_zero(x)])).scatter_add(&[at_zero(x)], &[1]).tanh(),
+            |x, a, _| (x * a.gather([at_zero(x)])).scatter_add([at_zero(x)], &[1]).tanh(),
             [four([0.0, 1.0, 1.0, 1.0]), pair([INF, 1.0]), one(0.0)],
         ),
         (
             "scatter(0·gather ∞)",
-            |x, a, _| (x * a.gather(&[at_zero(x)])).scatter_add(&[at_zero(x)], &[1]),
+            |x, a, _| (x * a.gather([at_zero(x)])).scatter_add([at_zero(x)], &[1]),
             [four([0.0; 4]), pair([INF, 1.0]), one(0.0)],
         ),
     ];
@@ -205,7 +205,7 @@ fn an_index_out_of_range_is_found_by_the_recorded_operations_too() {
     let tape = Tape::new();
     let (x, a) = (tape.input("x", arr1(&[1.0; 4])), tape.input("a", arr1(&[1.0, 1.0])));
     let index = tape.index("index", arr1(&[0; 4]));
-    let sums = (x * a.gather(&[index])).scatter_add(&[index], &[2]);
+    let sums = (x * a.gather([index])).scatter_add([index], &[2]);
     let program = tape.compile([Handle::from(x), a.into(), index.into()], [sums]);
     let run = |a: [f64; 2], index: [i32; 4]| program.run(&values![arr1(&[1.0; 4]), arr1(&a), arr1(&index)]);
     assert_eq!(run([f64::INFINITY, 2.0], [0, 1, 1, 1]).unwrap()[0], arr1(&[f64::INFINITY, 6.0]).into_dyn());
@@ -261,11 +261,11 @@ impl Build<'_> {
                 10 => a.sum_axes(&[0]).broadcast_to(&whole),
                 11 => a.scan(c, 1),
                 12 => a.scan_reverse(row.broadcast_to(&whole), 1),
-                13 => a * column_of(table.gather(&[self.index])),
-                14 => column_of(a.at(1, 2).scatter_add(&[self.index], &[TABLE]).gather(&[self.index])),
+                13 => a * column_of(table.gather([self.index])),
+                14 => column_of(a.at(1, 2).scatter_add([self.index], &[TABLE]).gather([self.index])),
                 15 => {
-                    let entries = column * table.gather(&[self.index]);
-                    column_of(entries.scatter_add(&[self.index], &[TABLE]).gather(&[self.index])) * a
+                    let entries = column * table.gather([self.index]);
+                    column_of(entries.scatter_add([self.index], &[TABLE]).gather([self.index])) * a
                 }
                 16 if self.scale => a + b,
                 16 => y.greater(0.0).select(a, b),

@@ -264,8 +264,8 @@ fn two_tapes_in_one_operation_are_refused_with_both_places() {
     refused!(x.dot(y), "two tapes", of_x, of_y);
     refused!(Var::concat(&[x, y], 0), "concat", "two tapes", of_x, of_y);
     refused!(Var::stack(&[x, y], 0), "stack", "two tapes", of_x, of_y);
-    refused!(x.gather(&[index]), "gather", "two tapes", of_x);
-    refused!(x.scatter_add(&[index], &[2]), "scatter_add", "two tapes", of_x);
+    refused!(x.gather([index]), "gather", "two tapes", of_x);
+    refused!(x.scatter_add([index], &[2]), "scatter_add", "two tapes", of_x);
     refused!(x.reshape(&[1, 2]).pick(other.index("i", arr1(&[0]))), "pick", "two tapes");
     refused!(x.scan(y, 0), "scan", "two tapes", of_x, of_y);
     refused!(x.scan_from(1.0, y.sum(), 0), "two tapes");
@@ -305,7 +305,7 @@ fn a_handle_of_a_dropped_tape_is_refused_with_its_place() {
     refused!(x.matmul(x), "dropped", place);
     refused!(x.scan(0.9, 0), "dropped", place);
     refused!(x.cumsum(0), "dropped", place);
-    refused!(x.gather(&[index]), "dropped", place);
+    refused!(x.gather([index]), "dropped", place);
     refused!(x.stop_gradient(), "dropped", place);
     refused!(x.magic_box(), "dropped", place);
     refused!(x.grad(x), "dropped", place);
@@ -333,13 +333,13 @@ fn an_index_out_of_range_is_refused_where_it_is_recorded() {
     let table = matrix(&tape, 3, 2);
     let (high, low) = (tape.index("states", arr1(&[0, 3])), tape.index("states", arr1(&[1, 0, -1])));
     let place = format!("messages.rs:{}", line!() - 1);
-    refused!(table.gather(&[high]), "gather", "index 3 at position 1", "axis 0, which has length 3", &place);
-    refused!(table.gather(&[low]), "gather", "index -1 at position 2");
+    refused!(table.gather([high]), "gather", "index 3 at position 1", "axis 0, which has length 3", &place);
+    refused!(table.gather([low]), "gather", "index -1 at position 2");
     let fine = tape.index("states", arr1(&[0, 1]));
-    refused!(table.gather(&[fine, high]), "gather", "index 3 at position 1", "axis 1", "length 2");
-    refused!(table.slice(0, 0..2).scatter_add(&[high], &[3]), "scatter_add", "index 3 at position 1", "length 3");
+    refused!(table.gather([fine, high]), "gather", "index 3 at position 1", "axis 1", "length 2");
+    refused!(table.slice(0, 0..2).scatter_add([high], &[3]), "scatter_add", "index 3 at position 1", "length 3");
     refused!(table.slice(0, 0..2).pick(high), "pick", "index 3 at position 1", "axis 1", "length 2");
-    refused!(table.gather(&[Index::constant(table, arr2(&[[0, 1], [2, 7]]))]), "index 7 at position 3");
+    refused!(table.gather([Index::constant(table, arr2(&[[0, 1], [2, 7]]))]), "index 7 at position 3");
 }
 
 #[test]
@@ -347,11 +347,11 @@ fn index_arrays_that_do_not_suit_the_table_are_refused() {
     let tape = Tape::new();
     let table = matrix(&tape, 3, 2);
     let (two, three) = (tape.index("i", arr1(&[0, 1])), tape.index("j", arr1(&[0, 1, 1])));
-    refused!(table.gather(&[two, three]), "gather", "different shapes", "[2]", "[3]");
-    refused!(table.gather(&[two, two, two]), "gather", "3 index arrays", "[3, 2]");
-    refused!(table.gather(&[]), "gather", "0 index arrays", "[3, 2]");
-    refused!(table.scatter_add(&[two], &[5]), "scatter_add", "[3, 2]", "[2]");
-    refused!(table.scatter_add(&[], &[]), "scatter_add", "0 index arrays");
+    refused!(table.gather([two, three]), "gather", "different shapes", "[2]", "[3]");
+    refused!(table.gather([two, two, two]), "gather", "3 index arrays", "[3, 2]");
+    refused!(table.gather([]), "gather", "0 index arrays", "[3, 2]");
+    refused!(table.scatter_add([two], &[5]), "scatter_add", "[3, 2]", "[2]");
+    refused!(table.scatter_add([], &[]), "scatter_add", "0 index arrays");
     refused!(table.pick(two), "pick", "[3, 2]", "[3], got [2]");
 }
 
@@ -360,7 +360,7 @@ fn an_index_out_of_range_at_replay_is_an_error_with_its_position() {
     let tape = Tape::new();
     let table = matrix(&tape, 3, 2);
     let states = tape.index("states", arr2(&[[0, 1], [2, 0]]));
-    let gathered = table.gather(&[states]);
+    let gathered = table.gather([states]);
     let line = line!() - 1;
     let program = tape.compile([states], [gathered]);
     let error = program.run(&values![arr2(&[[0, 1], [3, 0]])]).unwrap_err();
@@ -375,7 +375,7 @@ fn an_index_out_of_range_at_replay_is_an_error_with_its_position() {
     let program = tape.compile([states], [gathered.square().sum().grad(table)]);
     assert!(matches!(program.run(&values![arr2(&[[9, 0], [0, 0]])]), Err(Error::IndexOutOfRange { index: 9, .. })));
     assert!(program.run(&values![arr2(&[[2, 0], [0, 0]])]).is_ok());
-    let scattered = gathered.scatter_add(&[states], &[3]);
+    let scattered = gathered.scatter_add([states], &[3]);
     let error = tape.compile([states], [scattered.sum()]).run(&values![arr2(&[[0, 1], [0, 5]])]).unwrap_err();
     assert_said(&error.to_string(), &["index 5 at position 3"]);
 }
@@ -385,7 +385,7 @@ fn program_of_three() -> Program {
     let x = tape.input("theta", arr1(&[1.0, 2.0]));
     let w = tape.input("scale", 3.0);
     let states = tape.index("states", arr1(&[0, 1]));
-    tape.compile([Handle::from(x), w.into(), states.into()], [(x * w).gather(&[states]).sum()])
+    tape.compile([Handle::from(x), w.into(), states.into()], [(x * w).gather([states]).sum()])
 }
 
 #[test]
@@ -575,7 +575,7 @@ fn check_finite_judges_what_runs() {
     // Here it is the recorded operations that stay, and what runs.
     let index = Index::constant(a, arr1(&[0; 4]));
     let table = tape.input("table", arr1(&[0.25]));
-    let scattered = (a * table.gather(&[index])).scatter_add(&[index], &[1]);
+    let scattered = (a * table.gather([index])).scatter_add([index], &[1]);
     let program = tape.compile([a, table], [scattered]);
     let given = [ad::Value::from(arr1(&[1e308; 4])), arr1(&[0.25]).into()];
     assert_eq!(program.run(&given).unwrap()[0], arr1(&[1e308]).into_dyn());
@@ -811,7 +811,7 @@ fn an_index_out_of_range_is_reported_for_what_the_user_wrote_and_where() {
         let zeros = Array2::<f64>::zeros((n, 3)).mapv(|_| 0_i32);
         let x = Array1::<f64>::ones(n);
         // A gather; its derivatives, which scatter; what lowering makes of functions of it.
-        let gathered = table.gather(&[states, actions]);
+        let gathered = table.gather([states, actions]);
         let line = line!() - 1;
         let loss = gathered.exp().sum();
         let of_linear = (gathered * entries).sum().grad(table);
@@ -823,14 +823,14 @@ fn an_index_out_of_range_is_reported_for_what_the_user_wrote_and_where() {
             told(&program, &values![right, wrong, zeros, x], ("gather", line, position, 1, 2));
         }
         // A pick from rows, along the last axis.
-        let rows = table.gather(&[states]).sin();
+        let rows = table.gather([states]).sin();
         let picked = rows.pick(actions);
         let line = line!() - 1;
         for outputs in [picked, picked.square().sum().grad(table), picked.exp().sum().hvp(table, table)] {
             told(&tape.compile(data, [outputs]), &values![right, wrong, zeros, x], ("pick", line, position, 1, 2));
         }
         // A scatter, and its derivative, which gathers.
-        let scattered = entries.scatter_add(&[states], &[3]);
+        let scattered = entries.scatter_add([states], &[3]);
         let line = line!() - 1;
         for outputs in [scattered, scattered.square().sum().grad(entries), scattered.exp().sum().hvp(entries, entries)]
         {
@@ -842,14 +842,14 @@ fn an_index_out_of_range_is_reported_for_what_the_user_wrote_and_where() {
         }
         // Mapped over examples: with tables of their own, and with one for all.
         let tables = tape.input("tables", ArrayD::from_elem(vec![n, 3, 2], 0.5));
-        let of_one = |x: &[Handle]| x[0].var().gather(&[x[1].index(), x[2].index()]);
+        let of_one = |x: &[Handle]| x[0].var().gather([x[1].index(), x[2].index()]);
         let line = line!() - 1;
         let own = vmap_many(of_one, ad::handles![tables, states, actions]);
         for outputs in [own, own.square().sum().grad(tables)] {
             told(&tape.compile(data, [outputs]), &values![right, wrong, zeros, x], ("gather", line, position, 1, 2));
         }
         // Indices that a movement made: the position is that of the array that is looked up at.
-        let moved = table.gather(&[both.slice(1, 1..3)]);
+        let moved = table.gather([both.slice(1, 1..3)]);
         let line = line!() - 1;
         let mut at = zeros.clone();
         at[[n - 2, 1]] = 7;
@@ -913,9 +913,9 @@ fn sizes_that_no_memory_holds_are_refused_where_they_are_recorded() {
         "concat",
         "larger than any memory"
     );
-    refused!(x.scatter_add(&[index], &[usize::MAX]), "scatter_add", "18446744073709551615");
-    refused!(x.scatter_add(&[index, index], &[huge, huge]), "scatter_add", "[4294967296, 4294967296]", "2^32");
-    refused!(one.broadcast_to(&[huge, 3]).gather(&[index, index]), "gather", "[4294967296, 3]", "2^32");
+    refused!(x.scatter_add([index], &[usize::MAX]), "scatter_add", "18446744073709551615");
+    refused!(x.scatter_add([index, index], &[huge, huge]), "scatter_add", "[4294967296, 4294967296]", "2^32");
+    refused!(one.broadcast_to(&[huge, 3]).gather([index, index]), "gather", "[4294967296, 3]", "2^32");
     refused!(long.square().sum().hessian(long), "hessian", "[4294967296, 4294967296]", "larger than any memory");
     refused!(long.sin().jacobian(long), "jacobian", "larger than any memory");
     refused!(long.sin().jacobian_reverse(long), "jacobian_reverse", "larger than any memory");
@@ -1016,12 +1016,12 @@ fn misuse_of_every_function_is_blamed_on_the_callers_line_and_names_the_function
         "diagonal: shape [3] is no matrix": v.diagonal();
         "diag: a scalar is no vector": s.diag();
         "eye: a matrix of 4294967296 rows and columns is larger than any memory": tape.eye(1 << 32);
-        "gather: operands of two tapes": a.gather(&[other]);
-        "gather: 3 index arrays": a.gather(&[i, i, i]);
-        "gather: 0 index arrays": s.gather(&[]);
-        "scatter_add: entries of shape": a.scatter_add(&[i], &[2, 2]);
-        "scatter_add: index 0": a.scatter_add(&[i], &[0]);
-        "scatter_add: operands of two tapes": a.scatter_add(&[other], &[2]);
+        "gather: operands of two tapes": a.gather([other]);
+        "gather: 3 index arrays": a.gather([i, i, i]);
+        "gather: 0 index arrays": s.gather([]);
+        "scatter_add: entries of shape": a.scatter_add([i], &[2, 2]);
+        "scatter_add: index 0": a.scatter_add([i], &[0]);
+        "scatter_add: operands of two tapes": a.scatter_add([other], &[2]);
         "pick: an array of shape []": s.pick(i);
         "pick: operands of two tapes": a.pick(other);
         "patches: shape [2, 3]": a.patches([1, 1], 1);

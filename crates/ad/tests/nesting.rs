@@ -274,7 +274,7 @@ fn derivatives_keep_the_dimension_of_their_arguments() {
 fn small_dice_loss(tape: &Tape, theta: Var) -> Var {
     let actions = tape.index("actions", arr2(&[[0, 1, 1], [1, 0, 2]]));
     let rewards = tape.input("rewards", arr2(&[[1.0, 0.5, -1.0], [0.0, 2.0, 1.0]]));
-    let log_prob = theta.log_softmax().gather(&[actions]);
+    let log_prob = theta.log_softmax().gather([actions]);
     (log_prob.cumsum(1).magic_box() * rewards).sum()
 }
 

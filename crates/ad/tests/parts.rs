@@ -19,12 +19,12 @@ fn by_slice(x: Var, t: usize) -> Var {
 }
 
 fn by_look_up(x: Var, t: usize) -> Var {
-    x.gather(&[Index::constant(x, arr0(t as i32))])
+    x.gather([Index::constant(x, arr0(t as i32))])
 }
 
 fn by_pair(x: Var, t: usize) -> Var {
     let (row, columns) = (ndarray::arr1(&[t as i32; 3]), ndarray::arr1(&[2, 0, 1]));
-    x.gather(&[Index::constant(x, row), Index::constant(x, columns)])
+    x.gather([Index::constant(x, row), Index::constant(x, columns)])
 }
 
 #[test]

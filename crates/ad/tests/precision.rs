@@ -78,10 +78,10 @@ fn sums_of_many_equal_numbers_keep_their_digits() {
         assert_within("logsumexp of rows", 4.0 * ROUNDING, matrix.logsumexp(&[1]), tenth + (columns as f64).ln());
     }
     let index = tape.index("index", Array1::from_iter((0..N).map(|i| (i % 5) as i32)));
-    assert_within("scatter", 2.0 * ROUNDING, x.scatter_add(&[index], &[5]), N as f64 / 5.0 * tenth);
+    assert_within("scatter", 2.0 * ROUNDING, x.scatter_add([index], &[5]), N as f64 / 5.0 * tenth);
     let wide = x.reshape(&[N / 10, 10]);
     let index = tape.index("rows", Array1::from_iter((0..N / 10).map(|i| (i % 200) as i32)));
-    assert_within("scatter of rows", 2.0 * ROUNDING, wide.scatter_add(&[index], &[200]), N as f64 / 2000.0 * tenth);
+    assert_within("scatter of rows", 2.0 * ROUNDING, wide.scatter_add([index], &[200]), N as f64 / 2000.0 * tenth);
 }
 
 /// Of large numbers that cancel, what is left is right only if nothing is rounded before the end: not between blocks of rows,

@@ -11,7 +11,7 @@ fn a_program_prints_one_line_for_each_operation_with_its_shape_and_place() {
     let first = line!() + 1;
     let picked = x.logsumexp(&[1]);
     let loss = picked.exp().sum();
-    let gathered = x.gather(&[actions]);
+    let gathered = x.gather([actions]);
     let program = tape.compile([Handle::from(x), actions.into()], [loss, gathered]);
     let text = program.to_string();
     let lines: Vec<&str> = text.lines().collect();
@@ -130,7 +130,7 @@ fn inputs_that_are_not_listed_keep_the_values_they_were_recorded_with() {
     let tape = Tape::new();
     let (x, w) = (tape.input("x", arr1(&[1.0, 2.0])), tape.input("w", arr1(&[10.0, 20.0])));
     let states = tape.index("states", arr1(&[1, 1]));
-    let y = (x * w).gather(&[states]);
+    let y = (x * w).gather([states]);
     let run = |program: Program, values: &[ad::Value<'_>]| program.run(values).unwrap().swap_remove(0);
     assert_eq!(run(tape.compile([x], [y]), &values![arr1(&[0.0, 3.0])]), arr1(&[60.0, 60.0]).into_dyn());
     assert_eq!(run(tape.compile([w], [y]), &values![arr1(&[7.0, 5.0])]), arr1(&[10.0, 10.0]).into_dyn());
@@ -157,7 +157,7 @@ fn runs_do_not_disturb_each_other() {
     let tape = Tape::new();
     let x = tape.input("x", arr2(&[[0.1, 0.2], [0.3, 0.4]]));
     let index = tape.index("i", arr1(&[0, 0]));
-    let y = (x.sin() * 2.0).gather(&[index]).scatter_add(&[index], &[2]).pad(0, 1, 1).cumsum(0);
+    let y = (x.sin() * 2.0).gather([index]).scatter_add([index], &[2]).pad(0, 1, 1).cumsum(0);
     let program = tape.compile([Handle::from(x), index.into()], [y, y.sum().grad(x)]);
     let run = || program.run(&values![arr2(&[[0.1, 0.2], [0.3, 0.4]]), arr1(&[0, 1])]).unwrap();
     let first = run();
@@ -260,14 +260,14 @@ fn arrays_in_any_layout_are_taken_for_what_they_are() {
     let weights = arr2(&[[1.0, 10.0], [100.0, 1e3], [1e4, 1e5]]);
     let expected = (&transposed * &weights).into_dyn();
     // As what is recorded, by reference and by value; as a constant; as an operand.
-    assert_eq!((tape.input("x", &transposed) * &weights).value(), expected);
+    assert_eq!((tape.input("x", transposed) * &weights).value(), expected);
     assert_eq!((tape.input("x", transposed.to_owned()) * &weights).value(), expected);
-    assert_eq!((tape.constant(&transposed) * &weights).value(), expected);
+    assert_eq!((tape.constant(transposed) * &weights).value(), expected);
     assert_eq!((tape.constant(&weights) * transposed.to_owned()).value(), expected);
     assert_eq!(tape.input("x", &fortran).value(), matrix.clone().into_dyn());
     assert_eq!(tape.input("x", fortran.clone()).value(), matrix.clone().into_dyn());
     let reversed = matrix.slice(s![.., ..;-1]);
-    assert_eq!(tape.input("x", &reversed).value(), reversed.to_owned().into_dyn());
+    assert_eq!(tape.input("x", reversed).value(), reversed.to_owned().into_dyn());
     // As what a program is run on.
     let x = tape.input("x", &weights);
     let states = tape.index("states", arr2(&[[0, 1], [2, 0], [1, 1]]));
@@ -311,7 +311,7 @@ fn a_pair_of_indices_is_made_one_only_where_an_i32_can_count_the_places() {
         let table = x.broadcast_to(&[rows, 1]).sin() * y.broadcast_to(&[columns]).cos();
         let index = tape.index("i", arr1(&[0])).broadcast_to(&[count]);
         let table = table.cumsum(1);
-        tape.compile([x, y], [table.gather(&[index, index]).exp()]).to_string()
+        tape.compile([x, y], [table.gather([index, index]).exp()]).to_string()
     };
     let (small, large) = (text(50, 40, 5000), text(1 << 16, 40_000, 1 << 33));
     assert!(small.contains("flat_index"), "{small}");
@@ -347,7 +347,7 @@ fn a_slice_and_a_look_up_cost_what_they_read() {
     let rows = tape.index("rows", arr1(&[3, 5]));
     let cost = |output: Var| tape.compile([Handle::from(x), rows.into()], [output]).cost().bytes;
     assert_eq!(cost(x.slice(0, 2..4)), 8 * (20 + 20));
-    assert_eq!(cost(x.gather(&[rows])), 8 * (20 + 20) + 4 * 2);
+    assert_eq!(cost(x.gather([rows])), 8 * (20 + 20) + 4 * 2);
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn what_depends_on_constants_alone_is_computed_once() {
     let folded = [
         ("transpose, exp", x * wide.t().exp(), 1),
         ("sum", x * wide.sum_axes(&[0]), 1),
-        ("gather", x * wide.gather(&[rows]), 1),
+        ("gather", x * wide.gather([rows]), 1),
         ("product", x * wide.matmul(wide), 1),
         ("single", x.cast(DType::F32) * single.t().sum_axes(&[1]), 2),
         ("cast", x * single.cast(DType::F64), 1),
@@ -408,6 +408,6 @@ fn an_index_out_of_range_among_constants_is_still_an_error_of_the_run() {
     let x = tape.input("x", 1.0);
     let c = tape.constant(arr1(&[0.5, 1.5]));
     let index = tape.index("index", arr1(&[0])).slice(0, 0..1);
-    let program = tape.compile([x], [x * c.gather(&[index])]);
+    let program = tape.compile([x], [x * c.gather([index])]);
     assert!(program.run(&values![1.0]).is_ok());
 }

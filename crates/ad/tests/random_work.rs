@@ -22,7 +22,7 @@ fn recurrence(steps: usize, width: usize, way: usize) -> Work {
     let row = move |x: Var, t: usize| match way {
         0 => x.at(0, t),
         1 => x.slice(0, t..t + 1).sum_axes(&[0]),
-        2 => x.gather(&[Index::constant(x, arr0(t as i32))]),
+        2 => x.gather([Index::constant(x, arr0(t as i32))]),
         3 => x.slice(0, t.saturating_sub(2)..t + 1).mean_axes(&[0]),
         _ => x.at(0, steps - 1 - t) + x.at(0, 0),
     };

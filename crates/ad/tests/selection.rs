@@ -324,13 +324,13 @@ fn bytes_are_replaced_moved_and_looked_up_as_numbers_are() {
     let tape = Tape::new();
     let frames = tape.input("frames", arr2(&[[1_u8, 2], [3, 4], [5, 6]]));
     let i = tape.index("i", arr1(&[2, 0, 2]));
-    let set = frames.set(&[i], tape.constant(arr2(&[[7_u8, 7], [8, 8], [9, 9]])));
+    let set = frames.set([i], tape.constant(arr2(&[[7_u8, 7], [8, 8], [9, 9]])));
     assert_eq!(set.value_as::<u8>(), arr2(&[[8, 8], [3, 4], [9, 9]]).into_dyn());
-    assert_eq!(frames.set(&[i], arr1(&[0_u8, 1])).value_as::<u8>(), arr2(&[[0, 1], [3, 4], [0, 1]]).into_dyn());
+    assert_eq!(frames.set([i], arr1(&[0_u8, 1])).value_as::<u8>(), arr2(&[[0, 1], [3, 4], [0, 1]]).into_dyn());
     assert_eq!(frames.flip(0).roll(1, 1).value_as::<u8>(), arr2(&[[6, 5], [4, 3], [2, 1]]).into_dyn());
     let along = tape.index("along", arr2(&[[1], [0], [1]]));
     assert_eq!(frames.take_along(1, along).value_as::<u8>(), arr2(&[[2], [3], [6]]).into_dyn());
-    refused!(&["set: ", "u8", "`cast`"], frames.set(&[i], 1.0));
+    refused!(&["set: ", "u8", "`cast`"], frames.set([i], 1.0));
     refused!(&["argmax: ", "u8", "`cast`"], frames.argmax(0));
     refused!(
         &["scatter_add: needs floating-point numbers, got u8"],
@@ -407,7 +407,7 @@ fn a_loop_that_chooses_is_the_loop_written_out() {
     let which = tape.index("which", arr1(&[2, 0, 0, 1]));
     let next = |carry: Var, step: Var, i: Index| {
         let sorted = (carry * step + step).sort(0);
-        let set = sorted.set(&[i.reshape(&[1])], carry.gather(&[carry.argmax(0)]).square());
+        let set = sorted.set([i.reshape(&[1])], carry.gather([carry.argmax(0)]).square());
         set.tanh() + carry.take_along(0, step.argsort(0)) * 0.5
     };
     let carries =
@@ -450,9 +450,9 @@ fn a_limit_on_derivatives_holds_where_its_gradient_is_sorted_or_put_somewhere() 
     assert_eq!(gradient.sort(0).value(), arr1(&[1.0, 4.0]).into_dyn());
     let words = ["my surrogate", "order 2"];
     refused!(&words, gradient.sort(0).at(0, 0).grad(x));
-    refused!(&words, x.set(&[tape.index("i", vec![0])], gradient.at(0, 1)).sum().grad(x));
+    refused!(&words, x.set([tape.index("i", vec![0])], gradient.at(0, 1)).sum().grad(x));
     // A choice by the gradient is no derivative of it.
-    let chosen = x.gather(&[gradient.argmax(0)]);
+    let chosen = x.gather([gradient.argmax(0)]);
     assert_eq!(chosen.square().grad(x).value(), arr1(&[0.0, 4.0]).into_dyn());
 }
 
@@ -485,7 +485,7 @@ fn what_rust_indexes_by_becomes_indices() {
     assert_eq!(program.run_as::<i32>(&[numbers.into()]).unwrap()[0], expected);
     // An argument that changes is no constant of the program; a constant is.
     let x = tape.input("x", arr1(&[1.0, 2.0, 3.0]));
-    let program = tape.compile([x], [x.gather(&[tape.range_index(3).flip(0)])]);
+    let program = tape.compile([x], [x.gather([tape.range_index(3).flip(0)])]);
     assert_eq!(program.run(&values![arr1(&[4.0, 5.0, 6.0])]).unwrap()[0], arr1(&[6.0, 5.0, 4.0]).into_dyn());
 }
 
@@ -516,7 +516,7 @@ fn labels_are_rows_of_zeros_and_a_one() {
     assert_eq!(tape.index("none", Vec::<usize>::new()).one_hot(0).value().shape(), [0, 0]);
     // With a matrix it looks up rows.
     let (w, many) = (tape.input("w", numbers(&[5, 3], -1.0, 1.0)), tape.index("many", indices(&[3000], 5)));
-    let (product, looked_up) = (many.one_hot(5).matmul(w), w.gather(&[many]));
+    let (product, looked_up) = (many.one_hot(5).matmul(w), w.gather([many]));
     assert_close("rows", &product.value(), &looked_up.value(), 1e-15);
     assert_close("their gradient", &weighted(product).grad(w).value(), &weighted(looked_up).grad(w).value(), 1e-11);
 }
@@ -548,15 +548,15 @@ fn shapes_that_do_not_fit_are_refused_with_their_place() {
         &["add_along: an array of shape [2, 3] needs an index array of this shape, got [2, 2]"],
         x.add_along(1, square, 3)
     );
-    refused!(&["set: values of shape [3, 2] for entries of shape [2, 3]"], x.set(&[i], x.t()));
+    refused!(&["set: values of shape [3, 2] for entries of shape [2, 3]"], x.set([i], x.t()));
     refused!(
         &["add_at: values of shape [4, 2, 3] for entries of shape [2, 3]"],
-        x.add_at(&[i], ArrayD::<f64>::zeros(vec![4, 2, 3]))
+        x.add_at([i], ArrayD::<f64>::zeros(vec![4, 2, 3]))
     );
-    refused!(&["set: index arrays of different shapes, [2] and [2, 2]"], x.set(&[i, square], 1.0));
-    refused!(&["set: 3 index arrays for the leading axes of shape [2, 3]"], x.set(&[i, i, i], 1.0));
-    refused!(&["set: 0 index arrays for the leading axes of shape [2, 3]"], x.set(&[], 1.0));
-    refused!(&["set: operands of types f64 and f32"], x.set(&[i], tape.input("f", 1.0_f32)));
+    refused!(&["set: index arrays of different shapes, [2] and [2, 2]"], x.set([i, square], 1.0));
+    refused!(&["set: 3 index arrays for the leading axes of shape [2, 3]"], x.set([i, i, i], 1.0));
+    refused!(&["set: 0 index arrays for the leading axes of shape [2, 3]"], x.set([], 1.0));
+    refused!(&["set: operands of types f64 and f32"], x.set([i], tape.input("f", 1.0_f32)));
     refused!(
         &["set_slice: values of shape [2, 2] do not fit into an array of shape [2, 3] from 2 on along axis 1"],
         x.set_slice(1, 2, x.slice(1, 0..2))
@@ -569,11 +569,11 @@ fn shapes_that_do_not_fit_are_refused_with_their_place() {
         &["set_slice: values of shape [3] do not fit into an array of shape [2, 3]"],
         x.set_slice(0, 0, x.at(0, 0))
     );
-    refused!(&["scatter_add", "[2, 3]", "axis 1"], x.scatter_add_along(1, &[i], &[4]));
+    refused!(&["scatter_add", "[2, 3]", "axis 1"], x.scatter_add_along(1, [i], &[4]));
     let other = Tape::new();
     refused!(&["take_along: operands of two tapes"], x.take_along(0, other.index("i", arr2(&[[0, 0, 0]]))));
-    refused!(&["set: operands of two tapes"], x.set(&[other.index("i", arr1(&[0]))], 1.0));
-    refused!(&["set: operands of two tapes"], x.set(&[i], other.input("v", 1.0)));
+    refused!(&["set: operands of two tapes"], x.set([other.index("i", arr1(&[0]))], 1.0));
+    refused!(&["set: operands of two tapes"], x.set([i], other.input("v", 1.0)));
     refused!(&["set_slice: operands of two tapes"], x.set_slice(0, 0, other.input("v", arr2(&[[1.0, 2.0, 3.0]]))));
 }
 
@@ -588,9 +588,9 @@ fn an_index_out_of_range_is_reported_for_what_the_user_wrote() {
     let cases: [Case<'_>; 6] = [
         ("take_along", line!(), x.sin().take_along(1, along), along, 1, 3),
         ("add_along", line!(), x.sin().add_along(1, along, 2), along, 1, 2),
-        ("set", line!(), x.sin().set(&[rows], x.at(0, 1)), rows, 0, 4),
-        ("add_at", line!(), x.sin().add_at(&[rows], x.at(0, 1)), rows, 0, 4),
-        ("scatter_add_along", line!(), x.slice(1, 0..2).scatter_add_along(1, &[rows], &[5]), rows, 1, 5),
+        ("set", line!(), x.sin().set([rows], x.at(0, 1)), rows, 0, 4),
+        ("add_at", line!(), x.sin().add_at([rows], x.at(0, 1)), rows, 0, 4),
+        ("scatter_add_along", line!(), x.slice(1, 0..2).scatter_add_along(1, [rows], &[5]), rows, 1, 5),
         ("one_hot", line!(), rows.one_hot(4) * x.sum(), rows, 1, 4),
     ];
     for (name, line, result, index, axis, length) in cases {
@@ -617,13 +617,13 @@ fn an_index_out_of_range_is_reported_for_what_the_user_wrote() {
     let words = |name: &str, axis: usize, length: usize| {
         format!("{name}: index 9 at position 1 is outside axis {axis}, which has length {length}")
     };
-    refused!(&[&words("set", 0, 4)], x.set(&[bad], 1.0));
-    refused!(&[&words("add_at", 0, 4)], x.add_at(&[bad], 1.0));
+    refused!(&[&words("set", 0, 4)], x.set([bad], 1.0));
+    refused!(&[&words("add_at", 0, 4)], x.add_at([bad], 1.0));
     refused!(&[&words("take_along", 0, 3)], x.at(0, 0).take_along(0, bad));
     refused!(&[&words("add_along", 0, 5)], x.at(0, 0).slice(0, 0..2).add_along(0, bad, 5));
     refused!(&[&words("one_hot", 1, 9)], bad.one_hot(9));
-    refused!(&[&words("scatter_add_along", 1, 9)], x.slice(1, 0..2).scatter_add_along(1, &[bad], &[9]));
-    refused!(&[&words("gather_along", 1, 3)], x.gather_along(1, &[bad]));
+    refused!(&[&words("scatter_add_along", 1, 9)], x.slice(1, 0..2).scatter_add_along(1, [bad], &[9]));
+    refused!(&[&words("gather_along", 1, 3)], x.gather_along(1, [bad]));
 }
 
 // Sums of products by names.

@@ -641,7 +641,7 @@ fn functions_of_two() -> Vec<(&'static str, Function, Pairs)> {
         // What is replaced is out of sight, and of two values the last is all there is.
         (
             "b² in the place of a",
-            |x| Var::stack(x, 0).set(&[Index::constant(x[0], 0)], x[1].square()).at(0, 0),
+            |x| Var::stack(x, 0).set([Index::constant(x[0], 0)], x[1].square()).at(0, 0),
             vec![
                 ([NAN, 3.0], vec![9.0, 0.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
                 ([INFINITY, 3.0], vec![9.0, 0.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
@@ -652,7 +652,7 @@ fn functions_of_two() -> Vec<(&'static str, Function, Pairs)> {
             "a², b² in one place",
             |x| {
                 let squares = Var::stack(&[x[0].square(), x[1].square()], 0);
-                Var::stack(x, 0).set(&[Index::constant(x[0], arr1(&[1, 1]))], squares).at(0, 1)
+                Var::stack(x, 0).set([Index::constant(x[0], arr1(&[1, 1]))], squares).at(0, 1)
             },
             vec![([2.0, 3.0], vec![9.0, 0.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0])],
         ),
@@ -660,7 +660,7 @@ fn functions_of_two() -> Vec<(&'static str, Function, Pairs)> {
             "a + b² at a place of 1",
             |x| {
                 let values = Var::stack(&[x[0], x[1].square()], 0);
-                x[0].full_like(1.0).reshape(&[1]).add_at(&[Index::constant(x[0], arr1(&[0, 0]))], values).at(0, 0)
+                x[0].full_like(1.0).reshape(&[1]).add_at([Index::constant(x[0], arr1(&[0, 0]))], values).at(0, 0)
             },
             vec![
                 ([2.0, 3.0], vec![12.0, 1.0, 6.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]),

@@ -20,8 +20,8 @@ fn inputs_are_made_of_what_is_at_hand() {
     let array = array![1.0, 2.0, 3.0];
     gives(tape.input("x", vec![1.0, 2.0]), &[1.0, 2.0]);
     gives(tape.input("x", [1.0, 2.0]), &[1.0, 2.0]);
-    gives(tape.input("x", &[1.0, 2.0]), &[1.0, 2.0]);
-    gives(tape.input("x", &vec![1.0, 2.0]), &[1.0, 2.0]);
+    gives(tape.input("x", [1.0, 2.0]), &[1.0, 2.0]);
+    gives(tape.input("x", vec![1.0, 2.0]), &[1.0, 2.0]);
     gives(tape.input("x", &vec![1.0, 2.0][..]), &[1.0, 2.0]);
     gives(tape.input("x", 2.0), &[2.0]);
     gives(tape.input("x", &array), &[1.0, 2.0, 3.0]);
@@ -154,7 +154,7 @@ fn programs_are_compiled_of_lists_of_any_kind_and_can_be_cloned() {
     let (x, i) = (tape.input("x", [1.0, 2.0, 3.0]), tape.index("i", [0, 2]));
     let loss = x.gather(i).square().sum();
     let outputs = [loss, loss.grad(x)];
-    let program = tape.compile(handles![x, i], &outputs);
+    let program = tape.compile(handles![x, i], outputs);
     let given: &Array1<f64> = &array![1.0, 5.0, 2.0];
     let run = |program: &Program| program.run(&values![given, [2, 2]]).unwrap()[0].sum();
     assert_eq!(run(&program), 8.0);
@@ -164,11 +164,11 @@ fn programs_are_compiled_of_lists_of_any_kind_and_can_be_cloned() {
         std::thread::spawn(move || other.run(&values![vec![1.0, 5.0, 2.0], [1, 1]]).unwrap()[0].sum()).join().unwrap(),
         50.0
     );
-    assert_eq!(tape.compile(&[x], [loss]).run(&values![given]).unwrap()[0].sum(), 5.0);
+    assert_eq!(tape.compile([x], [loss]).run(&values![given]).unwrap()[0].sum(), 5.0);
     assert_eq!(tape.compile(vec![x], vec![loss]).run(&values![given]).unwrap()[0].sum(), 5.0);
     assert_eq!(tape.compile([&x], [&loss]).run(&values![given]).unwrap()[0].sum(), 5.0);
     assert_eq!(tape.compile(handles![], [loss]).run(&[]).unwrap()[0].sum(), 10.0);
-    gives(vmap_many(|x| x[0].var() * x[1].var(), &[x, x]), &[1.0, 4.0, 9.0]);
+    gives(vmap_many(|x| x[0].var() * x[1].var(), [x, x]), &[1.0, 4.0, 9.0]);
     gives(vmap_many(|x| x[0].var() * x[1].var(), [x, x]), &[1.0, 4.0, 9.0]);
     let pair = tape.input("m", array![[1.0, 2.0], [3.0, 4.0]]);
     let columns = tape.constant_index([1, 0]);

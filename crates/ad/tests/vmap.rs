@@ -78,7 +78,7 @@ fn a_map_within_a_map_is_a_loop_within_a_loop() {
             let x: Vec<Var> = inputs.collect();
             let handles = |x: &[Var]| x.iter().map(|x| Handle::from(*x)).collect::<Vec<_>>();
             let vars = |handles: &[Handle]| handles.iter().map(|handle| handle.var()).collect::<Vec<_>>();
-            let mapped = vmap_many(|outer| vmap_many(|inner| transform(&case.f, &vars(inner)), outer), &handles(&x));
+            let mapped = vmap_many(|outer| vmap_many(|inner| transform(&case.f, &vars(inner)), outer), handles(&x));
             let rows = (0..3).map(|k| {
                 let entries = (0..2).map(|l| {
                     let one: Vec<Var> = x.iter().map(|x| x.at(0, k).at(0, l)).collect();
@@ -219,18 +219,16 @@ fn selections_by_batched_indices_are_loops() {
     }
     indexed(&[2, 3, 2], &[4], &[3], |x, i| x.sin().gather_along(1, i).scatter_add_along(1, i, &[3]));
     indexed(&[4], &[2, 3], &[4], |x, i| x * i[0].one_hot(4) + i[0].flip(1).cast(DType::F64).sum());
-    indexed(&[4], &[3], &[4], |x, i| x.gather(&[i[0].flip(0)]).sum() * i[0].repeat(0, 2).tile(0, 2).cast(DType::F64));
+    indexed(&[4], &[3], &[4], |x, i| x.gather([i[0].flip(0)]).sum() * i[0].repeat(0, 2).tile(0, 2).cast(DType::F64));
 }
 
 #[test]
 fn moved_and_converted_indices_are_loops() {
-    indexed(&[4], &[2, 3], &[4], |x, i| {
-        x.gather(&[i[0].transpose(&[1, 0])]) * i[0].transpose(&[1, 0]).cast(DType::F64)
-    });
-    indexed(&[4], &[2, 3], &[4], |x, i| x.gather(&[i[0].reshape(&[6])]) * i[0].reshape(&[6]).equal(1));
-    indexed(&[4], &[2, 3], &[4], |x, i| x.gather(&[i[0].slice(1, 1..3).pad(0, 1, 0)]));
-    indexed(&[4], &[3], &[4], |x, i| x.gather(&[i[0].broadcast_to(&[2, 3])]) * i[0].insert_axis(0).cast(DType::F64));
-    indexed(&[4], &[3], &[4], |x, i| x.gather(&[i[0].at(0, 1)]));
+    indexed(&[4], &[2, 3], &[4], |x, i| x.gather([i[0].transpose(&[1, 0])]) * i[0].transpose(&[1, 0]).cast(DType::F64));
+    indexed(&[4], &[2, 3], &[4], |x, i| x.gather([i[0].reshape(&[6])]) * i[0].reshape(&[6]).equal(1));
+    indexed(&[4], &[2, 3], &[4], |x, i| x.gather([i[0].slice(1, 1..3).pad(0, 1, 0)]));
+    indexed(&[4], &[3], &[4], |x, i| x.gather([i[0].broadcast_to(&[2, 3])]) * i[0].insert_axis(0).cast(DType::F64));
+    indexed(&[4], &[3], &[4], |x, i| x.gather([i[0].at(0, 1)]));
 }
 
 #[test]
@@ -240,26 +238,26 @@ fn indices_batched_by_two_maps_are_a_loop_within_a_loop() {
     let states = tape.index("states", indices(&[5, 6], 3));
     let actions = tape.index("actions", indices(&[5, 6], 4));
     let mapped = vmap_many(
-        |outer| vmap_many(|inner| table.sin().gather(&[inner[0].index(), inner[1].index()]), outer),
+        |outer| vmap_many(|inner| table.sin().gather([inner[0].index(), inner[1].index()]), outer),
         ad::handles![states, actions],
     );
-    assert_eq!(mapped.value(), table.sin().gather(&[states, actions]).value());
+    assert_eq!(mapped.value(), table.sin().gather([states, actions]).value());
     // The table batched by the outer map alone, the indices by the inner one alone, and the other way round.
     let rows = tape.index("rows", indices(&[5], 4));
-    let crossed = vmap(|table| vmap_many(|row| table.gather(&[row[0].index()]), ad::handles![rows]), table);
-    let other = vmap_many(|row| vmap(|table| table.gather(&[row[0].index()]), table), ad::handles![rows]);
-    let expected = table.transpose(&[1, 0, 2]).gather(&[rows]);
+    let crossed = vmap(|table| vmap_many(|row| table.gather([row[0].index()]), ad::handles![rows]), table);
+    let other = vmap_many(|row| vmap(|table| table.gather([row[0].index()]), table), ad::handles![rows]);
+    let expected = table.transpose(&[1, 0, 2]).gather([rows]);
     assert_eq!(other.value(), expected.value());
     assert_eq!(crossed.value(), expected.transpose(&[1, 0, 2]).value());
     let entries = tape.input("entries", numbers(&[5, 6], -1.0, 1.0));
     let scattered = vmap_many(
         |outer| {
             let (entries, states) = (outer[0].var(), outer[1].index());
-            vmap(|scale| (entries * scale).scatter_add(&[states], &[3]), tape.constant(arr1(&[1.0, 2.0])))
+            vmap(|scale| (entries * scale).scatter_add([states], &[3]), tape.constant(arr1(&[1.0, 2.0])))
         },
         ad::handles![entries, states],
     );
-    let row = |k, scale: f64| (entries.at(0, k) * scale).scatter_add(&[states.at(0, k)], &[3]);
+    let row = |k, scale: f64| (entries.at(0, k) * scale).scatter_add([states.at(0, k)], &[3]);
     let looped: Vec<Var> = (0..5).map(|k| Var::stack(&[row(k, 1.0), row(k, 2.0)], 0)).collect();
     assert_eq!(scattered.value(), Var::stack(&looped, 0).value());
 }

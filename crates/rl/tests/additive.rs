@@ -26,7 +26,7 @@ fn constant(theta: Var, values: Array2<f64>) -> Var {
 /// Two features of each of three outcomes, which depend on θ, `[N, 2]`.
 fn features(x: Index, theta: Var) -> Var {
     let table = constant(theta, array![[1.0, -0.5], [-2.0, 0.3], [0.5, 1.5]]);
-    table.gather(&[x]) * (theta * array![0.3, -0.2, 0.5]).sum().exp()
+    table.gather([x]) * (theta * array![0.3, -0.2, 0.5]).sum().exp()
 }
 
 /// A function of two features that depends on θ, and is not affine.

@@ -230,7 +230,7 @@ fn with_an_exact_critic_the_segments_gradients_add_up_to_the_gradient() {
             let params = record(&Table::numbers(&logits), &tape);
             let episodes = rows.record(&tape);
             let log_prob = Table { states: 2, actions: 2 }.log_prob(&params, &episodes);
-            let critic = tape.constant(array![value, 0.0]).gather(&[episodes.states()]);
+            let critic = tape.constant(array![value, 0.0]).gather([episodes.states()]);
             let batch = Batch::new(episodes, log_prob, gamma).with_critic(critic);
             // Row k begins after k · `steps` steps.
             let begins = Array1::from_shape_fn(rows.trajectories(), |k| gamma.powi((k * steps) as i32));

@@ -266,7 +266,7 @@ fn advantages(of: impl Fn(&Batch) -> Var, by_loop: impl Fn(&Path<'_>, usize) -> 
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let values = tape.constant(&critic).gather(&[episodes.states()]);
+    let values = tape.constant(&critic).gather([episodes.states()]);
     let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(values);
     let found = of(&batch).value();
     for n in 0..50 {
@@ -383,7 +383,7 @@ fn per_trajectory(
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let values = tape.constant(critic).gather(&[episodes.states()]);
+    let values = tape.constant(critic).gather([episodes.states()]);
     let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(values);
     if off_policy {
         batch = batch.off_policy(episodes.look_up(tape.constant(&problem.behaviour).log_softmax()));

@@ -142,8 +142,8 @@ fn per_sample(estimator: &dyn Estimator, order: usize, off_policy: bool) -> Arra
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
     let critic = tape.constant(&array![1.7, -0.6]);
-    let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
-        .with_critic(critic.gather(&[episodes.states()]));
+    let mut batch =
+        Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9).with_critic(critic.gather([episodes.states()]));
     if off_policy {
         batch = batch.off_policy(episodes.look_up(tape.constant(&problem.behaviour).log_softmax()));
     }
@@ -315,9 +315,9 @@ fn a_discount_may_be_differentiated_by() {
     let tape = Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
-    let critic = tape.constant(array![1.7, -0.6]).gather(&[episodes.states()]);
+    let critic = tape.constant(array![1.7, -0.6]).gather([episodes.states()]);
     let q = tape.constant(array![[1.2, 2.0], [-1.1, -0.3]]);
-    let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[episodes.states()]);
+    let expected = (theta.softmax() * q).sum_axes(&[1]).gather([episodes.states()]);
     let behaviour = Table::log_prob_of(tape.constant(&problem.behaviour), &episodes);
     for estimator in all() {
         let estimate = |gamma: Decay, off_policy: bool| {
@@ -397,7 +397,7 @@ fn the_mixed_term_is_how_an_action_changes_the_worth_of_later_ones() {
         let (states, actions) = (episodes.states().slice(1, 0..horizon), episodes.actions.index());
         let terms = q_gradients.iter().enumerate().map(|(t, table)| {
             let here = [states.slice(1, t..t + 1), actions.slice(1, t..t + 1)];
-            let gradient = (theta.sum().full_like(0.0) + table.clone()).gather(&here).reshape(&[1, 4]);
+            let gradient = (theta.sum().full_like(0.0) + table.clone()).gather(here).reshape(&[1, 4]);
             score.slice(0, t..t + 1).t().matmul(gradient) * gamma.powi(t as i32)
         });
         terms.reduce(|a, b| a + b).unwrap().reshape(&[2, 2, 2, 2])
@@ -420,8 +420,8 @@ fn the_hessians_of_ad_lvc_and_taypo_2_differ_by_outer_products_of_scores() {
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
     let critic = tape.constant(&array![1.7, -0.6]);
-    let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
-        .with_critic(critic.gather(&[episodes.states()]));
+    let batch =
+        Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9).with_critic(critic.gather([episodes.states()]));
     let score = batch.log_prob().jacobian(theta).reshape(&[40, 5, 4]);
     let before = score.cumsum_exclusive(1);
     let weighted = score * (batch.advantages() * batch.discounts()).insert_axis(2);

@@ -226,7 +226,7 @@ fn the_chain_rule_by_roles_is_the_derivative_of_the_same_steps_on_one_tape() {
                     return process.start.dot(process.value(theta.softmax(), GAMMA));
                 }
                 let episodes = problem.rollouts[role][step].record(&tape);
-                let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather(&[episodes.states()]);
+                let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather([episodes.states()]);
                 let log_prob = Table::log_prob_of(theta, &episodes);
                 estimator.surrogate(&Batch::new(episodes, log_prob, GAMMA).with_critic(critic))
             };
@@ -268,7 +268,7 @@ fn without_a_hessian_it_is_the_first_order_method_and_any_estimator_may_play() {
         let tape = Tape::new();
         let theta = tape.input("theta", logits);
         let episodes = rollout.record(&tape);
-        let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather(&[episodes.states()]);
+        let critic = tape.constant(Array1::from(Sampled::CRITIC.to_vec())).gather([episodes.states()]);
         let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(critic);
         ScoreFunction.surrogate(&batch).grad(theta).value()
     };

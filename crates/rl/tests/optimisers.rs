@@ -82,7 +82,7 @@ fn parameters_may_be_several() {
 
     let names = indexmap::IndexMap::from([("a".to_owned(), a), ("b".to_owned(), b)]);
     let loss = names["a"].square().sum() + names["b"].square().sum();
-    let stepped = TapeOptimiser::new(Rule::sgd(0.5)).step(&names, &loss.grad(&names));
+    let stepped = TapeOptimiser::new(Rule::sgd(0.5)).step(&names, loss.grad(&names));
     assert!(stepped.keys().eq(names.keys()) && stepped["b"].value().iter().all(|&x| x == 0.0));
 
     let mut arrays = [arr1(&[1.0, 2.0]).into_dyn(), arr2(&[[3.0]]).into_dyn()];
@@ -90,7 +90,7 @@ fn parameters_may_be_several() {
     Optimiser::new(Rule::sgd(0.25)).step_all(&mut arrays, &gradients).unwrap();
     assert_eq!(arrays, [arr1(&[0.5, 1.0]).into_dyn(), arr2(&[[1.5]]).into_dyn()]);
     let name = |(name, array): (&str, &ArrayD<f64>)| (name.to_owned(), array.clone());
-    let mut tree: rl::policy::Numbers = ["a", "b"].into_iter().zip(&arrays).map(name).collect();
+    let mut tree: Numbers = ["a", "b"].into_iter().zip(&arrays).map(name).collect();
     Optimiser::new(Rule::sgd(0.25)).step_all(tree.values_mut(), &gradients).unwrap();
     assert_eq!(tree["a"], arr1(&[0.0, 0.0]).into_dyn());
     assert_eq!(tree["b"], arr2(&[[0.0]]).into_dyn());

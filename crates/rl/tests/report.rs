@@ -77,7 +77,7 @@ fn the_variance_is_the_exact_one_over_the_number_of_trajectories() {
     let tape = ad::Tape::new();
     let theta = tape.input("theta", &problem.logits);
     let gradients = rl::rollout::per_trajectory_gradients(&all.rollout.record(&tape), theta, |one| {
-        let critic = tape.constant(&array![1.7, -0.6]).gather(&[one.states()]);
+        let critic = tape.constant(&array![1.7, -0.6]).gather([one.states()]);
         DoublyRobust.surrogate(&Batch::new(one, Table::log_prob_of(theta, &one), 0.9).with_critic(critic))
     });
     let gradients = gradients.reshape(&[all.probabilities.len(), 4]).value();

@@ -33,9 +33,9 @@ fn recorded(problem: &Problem, rollout: &Rollout, off_policy: bool, precision: D
     let episodes = rollout.record_as(&tape, precision);
     let critic = tape.constant(entered(array![1.7, -0.6].into_dyn()));
     let action_critic = tape.constant(entered(array![[1.2, 2.0], [-1.1, -0.3]].into_dyn()));
-    let expected = (theta.softmax() * action_critic).sum_axes(&[1]).gather(&[episodes.states()]);
+    let expected = (theta.softmax() * action_critic).sum_axes(&[1]).gather([episodes.states()]);
     let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
-        .with_critic(critic.gather(&[episodes.states()]))
+        .with_critic(critic.gather([episodes.states()]))
         .with_action_critic(episodes.look_up(action_critic), expected);
     if off_policy {
         let behaviour = tape.constant(entered(problem.behaviour.clone().into_dyn()));

@@ -247,7 +247,7 @@ fn a_masked_action_is_as_one_whose_probability_underflows_through_sampled_update
 #[test]
 fn a_masked_outcome_of_a_distribution_is_none() {
     let numbers = array![1.0, -2.0, 0.5];
-    let feature = |x: ad::Index, theta: Var| (theta.full_like(0.0) + &numbers).gather(&[x]);
+    let feature = |x: ad::Index, theta: Var| (theta.full_like(0.0) + &numbers).gather([x]);
     let objective = Additive::new(Softmax { outcomes: 3 }, feature, |mean, _| mean.square());
     let theta = array![0.3, f64::NEG_INFINITY, 0.1].into_dyn();
     let report = check_additive(&objective, |x, theta| objective.score_function(x, theta), &theta, 2, 2).unwrap();
@@ -398,7 +398,7 @@ fn a_critic_that_shares_parameters_with_the_policy_is_numbers_to_every_estimator
             let critic = if shared { critic } else { tape.constant(critic.value()) };
             let episodes = rollout.record(&tape);
             let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9)
-                .with_critic(critic.gather(&[episodes.states()]));
+                .with_critic(critic.gather([episodes.states()]));
             let behaviour = tape.constant(&problem.behaviour).log_softmax();
             let batch = if off_policy { batch.off_policy(episodes.look_up(behaviour)) } else { batch };
             let each = allow_biased(estimator).per_trajectory(&batch);
@@ -419,7 +419,7 @@ fn a_critic_that_is_differentiated_biases_ad_and_loaded_tau_and_moves_the_others
     let setting = Setting::new(&problem.mdp, &problem.logits, 3, 0.9);
     let gradient = |estimator: &dyn Estimator, differentiable: bool| {
         let surrogate = |batch: &Batch, episodes: &Episodes, theta: Var| {
-            let values = critics(theta).0.gather(&[episodes.states()]);
+            let values = critics(theta).0.gather([episodes.states()]);
             let batch =
                 if differentiable { batch.with_differentiable_critic(values) } else { batch.with_critic(values) };
             allow_biased(estimator).surrogate(&batch).grad(theta)
@@ -460,7 +460,7 @@ fn an_action_critic_that_depends_on_the_parameters_is_stopped_in_both_or_in_neit
         let found = |stop: fn(Var) -> Var, order: usize| {
             let surrogate = |batch: &Batch, episodes: &Episodes, theta: Var| {
                 let q = stop(critics(theta).1);
-                let expected = (theta.softmax() * q).sum_axes(&[1]).gather(&[episodes.states()]);
+                let expected = (theta.softmax() * q).sum_axes(&[1]).gather([episodes.states()]);
                 let batch = batch.with_action_critic(episodes.look_up(q), expected);
                 DoublyRobustQ.surrogate(&batch).derivative(theta, order)
             };

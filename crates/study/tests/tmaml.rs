@@ -45,7 +45,7 @@ fn sampled_estimates_vary_as_enumerated() {
     let theta = tape.input("theta", &problem.logits);
     let episodes = rollout.record(&tape);
     let values = problem.mdp.record(&tape).finite_value(theta.softmax(), 0.9, horizon, None);
-    let critic = values.gather(&[episodes.states()]);
+    let critic = values.gather([episodes.states()]);
     let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), 0.9).with_critic(critic);
     let truth = derivatives(&problem.mdp, &problem.logits, 0.9, &Horizon::Finite { steps: horizon, terminal: None }, 2);
     let hessian = &truth.unwrap()[2];

@@ -187,7 +187,7 @@ pub fn surrogate(player: usize, thetas: [Var; 2], baseline: Var, games: &Games, 
     let own = games.players[player];
     // A game has no end: all steps are taken.
     let batch = Batch::new(Steps::full(own.steps.rewards), games.log_prob(thetas), gamma)
-        .with_critic(baseline.gather(&[own.states()]));
+        .with_critic(baseline.gather([own.states()]));
     DiceBaseline.surrogate(&games.log_behaviour.map_or(batch, |log_behaviour| batch.off_policy(log_behaviour)))
 }
 
@@ -301,7 +301,7 @@ impl Programs {
                 Baseline::Reward => episodes.steps.rewards,
                 Baseline::ReturnToGo => episodes.steps.rewards.scan_reverse(gamma, 1),
             };
-            let found = table.gather(&[episodes.states().slice(1, 0..horizon)]);
+            let found = table.gather([episodes.states().slice(1, 0..horizon)]);
             outputs.push((target - found).square().mean().grad(table));
         }
         let inputs = |games: &[Option<Games>]| -> Vec<Handle> {

@@ -67,7 +67,7 @@ fn with_all_trajectories(algorithm: &dyn Algorithm, mdp: &TabularMdp, logits: &A
         let dist = Table { states: 2, actions: 2 }.along(&Table::params(theta), episodes.acted_on());
         // A baseline, by which no expectation should change.
         let table = theta.constant(ndarray::arr1(&[0.7, -0.4]));
-        let baseline = table.gather(&[episodes.states()]).slice(1, 0..HORIZON).pad(1, 0, 1);
+        let baseline = table.gather([episodes.states()]).slice(1, 0..HORIZON).pad(1, 0, 1);
         let data = Sampled::new(&shape(1), *episodes, dist, dist, Some(baseline));
         algorithm.inner(&data).hessian(theta)
     });

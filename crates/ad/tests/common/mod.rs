@@ -380,9 +380,9 @@ pub fn indexing() -> Vec<Case> {
             table[..axes].iter().map(|&length| Index::constant(beside, indices(shape, length))).collect()
         };
         let name = |what: &str| format!("{what} {axes} axes of {table:?} by {shape:?}");
-        cases.push(within(&name("gather"), &[table], move |x| x[0].gather(&arrays(x[0]))));
+        cases.push(within(&name("gather"), &[table], move |x| x[0].gather(arrays(x[0]))));
         let entries = [shape, &table[axes..]].concat();
-        let scattered = move |x: &[Var]| x[0].scatter_add(&arrays(x[0]), &table[..axes]);
+        let scattered = move |x: &[Var]| x[0].scatter_add(arrays(x[0]), &table[..axes]);
         cases.push(within(&name("scatter_add into"), &[&entries], scattered));
     }
     for shape in [&[3, 2][..], &[2, 2, 3], &[1, 1], &[0, 2], &[3]] {
@@ -434,9 +434,9 @@ pub fn selections() -> Vec<Case> {
             lengths.iter().map(|&length| Index::constant(beside, indices(shape, length))).collect()
         };
         let name = |what: &str| format!("{what} axis {axis}, {axes} axes by {shape:?},");
-        cases.push(within(&name("gather_along"), &[table], move |x| x[0].gather_along(axis, &arrays(x[0]))));
+        cases.push(within(&name("gather_along"), &[table], move |x| x[0].gather_along(axis, arrays(x[0]))));
         let entries = [&table[..axis], shape, &table[axis + axes..]].concat();
-        let scattered = move |x: &[Var]| x[0].scatter_add_along(axis, &arrays(x[0]), lengths);
+        let scattered = move |x: &[Var]| x[0].scatter_add_along(axis, arrays(x[0]), lengths);
         cases.push(within(&name("scatter_add_along"), &[&entries], scattered));
     }
     // (table, the number of axes indexed, the index arrays' shape, that of the values)
@@ -460,9 +460,9 @@ pub fn selections() -> Vec<Case> {
             table[..axes].iter().map(|&length| Index::constant(beside, indices(shape, length))).collect()
         };
         let name = |what: &str| format!("{what} at {axes} axes by {shape:?}");
-        cases.push(within(&name("set"), &[table, values], move |x| x[0].set(&arrays(x[0]), x[1])));
-        cases.push(within(&name("add_at"), &[table, values], move |x| x[0].add_at(&arrays(x[0]), x[1])));
-        cases.push(within(&name("set to a number"), &[table], move |x| x[0].set(&arrays(x[0]), 0.5)));
+        cases.push(within(&name("set"), &[table, values], move |x| x[0].set(arrays(x[0]), x[1])));
+        cases.push(within(&name("add_at"), &[table, values], move |x| x[0].add_at(arrays(x[0]), x[1])));
+        cases.push(within(&name("set to a number"), &[table], move |x| x[0].set(arrays(x[0]), 0.5)));
     }
     cases
 }
@@ -670,15 +670,15 @@ pub fn repeated_variables() -> Vec<Case> {
         case("scan_reverse of x by x", &vector(), |x: &[Var]| x[0].scan_reverse(x[0], 0)),
         case("shifted", &matrix(), |x: &[Var]| x[0].shift(0, true) * x[0].shift(1, false)),
         case("gathered along the last axis", &matrix(), |x: &[Var]| {
-            x[0].gather_along(1, &[Index::constant(x[0], arr1(&[1, 0, 1]))]).sin()
+            x[0].gather_along(1, [Index::constant(x[0], arr1(&[1, 0, 1]))]).sin()
         }),
         case("gathered twice", &vector(), |x: &[Var]| {
             let index = Index::constant(x[0], arr1(&[2, 2, 0]));
-            x[0].gather(&[index]) * x[0].gather(&[index]) * x[0]
+            x[0].gather([index]) * x[0].gather([index]) * x[0]
         }),
         case("one index array for two axes", &matrix(), |x: &[Var]| {
             let index = Index::constant(x[0], arr1(&[1, 1, 0]));
-            x[0].exp().gather(&[index, index]).sin()
+            x[0].exp().gather([index, index]).sin()
         }),
         case("powers, sums and quotients of one", &vector(), |x: &[Var]| x[0].powf(2.5) / (x[0].sum() + x[0].sin())),
     ]

@@ -60,11 +60,11 @@ pub fn run_with(steps: &[Step], variables: &[Var], with: impl Fn(Var) -> Var) ->
             16 if !shape.is_empty() => x.scan_reverse(x.sigmoid(), axis),
             17 if !shape.is_empty() => {
                 let index = Array1::from_iter((0..3).map(|i| ((step.b + i * step.c) % shape[0]) as i32));
-                x.gather(&[Index::constant(x, &index)])
+                x.gather([Index::constant(x, &index)])
             }
             18 if !shape.is_empty() => {
                 let index = Array1::from_iter((0..shape[0]).map(|i| ((step.b + i * step.c) % 2) as i32));
-                x.scatter_add(&[Index::constant(x, &index)], &[2])
+                x.scatter_add([Index::constant(x, &index)], &[2])
             }
             19 if shape.len() == 2 => x.t().matmul(x),
             20 if shape.len() == 1 => x.insert_axis(step.c % 2).tanh(),
@@ -77,7 +77,7 @@ pub fn run_with(steps: &[Step], variables: &[Var], with: impl Fn(Var) -> Var) ->
             27 if !shape.is_empty() => x.take_along(axis, places(x, step)),
             28 if !shape.is_empty() => {
                 let index = Array1::from_iter((0..2).map(|i| ((step.b + i * step.c) % shape[0]) as i32));
-                x.set(&[Index::constant(x, &index)], y.mean().tanh())
+                x.set([Index::constant(x, &index)], y.mean().tanh())
             }
             _ => x.mean() + y.mean(),
         };

@@ -190,7 +190,7 @@ impl Distribution for Softmax {
     type Data = ArrayD<i32>;
 
     fn log_prob(&self, samples: Index, theta: Var) -> Var {
-        theta.log_softmax().gather(&[samples])
+        theta.log_softmax().gather([samples])
     }
 
     fn sample(&self, theta: &ArrayD<f64>, samples: usize, rng: &mut ChaCha8Rng) -> ArrayD<i32> {

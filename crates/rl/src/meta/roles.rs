@@ -281,7 +281,7 @@ pub fn surrogate<'a>(
         let episodes = blank.record(tape);
         let critic = tape.input("critic", Array1::<f64>::zeros(states));
         let log_prob = policy.log_prob(theta, &episodes);
-        let batch = Batch::new(episodes, log_prob, gamma).with_critic(critic.gather(&[episodes.states()]));
+        let batch = Batch::new(episodes, log_prob, gamma).with_critic(critic.gather([episodes.states()]));
         let data = episodes.handles().into_iter().chain([critic.into()]);
         (estimator.surrogate(&batch), data.collect())
     })

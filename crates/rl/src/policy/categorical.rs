@@ -47,7 +47,7 @@ impl Categorical {
     /// `x`, one for each row of the table, as one for each distribution.
     #[track_caller]
     fn look_up(&self, x: Var) -> Var {
-        self.rows.map_or(x, |rows| x.gather(&[rows]))
+        self.rows.map_or(x, |rows| x.gather([rows]))
     }
 
     /// The axes in front of the actions.
@@ -79,8 +79,8 @@ impl Categorical {
         let (rows, count) = (self.batch(), self.actions());
         let batch = batch_shape("log_prob", &rows, "actions", &actions.shape());
         match self.rows {
-            Some(rows) => self.table.gather(&[rows.broadcast_to(&batch), actions.broadcast_to(&batch)]),
-            None if rows.is_empty() => self.table.gather(&[actions]),
+            Some(rows) => self.table.gather([rows.broadcast_to(&batch), actions.broadcast_to(&batch)]),
+            None if rows.is_empty() => self.table.gather([actions]),
             None => {
                 let each = [&batch[..], &[count]].concat();
                 self.table.broadcast_to(&each).pick(actions.broadcast_to(&batch))
@@ -102,7 +102,7 @@ impl Categorical {
         let row = Index::constant(features, Array1::from_iter(0..number as i32));
         let flat = centred.broadcast_to(&[&batch[..], &[*count, *size]].concat()).reshape(&[number, *count, *size]);
         let taken = actions.broadcast_to(&batch).reshape(&[number]);
-        flat.gather(&[row, taken]).reshape(&[&batch[..], &[*size]].concat())
+        flat.gather([row, taken]).reshape(&[&batch[..], &[*size]].concat())
     }
 
     /// The covariance Σ_a π(a|·) (φ(a) − E φ)(φ(a) − E φ)ᵀ of features `[…, A, D]`, `[…, D, D]`. Where the logits are φ(a)ᵀθ,

@@ -22,7 +22,7 @@ impl<P: Policy> OfFeatures<P> {
         let states = states.index();
         // (Who has no parameters computes in double precision.)
         let beside = theta.values().next().copied().unwrap_or_else(|| states.cast(DType::F64));
-        beside.constant(self.features.view()).gather(&[states]).into()
+        beside.constant(self.features.view()).gather([states]).into()
     }
 }
 

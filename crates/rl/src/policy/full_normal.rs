@@ -60,7 +60,7 @@ impl FullNormal {
         let entries = factor.reshape(&[batch, &[size * size]].concat());
         let at = |places: Vec<usize>| {
             let places: ndarray::Array1<i32> = places.into_iter().map(|place| place as i32).collect();
-            entries.gather_along(rank, &[Index::constant(factor, places)])
+            entries.gather_along(rank, [Index::constant(factor, places)])
         };
         let diagonal = at((0..size).map(|i| i * size + i).collect());
         let below = at((0..size).flat_map(|i| (0..i).map(move |j| i * size + j)).collect());
@@ -123,7 +123,7 @@ impl FullNormal {
             std::cmp::Ordering::Less => number + size,
         };
         let places = Array2::from_shape_fn((size, size), |position| place(position) as i32);
-        entries.gather_along(rank, &[Index::constant(self.mean, places)])
+        entries.gather_along(rank, [Index::constant(self.mean, places)])
     }
 
     /// L⁻¹·x of vectors x, `[…, D]`.

@@ -434,7 +434,7 @@ fn parameter(theta: &Params, name: &str, shape: &[usize]) -> Var {
 fn product(x: Handle, weights: Var) -> Var {
     let (shape, inputs) = (x.shape(), weights.shape()[0]);
     match x {
-        Handle::Index(numbers) if shape.len() == 1 => weights.gather(&[numbers]),
+        Handle::Index(numbers) if shape.len() == 1 => weights.gather([numbers]),
         _ => as_numbers(x, weights.dtype()).reshape(&[shape[0], inputs]).matmul(weights),
     }
 }

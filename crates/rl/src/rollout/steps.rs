@@ -201,13 +201,13 @@ impl Episodes {
     #[track_caller]
     pub fn look_up(&self, table: Var) -> Var {
         let states = numbers("look_up: the observations", self.acted_on());
-        table.gather(&[states, numbers("look_up: the actions", self.actions)])
+        table.gather([states, numbers("look_up: the actions", self.actions)])
     }
 
     /// Maps a function of batches over the leading axis of arrays that have one more: all batches at once.
     #[track_caller]
     pub(crate) fn map(&self, f: impl FnOnce(Episodes) -> Var) -> Var {
-        vmap_many(|handles| f(Self::from_handles(handles)), &self.handles())
+        vmap_many(|handles| f(Self::from_handles(handles)), self.handles())
     }
 
     /// These N trajectories as N / `batch` batches, along a new leading axis, ready for [`map`](Self::map).

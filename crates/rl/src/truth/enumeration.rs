@@ -609,7 +609,7 @@ impl Recorded {
         }
         batch = match self.critic {
             None => batch,
-            Some(RecordedCritic::Table(critic)) => batch.with_critic(critic.gather(&[episodes.states()])),
+            Some(RecordedCritic::Table(critic)) => batch.with_critic(critic.gather([episodes.states()])),
             Some(RecordedCritic::Quadratic(critic)) => batch.with_critic(critic.at(episodes.observations.var())),
         };
         match (self.model, self.action_critic) {
@@ -620,10 +620,10 @@ impl Recorded {
                     let Dist::Categorical(dist) = policy.along(&self.params, episodes.observations) else {
                         panic!("the actions of a tabular process are numbered, but the policy's are vectors")
                     };
-                    (dist.probabilities() * critic.gather(&[episodes.states()])).sum_axes(&[2])
+                    (dist.probabilities() * critic.gather([episodes.states()])).sum_axes(&[2])
                 } else {
                     let table = policy::table_of(policy, &self.params, process.start.size(), self.theta);
-                    (table * critic).sum_axes(&[1]).gather(&[episodes.states()])
+                    (table * critic).sum_axes(&[1]).gather([episodes.states()])
                 };
                 batch.with_action_critic(episodes.look_up(critic), expected)
             }

@@ -168,8 +168,8 @@ impl Experiment {
             let expected = (theta.softmax() * action_critic).sum_axes(&[1]);
             let batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA)
                 .off_policy(episodes.look_up(log_behaviour))
-                .with_critic(critic.gather(&[episodes.states()]))
-                .with_action_critic(episodes.look_up(action_critic), expected.gather(&[episodes.states()]));
+                .with_critic(critic.gather([episodes.states()]))
+                .with_action_critic(episodes.look_up(action_critic), expected.gather([episodes.states()]));
             // Off policy most claim nothing; how far the others are from the truth is the question here.
             let surrogate = allow_biased(&*estimator).surrogate(&batch);
             let parameters = [theta, log_behaviour, critic, action_critic].map(ad::Handle::from);

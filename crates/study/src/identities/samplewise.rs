@@ -111,7 +111,7 @@ impl Samples {
         let tape = Tape::new();
         let theta = tape.input("theta", &self.problem.logits);
         let episodes = self.rollouts[usize::from(off_policy)].record(&tape);
-        let critic = tape.constant(self.critic()).gather(&[episodes.states()]);
+        let critic = tape.constant(self.critic()).gather([episodes.states()]);
         let mut batch = Batch::new(episodes, Table::log_prob_of(theta, &episodes), GAMMA).with_critic(critic);
         if off_policy {
             batch = batch.off_policy(episodes.look_up(tape.constant(&self.problem.behaviour).log_softmax()));

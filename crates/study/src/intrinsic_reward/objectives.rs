@@ -46,7 +46,7 @@ pub fn inner_surrogate<'a>(
         let norm = values.stop_gradient().square().sum().sqrt();
         let critic = values + noise * norm * (1.0 / mdp.states() as f64);
         let earning = Steps { rewards: episodes.look_up(rewarding.reward), ..episodes.steps };
-        let values = critic.gather(&[episodes.states()]);
+        let values = critic.gather([episodes.states()]);
         let log_prob = Table::log_prob_of(logits, &episodes);
         let batch = Batch::new(earning, log_prob, gamma).with_differentiable_critic(values);
         let data = episodes.handles().into_iter().chain(process.handles()).chain([noise.into()]);

@@ -200,7 +200,7 @@ fn from_linearised(mdp: &TabularMdp, logits: &Array2<f64>) -> Result<f64> {
         Ok(problem.check(surrogate, 1)?.orders.swap_remove(1).expectation)
     };
     let tamed = |meta: &MetaBatch<'_>| {
-        let baseline = meta.theta[Table::LOGITS].constant(&critic).gather(&[meta.inner[0].states()]);
+        let baseline = meta.theta[Table::LOGITS].constant(&critic).gather([meta.inner[0].states()]);
         let points = meta.adapt(|batch| allow_biased(&DiceTmaml).surrogate(&batch.with_critic(baseline)));
         meta.value(&points[1])
     };

@@ -25,7 +25,7 @@ fn objective(x: &Recorder<'_>, i: usize, games: &str) -> Result<impl Fn([Var; 2]
     let (states, actions) = ([index("s1", "s")?, index("s2", "s")?], [index("a1", "2")?, index("a2", "2")?]);
     let rewards = x.real(&format!("r{i}_{games}"), &axes)?;
     // The last state is not known, and plays no part: an end counts as 0.
-    let critic = x.real(&format!("values{i}"), "s")?.gather(&[states[i - 1]]).pad(1, 0, 1);
+    let critic = x.real(&format!("values{i}"), "s")?.gather([states[i - 1]]).pad(1, 0, 1);
     Ok(move |thetas: [Var; 2]| {
         let [one, two] = [0, 1].map(|agent| {
             let logits = Var::stack(&[thetas[agent], thetas[agent].full_like(0.0)], 1);

@@ -115,8 +115,8 @@ fn off_policy(x: &Recorder<'_>) -> Result<(Policy, Batch)> {
     let (policy, log_mu) = (Policy::of(x)?, x.real("log_mu", "s a")?);
     let (actions, rewards) = (x.index("actions", "n t", "a")?, x.real("rewards", "n t")?);
     let states = x.index("states", "n t+1", "s")?;
-    let critic = x.real("critic", "s")?.gather(&[states]);
+    let critic = x.real("critic", "s")?.gather([states]);
     let states = states.slice(1, 0..rewards.shape()[1]);
-    let batch = policy.batch(states, actions, rewards).off_policy(log_mu.gather(&[states, actions]));
+    let batch = policy.batch(states, actions, rewards).off_policy(log_mu.gather([states, actions]));
     Ok((policy, batch.with_critic(critic)))
 }

@@ -100,7 +100,7 @@ fn of_observations(space: &Space, observations: Handle, rows: usize, beside: Var
             let one_hot = beside.constant(Array::<f64, _>::eye(*number));
             // One of them is the constant's.
             let others = one_hot.slice(1, 1..*number);
-            Ok(if *number > 1 { vec![others.gather(&[states.reshape(&[rows])])] } else { Vec::new() })
+            Ok(if *number > 1 { vec![others.gather([states.reshape(&[rows])])] } else { Vec::new() })
         }
         (_, Handle::Var(numbers)) if numbers.dtype() == DType::F64 => {
             let clipped = numbers.clip(-10.0, 10.0).reshape(&[rows, space.size()]);

@@ -122,7 +122,7 @@ impl IteratedGame {
             assert!(shape[..] == [Self::STATES, 2], "a policy of an iterated game is a table [5, 2], not {shape:?}");
         }
         // The first player's states as the second sees them.
-        let two = two.gather(&[Index::constant(two, array![0, 1, 3, 2, 4])]);
+        let two = two.gather([Index::constant(two, array![0, 1, 3, 2, 4])]);
         let both = (one.insert_axis(2) * two.insert_axis(1)).reshape(&[Self::STATES, 4]);
         let rewards = Array2::from_shape_fn((4, 2), |(actions, player)| {
             let actions = [actions / 2, actions % 2];
