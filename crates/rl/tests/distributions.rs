@@ -459,8 +459,11 @@ fn nodes(name: &str, size: usize) -> (Array2<f64>, Vec<f64>) {
     (points, weights)
 }
 
-/// One distribution, with where its points may be.
-fn single_cases() -> Vec<(&'static str, &'static str, usize, fn(&[Var]) -> Dist, Vec<ArrayD<f64>>)> {
+/// What it is called, where its points may be, how many components they have, how it is made of which parameters.
+type SingleCase = (&'static str, &'static str, usize, fn(&[Var]) -> Dist, Vec<ArrayD<f64>>);
+
+/// One distribution each.
+fn single_cases() -> Vec<SingleCase> {
     let x = |x: &[f64]| arr1(x).into_dyn();
     vec![
         ("beta", "interval", 1, |x| Beta::new(x[0], x[1]).into(), vec![x(&[2.5]), x(&[0.75])]),
@@ -672,8 +675,8 @@ fn samples_of_dependent_components_have_their_margins_and_covariances() {
     let dirichlet = |tape: &Tape| Dirichlet::new(tape.constant(arr1(&concentration))).into();
     let points = samples(&dirichlet, 501);
     assert!(points.rows().into_iter().all(|row| (row.sum() - 1.0).abs() < 1e-15 * 3.0));
-    for j in 0..3 {
-        let (a, b) = (concentration[j], total - concentration[j]);
+    for (j, a) in concentration.into_iter().enumerate() {
+        let b = total - a;
         let logits: Vec<f64> = points.column(j).iter().map(|x| (x / (1.0 - x)).ln()).collect();
         let log_density = |t: f64, scale: f64| -a * scale * softplus(-t) - b * softplus(t);
         assert_drawn("Dirichlet", &logits, &log_density, [-60.0, 60.0]);

@@ -154,7 +154,7 @@ impl MetaBatch<'_> {
         assert!(!self.inner.is_empty(), "MetaBatch: no inner step");
         let mut sum = self.log_prob(0, &points[0]).sum();
         for (step, point) in (0..self.inner.len()).zip(points).skip(1) {
-            sum = sum + self.log_prob(step, point).sum();
+            sum += self.log_prob(step, point).sum();
         }
         sum
     }

@@ -37,7 +37,7 @@ impl Estimator for TayPo {
         let mut sum = polynomial;
         for _ in 2..self.order {
             polynomial = (deviation * polynomial).cumsum_exclusive(1);
-            sum = sum + polynomial;
+            sum += polynomial;
         }
         batch.plain_value() + batch.discounted_sum(first * (sum + 1.0))
     }
