@@ -24,6 +24,7 @@
 //! - [`fold`] is a loop whose body is recorded once, [`fold_while`] one that may end early. Which loop is for what: [`loops`].
 //! - [`Var::stop_gradient`], [`Var::magic_box`] and [`DerivativeLimit`] say what differentiation may see.
 //! - [`check_gradients`] compares a function's derivatives with finite differences.
+//! - What is written in JAX, PyTorch or NumPy, and what here: [`coming_from`].
 //!
 //! Misuse of a tape panics, naming the operation, the shapes and the places in the caller's code. What depends on data
 //! from outside (running a program) returns a `Result`.
@@ -42,6 +43,9 @@ mod tape;
 mod tensor;
 #[cfg(debug_assertions)]
 mod trial;
+
+#[doc = include_str!("../docs/coming_from.md")]
+pub mod coming_from {}
 
 #[doc = include_str!("../docs/loops.md")]
 pub mod loops {}

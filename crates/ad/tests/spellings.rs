@@ -67,6 +67,7 @@ fn arithmetic_is_as_with_numbers() {
     gives(x.zeros_like() + x.ones_like(), &[1.0, 1.0]);
     gives(x.flip(0), &[-2.0, 1.0]);
     gives(x.sort(0), &[-2.0, 1.0]);
+    assert_eq!(x.insert_axis(0).squeeze(0).shape()[..], [2]);
     gives(x.gather(x.argsort(0)), &[-2.0, 1.0]);
     gives(x.gather(x.argmax(0)), &[1.0]);
     gives(x.gather(x.argmin(0)), &[-2.0]);
@@ -82,6 +83,12 @@ fn arithmetic_is_as_with_numbers() {
         x,
     );
     gives(inside, &[1.0, -2.0]);
+}
+
+#[test]
+#[should_panic(expected = "squeeze: axis 1 of shape [1, 2] is no axis of length 1")]
+fn an_axis_of_more_than_one_is_not_squeezed() {
+    let _ = Tape::new().ones(&[1, 2]).squeeze(1);
 }
 
 #[test]

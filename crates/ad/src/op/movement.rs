@@ -500,6 +500,20 @@ macro_rules! movements {
                 shape.insert(axis, 1);
                 self.reshape(&shape)
             }
+
+            /// Without axis `axis`, which has length 1.
+            #[track_caller]
+            #[must_use]
+            pub fn squeeze(self, axis: usize) -> Self {
+                let mut shape = self.expect_axis("squeeze", axis);
+                assert!(
+                    shape[axis] == 1,
+                    "squeeze: axis {axis} of shape {shape:?} is no axis of length 1\n  operand made at {}",
+                    self.location()
+                );
+                shape.remove(axis);
+                self.reshape(&shape)
+            }
         }
     };
 }
