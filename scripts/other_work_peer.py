@@ -60,7 +60,7 @@ def mixture(x, m):
 
 
 def gru(parameters, x):
-    """The last state's sum, of a gated recurrent unit of 64 over 1000 steps of a batch of 32, in single precision."""
+    """The sum of all states' squares, of a gated recurrent unit of 64 over 1000 steps of a batch of 32, in single precision."""
     weights, recurrent, bias = parameters
 
     def step(h, row):
@@ -69,9 +69,10 @@ def gru(parameters, x):
         reset = jax.nn.sigmoid(gates[:, :64] + own[:, :64])
         update = jax.nn.sigmoid(gates[:, 64:128] + own[:, 64:128])
         new = jnp.tanh(gates[:, 128:] + reset * own[:, 128:])
-        return (1 - update) * new + update * h, None
+        h = (1 - update) * new + update * h
+        return h, h
 
-    return jnp.sum(jax.lax.scan(step, jnp.zeros((32, 64), jnp.float32), x)[0] ** 2)
+    return jnp.sum(jax.lax.scan(step, jnp.zeros((32, 64), jnp.float32), x)[1] ** 2)
 
 
 if __name__ == "__main__":

@@ -335,6 +335,11 @@ pub fn reductions() -> Vec<Case> {
     cases.push(case("sum of no rows", &nothing(), |x: &[Var]| x[0].sum()));
     cases.push(case("logsumexp of nothing", &nothing(), |x: &[Var]| x[0].logsumexp(&[0]).exp()));
     cases.push(case("mean beside nothing", &[numbers(&[2, 0], 0.0, 1.0)], |x: &[Var]| x[0].mean_axes(&[0])));
+    for shape in [&[3][..], &[2, 3], &[1, 4, 1]] {
+        cases.push(case("standard deviation", &[grid(shape, 0.0)], |x: &[Var]| x[0].sin().std() * x[0].variance()));
+        cases.push(case("norm", &[grid(shape, 0.0)], |x: &[Var]| (x[0] + 0.2).norm()));
+        cases.push(case("relu of two", &[grid(shape, 0.03)], |x: &[Var]| (x[0].relu() * x[0].sin()).mean()));
+    }
     cases.push(case("sum of all", &[grid(&[2, 3], 0.0)], |x: &[Var]| x[0].square().sum().exp() * 0.01));
     cases.push(case("mean of all", &[grid(&[2, 3], 0.0)], |x: &[Var]| x[0].square().mean().exp()));
     cases
