@@ -692,7 +692,10 @@ pub(crate) fn is_reusing(tape: u32) -> bool {
 
 #[track_caller]
 pub(crate) fn constant(tape: u32, value: Value<'_>) -> Var {
-    assert!(value.dtype() != DType::I32, "constant: integers are recorded by `Tape::constant_index`, or `Tape::index`");
+    assert!(
+        value.dtype() != DType::I32,
+        "constant: integers are recorded by `Tape::constant_index` (beside a Var, `Index::constant`), or `Tape::index`"
+    );
     Var::recorded(tape, record(tape, Op::Leaf(Leaf::Constant(value.into())), &[]))
 }
 
