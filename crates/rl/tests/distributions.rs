@@ -372,7 +372,8 @@ fn divergences_are_not_negative_and_vanish_between_equals() {
             let mut others = parameters.clone();
             others[..both].iter_mut().for_each(|array| array.mapv_inplace(|x| x + by * rng.random::<f64>() * x.abs()));
             let kl = one.kl(&record(&others)).value();
-            assert!(kl.iter().all(|&x| x > if by > 1e-6 { 0.0 } else { -2e-14 }), "{name}, {by}: {kl}");
+            // (What cancels are logarithms of gamma functions of up to some 100, each a few units in its last place off.)
+            assert!(kl.iter().all(|&x| x > if by > 1e-6 { 0.0 } else { -1e-13 }), "{name}, {by}: {kl}");
         }
     }
 }
@@ -780,8 +781,10 @@ fn networks_act_by_every_kind_and_their_surrogates_have_finite_gradients() {
             let actions: ArrayD<f64> = episodes.actions.var().cast(DType::F64).value();
             assert!(actions.iter().all(|&x| low <= x && x <= high), "{policy:?}");
             let log_prob = policy.log_prob(&params, &episodes);
-            assert!(log_prob.cast(DType::F64).value().iter().all(|x| x.is_finite()), "{policy:?}");
-            let surrogate = ScoreFunction.surrogate(&Batch::new(episodes, log_prob, 0.9));
+            // Behind an end there are zeros for actions, whose logarithm may be −∞: a batch does not look at them.
+            let batch = Batch::new(episodes, log_prob, 0.9);
+            assert!(batch.log_prob().cast(DType::F64).value().iter().all(|x| x.is_finite()), "{policy:?}");
+            let surrogate = ScoreFunction.surrogate(&batch);
             for (name, gradient) in surrogate.grad(&params) {
                 let gradient = gradient.cast(DType::F64).value();
                 assert!(gradient.iter().all(|x| x.is_finite()), "{policy:?}: {name}: {gradient}");

@@ -18,7 +18,7 @@ use super::dist::{Component, Draw, OverVectors};
 /// let tape = ad::Tape::new();
 /// let means = tape.input("means", arr2(&[[-1.0], [1.0]]));                       // [K, D]
 /// let two = Mixture::new(tape.input("logits", arr1(&[0.0, 0.0])), Normal::new(means, means.full_like(-1.0)));
-/// assert_eq!(two.log_prob(means).shape(), [2]);
+/// assert_eq!(two.log_prob(means).shape()[..], [2]);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Mixture {
