@@ -104,7 +104,7 @@ impl Shares {
         Self(leaves.into_iter())
     }
     fn rebuild<T: Tree>(&mut self, part: &T) -> T::Output {
-        let count = part.names().len();
+        let count = part.leaves().len();
         part.rebuild(self.0.by_ref().take(count).collect())
     }
 }

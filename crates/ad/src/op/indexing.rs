@@ -362,11 +362,11 @@ fn expect_i32(operation: &str, count: usize) {
     assert!(i32::try_from(count).is_ok(), "{operation}: {count} rows are more than 32-bit indices can tell apart");
 }
 
-/// 0, 1, 2, … on the tape of a Var.
+/// 0, 1, 2, … on a tape.
 #[track_caller]
-fn counting(operation: &str, beside: Var, count: usize) -> Index {
+fn counting(operation: &str, tape: u32, count: usize) -> Index {
     expect_i32(operation, count);
-    constant_index(beside.tape, ndarray::Array1::from_iter(0..count as i32).into())
+    constant_index(tape, ndarray::Array1::from_iter(0..count as i32).into())
 }
 
 /// The indices, if none is outside its axis.
@@ -437,11 +437,9 @@ fn along(operation: &str, axis: usize, index: Index) -> Vec<Index> {
             indices.push(index);
             continue;
         }
-        expect_i32(operation, length);
         let mut counted: Shape = smallvec::smallvec![1; shape.len()];
         counted[other] = length;
-        let counting = ndarray::Array1::from_iter(0..length as i32).into_dyn();
-        indices.push(constant_index(index.tape, counting.into()).reshaped(&counted).stretched(&shape));
+        indices.push(counting(operation, index.tape, length).reshaped(&counted).stretched(&shape));
     }
     indices
 }
@@ -665,7 +663,7 @@ impl Var {
         let last = rows.len();
         index.check_range("pick", last, shape[last]);
         let count = size(&rows);
-        let row = counting("pick", self, count);
+        let row = counting("pick", self.tape, count);
         // The row comes first.
         let asked = Asked::new("pick", here(self.tape), last as isize - 1);
         gather_at(self.reshaped(&[count, shape[last]]), 0, &[row, index.reshaped(&[count])], asked).reshaped(&rows)
@@ -679,7 +677,7 @@ impl Var {
         let [stack @ .., m, n] = &shape[..] else {
             panic!("diagonal: shape {shape:?} is no matrix\n  operand made at {}", self.location())
         };
-        let each = counting("diagonal", self, *m.min(n));
+        let each = counting("diagonal", self.tape, *m.min(n));
         let asked = Asked::new("diagonal", here(self.tape), stack.len() as isize);
         gather_at(self, stack.len(), &[each, each], asked)
     }
@@ -693,7 +691,7 @@ impl Var {
         let [stack @ .., n] = &shape[..] else {
             panic!("diag: a scalar is no vector\n  operand made at {}", self.location())
         };
-        let each = counting("diag", self, *n);
+        let each = counting("diag", self.tape, *n);
         let asked = Asked::new("diag", here(self.tape), stack.len() as isize);
         scatter_add_at(self, stack.len(), &[each, each], &[*n, *n], asked)
     }
@@ -709,8 +707,7 @@ impl Tape {
     /// 0, 1, 2, … as far as `count` of them go, which never change.
     #[track_caller]
     pub fn range_index(&self, count: usize) -> Index {
-        expect_i32("range_index", count);
-        self.constant_index(ndarray::Array1::from_iter(0..count as i32))
+        counting("range_index", self.id(), count)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::kernel::functions::Number;
 use crate::kernel::reduce::with_scratch;
 use crate::kernel::{self, Accumulate, cast};
 use crate::tape::{NodeId, Var, record};
-use crate::tensor::{Shape, Slice, SliceMut, broadcast_shape, size};
+use crate::tensor::{Axes, Shape, Slice, SliceMut, broadcast_shape, size};
 
 /// (A, B) ↦ op(A)·op(B), where op transposes if the flag is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,6 +201,19 @@ impl Rules for MatMul {
     }
 }
 
+/// Systems of a batch with the same matrix, or stack of them: their right-hand sides side by side.
+#[track_caller]
+pub(super) fn side_by_side(call: &BatchedCall, op: Op) -> NodeId {
+    let (a, b) = (call.operands[0].0.var(), call.operands[1].0.var());
+    let shape = b.shape();
+    let (rows, m) = (&shape[1..shape.len() - 1], shape[shape.len() - 1]);
+    let behind: Axes = (1..=rows.len()).chain([0, rows.len() + 1]).collect();
+    let in_front: Axes = std::iter::once(rows.len()).chain(0..rows.len()).chain([rows.len() + 1]).collect();
+    let wide = b.transpose(&behind).reshape(&[rows, &[call.size * m]].concat());
+    let x = apply(call.tape, op, &[a.node, wide.node]);
+    x.reshape(&[rows, &[call.size, m]].concat()).transpose(&in_front).node
+}
+
 /// A stack of matrices as one, one above another.
 #[track_caller]
 fn tall(x: Var) -> Var {
@@ -270,13 +283,9 @@ impl Rules for Solve {
     }
 
     fn batching_rule(&self, call: &BatchedCall) -> NodeId {
-        let (a, b) = (call.operands[0].0.var(), call.operands[1].0.var());
-        // One A for all: one factorisation, and the right-hand sides side by side.
-        if !call.is_batched(0) && a.shape().len() == 2 {
-            let (n, m) = (b.shape()[1], b.shape()[2]);
-            let wide = b.transpose(&[1, 0, 2]).reshape(&[n, call.size * m]);
-            let x = apply(call.tape, Op::Solve(*self), &[a.node, wide.node]);
-            return x.reshape(&[n, call.size, m]).transpose(&[1, 0, 2]).node;
+        // One factorisation for all.
+        if !call.is_batched(0) && call.operands[0].0.shape().len() == 2 {
+            return side_by_side(call, Op::Solve(*self));
         }
         record(call.tape, Op::Solve(*self), &[call.batched_operand(0).node(), call.batched_operand(1).node()])
     }

@@ -6,13 +6,13 @@
 
 use ndarray::Array2;
 
-use super::linalg::{check_square, product, square, system};
+use super::linalg::{check_square, product, side_by_side, square, system};
 use super::{BatchedCall, Call, Cotangents, Failure, Op, Operand, Rows, Rules, apply};
 use crate::dtype::by_dtype;
 use crate::kernel;
 use crate::kernel::functions::Number;
 use crate::tape::{NodeId, Var, record};
-use crate::tensor::{Axes, Shape, SliceMut, size};
+use crate::tensor::{Shape, SliceMut, size};
 
 /// A ↦ the lower triangle L of which L·Lᵀ is ½(A + Aᵀ).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,18 +125,10 @@ impl Rules for SolveTriangular {
 
     fn batching_rule(&self, call: &BatchedCall) -> NodeId {
         let op = Op::SolveTriangular(*self);
-        if call.is_batched(0) {
-            return record(call.tape, op, &[call.batched_operand(0).node(), call.batched_operand(1).node()]);
+        if !call.is_batched(0) {
+            return side_by_side(call, op);
         }
-        // One triangle for all: the right-hand sides side by side.
-        let (a, b) = (call.operands[0].0.var(), call.operands[1].0.var());
-        let shape = b.shape();
-        let (rows, m) = (&shape[1..shape.len() - 1], shape[shape.len() - 1]);
-        let behind: Axes = (1..=rows.len()).chain([0, rows.len() + 1]).collect();
-        let in_front: Axes = std::iter::once(rows.len()).chain(0..rows.len()).chain([rows.len() + 1]).collect();
-        let wide = b.transpose(&behind).reshape(&[rows, &[call.size * m]].concat());
-        let x = apply(call.tape, op, &[a.node, wide.node]);
-        x.reshape(&[rows, &[call.size, m]].concat()).transpose(&in_front).node
+        record(call.tape, op, &[call.batched_operand(0).node(), call.batched_operand(1).node()])
     }
 
     fn rows(&self, operands: &[&[usize]]) -> Option<Rows> {
