@@ -3,7 +3,7 @@
 use ad::{DType, Shape, Var};
 use rand::Rng;
 
-use super::dist::OverVectors;
+use super::dist::{OverVectors, own_formulas};
 use super::support::{
     Bounds, between, expect_dtype, expect_points, log_gamma_number, log_power, parts, positive, row_of, sum_components,
 };
@@ -129,20 +129,7 @@ impl OverVectors for Beta {
         Self { alpha: heads[0], beta: heads[1], ..*self }
     }
 
-    #[track_caller]
-    fn log_prob(&self, points: Var) -> Var {
-        self.log_prob(points)
-    }
-
-    #[track_caller]
-    fn entropy(&self) -> Option<Var> {
-        Some(self.entropy())
-    }
-
-    #[track_caller]
-    fn kl(&self, other: &Self) -> Option<Var> {
-        Some(self.kl(other))
-    }
+    own_formulas!(log_prob entropy kl);
 
     #[track_caller]
     fn drawn_from(&self) -> Var {

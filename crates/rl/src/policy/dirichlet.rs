@@ -3,7 +3,7 @@
 use ad::{DType, Shape, Var};
 use rand::Rng;
 
-use super::dist::OverVectors;
+use super::dist::{OverVectors, own_formulas};
 use super::support::{expect_points, log_gamma_number, log_power, positive, positive_number, sum_components};
 
 /// Dirichlet distributions over D positive shares that add up to 1, one for each row of concentrations α `[…, D]`.
@@ -105,20 +105,7 @@ impl OverVectors for Dirichlet {
         Self { concentration: heads[0] }
     }
 
-    #[track_caller]
-    fn log_prob(&self, points: Var) -> Var {
-        self.log_prob(points)
-    }
-
-    #[track_caller]
-    fn entropy(&self) -> Option<Var> {
-        Some(self.entropy())
-    }
-
-    #[track_caller]
-    fn kl(&self, other: &Self) -> Option<Var> {
-        Some(self.kl(other))
-    }
+    own_formulas!(log_prob entropy kl);
 
     #[track_caller]
     fn drawn_from(&self) -> Var {

@@ -32,11 +32,15 @@ pub(crate) trait OverVectors: Copy {
 
     /// `[…]`, if it has a closed form.
     #[track_caller]
-    fn entropy(&self) -> Option<Var>;
+    fn entropy(&self) -> Option<Var> {
+        None
+    }
 
     /// KL(self ‖ other), `[…]`, if it has a closed form.
     #[track_caller]
-    fn kl(&self, other: &Self) -> Option<Var>;
+    fn kl(&self, _other: &Self) -> Option<Var> {
+        None
+    }
 
     /// What a point is made of, `[…, S]`: the numbers that [`draw`](Self::draw) takes, one row for each distribution.
     #[track_caller]
@@ -51,6 +55,32 @@ pub(crate) trait OverVectors: Copy {
         Draw { name: self.name(), mixed: 0, one: Self::draw }
     }
 }
+
+/// Which formulas of [`OverVectors`] a distribution has, as methods of its own.
+macro_rules! own_formulas {
+    (log_prob) => {
+        #[track_caller]
+        fn log_prob(&self, points: Var) -> Var {
+            self.log_prob(points)
+        }
+    };
+    (entropy) => {
+        #[track_caller]
+        fn entropy(&self) -> Option<Var> {
+            Some(self.entropy())
+        }
+    };
+    (kl) => {
+        #[track_caller]
+        fn kl(&self, other: &Self) -> Option<Var> {
+            Some(self.kl(other))
+        }
+    };
+    ($($formula:ident)*) => {
+        $(own_formulas!($formula);)*
+    };
+}
+pub(super) use own_formulas;
 
 /// How a point is drawn from numbers.
 #[derive(Clone, Copy, Debug)]

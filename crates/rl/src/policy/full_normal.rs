@@ -6,7 +6,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::categorical::batch_shape;
-use super::dist::OverVectors;
+use super::dist::{OverVectors, own_formulas};
 use super::support::{expect_components, expect_dtype, expect_fit, expect_points, rounded, row_of, sum_components};
 
 /// Normal distributions in D dimensions, one for each row of means `[…, D]`, of covariance L·Lᵀ: L is a lower triangle with a positive
@@ -202,20 +202,7 @@ impl OverVectors for FullNormal {
         Self { mean: heads[0], log_diagonal: heads[1], below: heads[2] }
     }
 
-    #[track_caller]
-    fn log_prob(&self, points: Var) -> Var {
-        self.log_prob(points)
-    }
-
-    #[track_caller]
-    fn entropy(&self) -> Option<Var> {
-        Some(self.entropy())
-    }
-
-    #[track_caller]
-    fn kl(&self, other: &Self) -> Option<Var> {
-        Some(self.kl(other))
-    }
+    own_formulas!(log_prob entropy kl);
 
     #[track_caller]
     fn drawn_from(&self) -> Var {

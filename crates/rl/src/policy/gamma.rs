@@ -3,7 +3,7 @@
 use ad::{DType, Shape, Var};
 use rand::Rng;
 
-use super::dist::OverVectors;
+use super::dist::{OverVectors, own_formulas};
 use super::support::{
     expect_dtype, expect_points, log_gamma_number, log_power, parts, positive, positive_number, row_of, sum_components,
 };
@@ -103,20 +103,7 @@ impl OverVectors for Gamma {
         Self { concentration: heads[0], rate: heads[1] }
     }
 
-    #[track_caller]
-    fn log_prob(&self, points: Var) -> Var {
-        self.log_prob(points)
-    }
-
-    #[track_caller]
-    fn entropy(&self) -> Option<Var> {
-        Some(self.entropy())
-    }
-
-    #[track_caller]
-    fn kl(&self, other: &Self) -> Option<Var> {
-        Some(self.kl(other))
-    }
+    own_formulas!(log_prob entropy kl);
 
     #[track_caller]
     fn drawn_from(&self) -> Var {

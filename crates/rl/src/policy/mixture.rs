@@ -4,7 +4,7 @@ use ad::{Shape, Var};
 use rand::Rng;
 
 use super::categorical::batch_shape;
-use super::dist::{Component, Draw, OverVectors};
+use super::dist::{Component, Draw, OverVectors, own_formulas};
 
 /// Mixtures of K distributions of one kind over vectors `[…, D]`, one for each row of logits `[…, K]`: a component is chosen with
 /// probability softmax(logits), and the vector drawn from it.
@@ -96,20 +96,7 @@ impl OverVectors for Mixture {
         Self { log_weights: heads[0], component: self.component.with_heads(&heads[1..]) }
     }
 
-    #[track_caller]
-    fn log_prob(&self, points: Var) -> Var {
-        self.log_prob(points)
-    }
-
-    #[track_caller]
-    fn entropy(&self) -> Option<Var> {
-        None
-    }
-
-    #[track_caller]
-    fn kl(&self, _other: &Self) -> Option<Var> {
-        None
-    }
+    own_formulas!(log_prob);
 
     #[track_caller]
     fn drawn_from(&self) -> Var {

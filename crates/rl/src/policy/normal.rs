@@ -4,7 +4,7 @@ use ad::{Shape, Var};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::dist::OverVectors;
+use super::dist::{OverVectors, own_formulas};
 use super::support::{expect_fit, parts, rounded, row_of, sum_components};
 
 /// Normal distributions in D dimensions, one for each row of means `[…, D]`, with independent components.
@@ -118,20 +118,7 @@ impl OverVectors for Normal {
         Self { mean: heads[0], log_std: heads[1] }
     }
 
-    #[track_caller]
-    fn log_prob(&self, points: Var) -> Var {
-        self.log_prob(points)
-    }
-
-    #[track_caller]
-    fn entropy(&self) -> Option<Var> {
-        Some(self.entropy())
-    }
-
-    #[track_caller]
-    fn kl(&self, other: &Self) -> Option<Var> {
-        Some(self.kl(other))
-    }
+    own_formulas!(log_prob entropy kl);
 
     #[track_caller]
     fn drawn_from(&self) -> Var {

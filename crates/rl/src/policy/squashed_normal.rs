@@ -5,7 +5,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::Normal;
-use super::dist::OverVectors;
+use super::dist::{OverVectors, own_formulas};
 use super::support::{Bounds, between, expect_points, parts, sum_components};
 
 /// Distributions of tanh u in D dimensions, for u normal with independent components: in (−1, 1), or
@@ -113,20 +113,7 @@ impl OverVectors for SquashedNormal {
         Self { before: self.before.with_heads(heads), ..*self }
     }
 
-    #[track_caller]
-    fn log_prob(&self, points: Var) -> Var {
-        self.log_prob(points)
-    }
-
-    #[track_caller]
-    fn entropy(&self) -> Option<Var> {
-        None
-    }
-
-    #[track_caller]
-    fn kl(&self, other: &Self) -> Option<Var> {
-        Some(self.kl(other))
-    }
+    own_formulas!(log_prob kl);
 
     #[track_caller]
     fn drawn_from(&self) -> Var {
