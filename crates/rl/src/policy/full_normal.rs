@@ -1,5 +1,6 @@
 //! The normal distribution with any covariance, by its triangular factor.
 
+use ad::Triangle::Lower;
 use ad::{Index, Shape, Var};
 use ndarray::Array2;
 use rand::Rng;
@@ -134,13 +135,13 @@ impl FullNormal {
         if factor.shape().len() == 2 {
             // All vectors are the columns of one right-hand side.
             let count = batch.iter().product();
-            return factor.solve(x.reshape(&[count, size]).t()).t().reshape(&shape);
+            return factor.solve_triangular(x.reshape(&[count, size]).t(), Lower).t().reshape(&shape);
         }
         let factors = factor.shape();
         let both = batch_shape("FullNormal", &factors[..factors.len() - 2], "points", batch);
         let column = x.broadcast_to(&[&both[..], &[size]].concat()).insert_axis(both.len() + 1);
         let factor = factor.broadcast_to(&[&both[..], &[size, size]].concat());
-        factor.solve(column).reshape(&[&both[..], &[size]].concat())
+        factor.solve_triangular(column, Lower).reshape(&[&both[..], &[size]].concat())
     }
 
     /// log π(a) = −½ |L⁻¹(a − m)|² − Σ_j log L_jj − ½ D log 2π, `[…]`, of points `[…, D]`.
@@ -166,7 +167,7 @@ impl FullNormal {
         let [shape, other_shape] = [own.shape(), others.shape()];
         let both = batch_shape("kl", &shape[..shape.len() - 2], "the other", &other_shape[..other_shape.len() - 2]);
         let whole = |factor: Var| factor.broadcast_to(&[&both[..], &[size, size]].concat());
-        let ratio = whole(others).solve(whole(own));
+        let ratio = whole(others).solve_triangular(whole(own), Lower);
         let spread = sum_components(sum_components(ratio.square()));
         let logarithms = sum_components(other.log_diagonal - self.log_diagonal);
         let square = sum_components(other.in_deviations(self.mean - other.mean).square());
