@@ -93,7 +93,7 @@ fn learners(saved: &Saved) -> Vec<Vec<f64>> {
 
 /// Every number of lola_ipd in short games.
 fn players(saved: &Saved) -> Vec<Vec<f64>> {
-    let study = Players { seed: 3, seeds: 2, ablations: 1, updates: 7, batches: [3, 30], horizon: 5 };
+    let study = Players { seed: 3, seeds: 2, large_seeds: 3, ablations: 1, updates: 7, batches: [3, 30], horizon: 5 };
     let measured = study.run(saved, &ProgressBar::hidden()).unwrap();
     let correlations = |at: Vec<_>| at.into_iter().flat_map(|one: Correlations| [one.pearson, one.cosine]);
     measured.into_iter().flat_map(|one| one.returns.into_iter().chain(correlations(one.correlations))).collect()

@@ -21,6 +21,9 @@ struct Options {
     /// How many pairs of players learn, by batches [default: 48; --quick: 3; --paper: 10].
     #[arg(long, value_parser = whole(1..=100_000))]
     seeds: Option<usize>,
+    /// How many do by large inner batches, whose few bad ends make a mean uncertain [default: 240; --quick: 3; --paper: 10].
+    #[arg(long, value_parser = whole(1..=100_000))]
+    large_seeds: Option<usize>,
     /// How many of them (at most all) learn by ablations and other numbers of lookaheads, too [default: 10; --quick: 3].
     #[arg(long, value_parser = whole(1..=100_000))]
     ablations: Option<usize>,
@@ -71,11 +74,12 @@ impl Results {
 
 fn lola_ipd(options: &Options) -> study::Outcome {
     let StudyOptions { common, check, .. } = &options.study;
-    let (seeds, ablations, updates, small, large) =
-        options.study.size((3, 3, 40, 16, 64), (48, 10, 500, 128, 1024), (10, 10, 500, 128, 1024));
+    let (seeds, large_seeds, ablations, updates, small, large) =
+        options.study.size((3, 3, 3, 40, 16, 64), (48, 240, 10, 500, 128, 1024), (10, 10, 10, 500, 128, 1024));
     let study = Study {
         seed: common.seed,
         seeds: options.seeds.unwrap_or(seeds),
+        large_seeds: options.large_seeds.unwrap_or(large_seeds),
         ablations: options.ablations.unwrap_or(ablations),
         updates: options.updates.unwrap_or(updates),
         batches: [options.batch.unwrap_or(small), options.large_batch.unwrap_or(large)],
@@ -105,15 +109,15 @@ fn lola_ipd(options: &Options) -> study::Outcome {
 }
 
 fn print(output: &mut Output, results: &Results) {
-    let Study { seeds, ablations, updates, horizon, batches: [small, large], .. } = results.study;
+    let Study { seeds, large_seeds, ablations, updates, horizon, batches: [small, large], .. } = results.study;
     let points = results.study.points().len();
     writeln!(
         output,
-        "Iterated prisoner's dilemma, {seeds} pairs of players (below the first lines the first {}), {updates} updates, games of\n\
-         {horizon} steps. Means over pairs with 95 % intervals: of what both earn in a step at the end (the last 20 updates; −2: both\n\
-         defect, −1: both cooperate), and of the correlation of the meta-gradient with the exact one, on the way of\n\
-         {} plain pairs (inner and outer batch {small}) at {points} places, {ESTIMATES} estimates at each (off policy: one). \"comp\" is what moves the\n\
-         other player, \"hess\" what that step's derivative is from. Off policy: the last {large} games.\n",
+        "Iterated prisoner's dilemma, {seeds} pairs of players ({large_seeds} by inner batches of {large} in the first lines, below those\n\
+         {}), {updates} updates, games of {horizon} steps. Means over pairs with 95 % intervals: of what both earn in a step at the end\n\
+         (the last 20 updates; −2: both defect, −1: both cooperate), and of the correlation of the meta-gradient with the exact\n\
+         one, on the way of {} plain pairs (inner and outer batch {small}) at {points} places, {ESTIMATES} estimates at each (off policy: one).\n\
+         \"comp\" is what moves the other player, \"hess\" what that step's derivative is from. Off policy: the last {large} games.\n",
         ablations.min(seeds),
         seeds.min(CORRELATED)
     );

@@ -35,7 +35,8 @@ fn the_cosine_is_of_the_angle_and_pearson_of_the_deviations() {
 
 #[test]
 fn the_exact_gradient_is_the_truth_and_many_games_come_near_it() {
-    let study = Study { seed: 1, seeds: 1, ablations: 1, updates: 1, batches: [10, 6000], horizon: 100 };
+    let study =
+        Study { seed: 1, seeds: 1, large_seeds: 1, ablations: 1, updates: 1, batches: [10, 6000], horizon: 100 };
     for one in measured(&study, "truth") {
         let name = one.variant.name.as_str();
         let cosines = one.correlation(|one| &one.cosine);
@@ -52,11 +53,11 @@ fn the_exact_gradient_is_the_truth_and_many_games_come_near_it() {
 
 #[test]
 fn returns_are_those_of_the_players_and_the_plain_variant_is_the_first() {
-    let study = Study { seed: 1, seeds: 2, ablations: 1, updates: 25, batches: [6, 12], horizon: 20 };
+    let study = Study { seed: 1, seeds: 2, large_seeds: 3, ablations: 1, updates: 25, batches: [6, 12], horizon: 20 };
     let all = measured(&study, "returns");
     assert_eq!(all[0].variant.name, "inner 6, outer 6");
-    // Correlations; four variants of batches; and ten others.
-    assert_eq!(study.parts(), 2 + 2 * 4 + 10);
+    // Correlations; four variants of batches, one of them a large inner batch; and ten others.
+    assert_eq!(study.parts(), 2 + 2 * 3 + 3 + 10);
     for one in &all {
         let settings = one.variant.settings;
         assert_eq!(one.correlations.len(), 2);
@@ -77,7 +78,7 @@ fn returns_are_those_of_the_players_and_the_plain_variant_is_the_first() {
 fn off_policy_games_are_from_where_the_players_were() {
     // However far apart points are, the games that are kept are those of the last updates: a gradient is asked for at each of
     // these, and the same as if it had been at all of them.
-    let study = Study { seed: 2, seeds: 1, ablations: 1, updates: 200, batches: [4, 16], horizon: 10 };
+    let study = Study { seed: 2, seeds: 1, large_seeds: 1, ablations: 1, updates: 200, batches: [4, 16], horizon: 10 };
     let variants = study.variants();
     let measured = measured(&study, "kept");
     let of =

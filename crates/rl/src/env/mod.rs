@@ -142,6 +142,7 @@ impl<'a> Action<'a> {
     ///
     /// Panics for a vector.
     #[track_caller]
+    #[inline]
     pub fn number(self) -> usize {
         match self {
             Action::Number(number) => number,
@@ -153,6 +154,7 @@ impl<'a> Action<'a> {
     ///
     /// Panics for a number.
     #[track_caller]
+    #[inline]
     pub fn vector(self) -> &'a [f64] {
         match self {
             Action::Vector(vector) => vector,

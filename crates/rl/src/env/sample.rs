@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::seat::{Number, Seat};
+use super::seat::{Computed, LookedUp, Number, Part, Seat, Written};
 use super::{Environment, Failure, Vectorised};
 use crate::error::{Error, Result};
 use crate::policy::{self, Dist, Draw, Numbers, Policy, Structure, check_spaces, compare_spaces};
@@ -199,9 +199,9 @@ pub(super) trait World<const P: usize>: Sync {
     /// Of each, what observations and actions are.
     fn spaces(&self) -> [[Space; 2]; P];
     /// Begins an episode in each row, from the random stream of its trajectory.
-    fn begin<T: Number>(&self, seats: &mut [Seat<'_, T>; P], streams: Vec<ChaCha8Rng>) -> Result<Self::Block>;
+    fn begin(&self, seats: &mut [impl Seat; P], streams: Vec<ChaCha8Rng>) -> Result<Self::Block>;
     /// Draws what is done and makes step `t`, in the rows that go on, and says whether any does after it.
-    fn step<T: Number>(&self, block: &mut Self::Block, seats: &mut [Seat<'_, T>; P], t: usize) -> Result<bool>;
+    fn step(&self, block: &mut Self::Block, seats: &mut [impl Seat; P], t: usize) -> Result<bool>;
 }
 
 /// What goes on row by row, each in a clone of its own, with what is random in it.
@@ -240,8 +240,8 @@ impl<E: Clone> Rows<E> {
 
 /// Draws in step `t` what each of those in their seats does, as trajectories are numbered in the block.
 #[inline]
-pub(super) fn act<T: Number, const P: usize>(
-    seats: &mut [Seat<'_, T>; P],
+pub(super) fn act<const P: usize>(
+    seats: &mut [impl Seat; P],
     row: usize,
     t: usize,
     rng: &mut ChaCha8Rng,
@@ -274,11 +274,11 @@ impl<E: Environment + Clone + Sync> World<1> for E {
         [Environment::spaces(self)]
     }
 
-    fn begin<T: Number>(&self, [seat]: &mut [Seat<'_, T>; 1], streams: Vec<ChaCha8Rng>) -> Result<Rows<E>> {
+    fn begin(&self, [seat]: &mut [impl Seat; 1], streams: Vec<ChaCha8Rng>) -> Result<Rows<E>> {
         Rows::begin(self, streams, |row, environment, rng| environment.reset(rng, seat.begin(row)))
     }
 
-    fn step<T: Number>(&self, block: &mut Rows<E>, seats: &mut [Seat<'_, T>; 1], t: usize) -> Result<bool> {
+    fn step(&self, block: &mut Rows<E>, seats: &mut [impl Seat; 1], t: usize) -> Result<bool> {
         block.step(|row, environment, rng| {
             act(seats, row, t, rng)?;
             let [seat] = seats;
@@ -299,7 +299,7 @@ impl<V: Vectorised, F: Fn() -> Result<V, Failure> + Sync> World<1> for Together<
         [self.1.clone()]
     }
 
-    fn begin<T: Number>(&self, [seat]: &mut [Seat<'_, T>; 1], mut streams: Vec<ChaCha8Rng>) -> Result<Self::Block> {
+    fn begin(&self, [seat]: &mut [impl Seat; 1], mut streams: Vec<ChaCha8Rng>) -> Result<Self::Block> {
         let mut all = (self.0)().map_err(|failure| within(failure, 0, 0))?;
         let seeds: Vec<u32> = streams.iter_mut().map(|rng| rng.random::<u32>() >> 1).collect();
         all.reset(&seeds).map_err(|(row, failure)| within(failure, row, 0))?;
@@ -309,7 +309,7 @@ impl<V: Vectorised, F: Fn() -> Result<V, Failure> + Sync> World<1> for Together<
         Ok((all, streams, vec![true; seeds.len()]))
     }
 
-    fn step<T: Number>(&self, block: &mut Self::Block, seats: &mut [Seat<'_, T>; 1], t: usize) -> Result<bool> {
+    fn step(&self, block: &mut Self::Block, seats: &mut [impl Seat; 1], t: usize) -> Result<bool> {
         let (all, streams, goes_on) = block;
         for row in 0..goes_on.len() {
             if goes_on[row] {
@@ -361,30 +361,44 @@ fn sample_in<T: Number, const P: usize>(
         tables.push(actor.table::<T>(&values, horizon.saturating_mul(count))?);
         parameters.push(values);
     }
+    // (A player who computes takes most of the time: then the other's table is not worth a seat of another kind.)
+    let tables: Option<Vec<Vec<T>>> = tables.into_iter().collect();
+    let mut written = actors.map(|actor| Written::nothing(&actor.spaces, trajectories, horizon));
+    let mut parts = written.each_mut().map(|written| written.blocks().into_iter());
+    let blocks = (0..count).map(|_| parts.each_mut().map(|parts| parts.next().expect("of each block")));
+    let blocks: Vec<[Part<'_>; P]> = blocks.collect();
     ad::ready_threads();
-    let one = |number: usize| {
+    let one = |(number, parts): (usize, [Part<'_>; P])| {
         let numbers = number * BLOCK..trajectories.min((number + 1) * BLOCK);
-        let seat = |i: usize| Seat::new(actors[i], &parameters[i], tables[i].as_deref(), numbers.len(), horizon);
-        block::<T, P>(array::from_fn(seat), world, horizon, numbers, seed)
+        let mut parts = parts.into_iter();
+        let mut part = || parts.next().expect("one of each");
+        match &tables {
+            Some(tables) => {
+                let seats = array::from_fn(|i| LookedUp::new(actors[i], &tables[i], part()));
+                block::<_, P>(seats, world, horizon, numbers, seed)
+            }
+            None => {
+                let seats = array::from_fn(|i| Computed::<T>::new(actors[i], &parameters[i], part()));
+                block::<_, P>(seats, world, horizon, numbers, seed)
+            }
+        }
     };
-    let blocks: Vec<Result<[Rollout; P]>> = (0..count).into_par_iter().map(one).collect();
+    let ends: Vec<Result<()>> = blocks.into_par_iter().enumerate().map(one).collect();
     // Of several errors the first trajectory's, whichever thread met it.
-    let mut blocks: Vec<[Rollout; P]> = blocks.into_iter().collect::<Result<_>>()?;
-    if blocks.len() == 1 {
-        return Ok(blocks.swap_remove(0));
-    }
-    let all = (0..P).map(|i| Rollout::concatenate(&Vec::from_iter(blocks.iter().map(|block| &block[i]))));
-    Ok(all.collect::<Result<Vec<_>>>()?.try_into().expect("one of each"))
+    ends.into_iter().collect::<Result<()>>()?;
+    let rollouts = written.into_iter().enumerate();
+    let rollouts = rollouts.map(|(i, written)| written.into_rollout().map_err(|error| of_player::<P>(i, error)));
+    Ok(rollouts.collect::<Result<Vec<_>>>()?.try_into().expect("one of each"))
 }
 
-/// The trajectories of these numbers, at most [`BLOCK`].
-fn block<T: Number, const P: usize>(
-    mut seats: [Seat<'_, T>; P],
+/// Makes the trajectories of these numbers, at most [`BLOCK`].
+fn block<S: Seat, const P: usize>(
+    mut seats: [S; P],
     world: &impl World<P>,
     horizon: usize,
     numbers: Range<usize>,
     seed: u64,
-) -> Result<[Rollout; P]> {
+) -> Result<()> {
     let first = numbers.start;
     // As trajectories are numbered among all.
     let among_all = |error| match error {
@@ -401,10 +415,7 @@ fn block<T: Number, const P: usize>(
             break;
         }
     }
-    let rollout =
-        |(i, seat): (usize, Seat<'_, T>)| seat.into_rollout().map_err(|error| among_all(of_player::<P>(i, error)));
-    let rollouts = seats.into_iter().enumerate().map(rollout).collect::<Result<Vec<_>>>()?;
-    Ok(rollouts.try_into().expect("one of each"))
+    Ok(())
 }
 
 /// A distribution over tasks, as whoever samples in them needs it: any function from a random stream to an environment.

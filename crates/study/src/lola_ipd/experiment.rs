@@ -48,6 +48,8 @@ pub struct Study {
     pub seed: u64,
     /// How many pairs of players learn, independently, by the variants that compare batches.
     pub seeds: usize,
+    /// How many do by large inner batches: few of them end far below the others, so a mean of few pairs says little.
+    pub large_seeds: usize,
     /// How many of them by the others, too, at most.
     pub ablations: usize,
     /// How long they do.
@@ -110,9 +112,14 @@ impl Study {
         let plain =
             Settings { inner: Sampled(small), outer: Outer::Sampled(small), horizon: self.horizon, ..Settings::LIU };
         let mut all = Vec::new();
-        let mut add = |name: String, group, learns: bool, settings| {
-            let pairs = if group == Group::Batches { self.seeds } else { self.ablations.min(self.seeds) };
-            all.push(Variant { name, settings, group, pairs: if learns { pairs } else { 0 } });
+        let mut add = |name: String, group, learns: bool, settings: Settings| {
+            let pairs = match group {
+                _ if !learns => 0,
+                Group::Batches if settings.inner == Sampled(large) => self.large_seeds,
+                Group::Batches => self.seeds,
+                _ => self.ablations.min(self.seeds),
+            };
+            all.push(Variant { name, settings, group, pairs });
         };
 
         let inners = [Sampled(small), Sampled(large), Exact];
@@ -168,10 +175,10 @@ impl Study {
     pub fn run(&self, saved: &Saved, progress: &ProgressBar) -> Result<Vec<Measured>> {
         let variants = self.variants();
         // Each seed: correlations, and what is learned by each variant.
-        let work: Vec<(usize, Option<&Variant>)> = (0..self.seeds)
+        let work: Vec<(usize, Option<&Variant>)> = (0..self.seeds.max(self.large_seeds))
             .flat_map(|seed| {
                 let learning = variants.iter().filter(move |variant| seed < variant.pairs).map(Some);
-                let correlations = (seed < CORRELATED).then_some(None);
+                let correlations = (seed < self.seeds.min(CORRELATED)).then_some(None);
                 correlations.into_iter().chain(learning).map(move |variant| (seed, variant))
             })
             .collect();

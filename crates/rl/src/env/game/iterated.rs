@@ -147,7 +147,7 @@ impl Game for IteratedGame {
         observations.into_iter().for_each(|slot| slot.put_number(0));
     }
 
-    #[inline]
+    #[inline(always)] // What is done and seen stays in registers.
     fn step(&mut self, actions: [Action<'_>; 2], _: &mut ChaCha8Rng, observations: [Slot<'_>; 2]) -> [Step; 2] {
         let [first, second] = actions.map(Action::number);
         let [one, two] = observations;

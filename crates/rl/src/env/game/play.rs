@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Game;
 use crate::env::sample::{Actor, Rows, World, act, sample_by};
-use crate::env::seat::{Number, Seat};
+use crate::env::seat::Seat;
 use crate::error::Result;
 use crate::policy::{Numbers, Policy};
 use crate::rollout::{Rollout, Space};
@@ -73,14 +73,14 @@ impl<G: Game + Clone + Sync> World<2> for G {
         Game::spaces(self)
     }
 
-    fn begin<T: Number>(&self, [one, two]: &mut [Seat<'_, T>; 2], streams: Vec<ChaCha8Rng>) -> Result<Rows<G>> {
+    fn begin(&self, [one, two]: &mut [impl Seat; 2], streams: Vec<ChaCha8Rng>) -> Result<Rows<G>> {
         Rows::begin(self, streams, |row, game, rng| {
             game.reset(rng, [one.begin(row), two.begin(row)]);
             Ok(())
         })
     }
 
-    fn step<T: Number>(&self, block: &mut Rows<G>, seats: &mut [Seat<'_, T>; 2], t: usize) -> Result<bool> {
+    fn step(&self, block: &mut Rows<G>, seats: &mut [impl Seat; 2], t: usize) -> Result<bool> {
         block.step(|row, game, rng| {
             act(seats, row, t, rng)?;
             let [one, two] = seats;
