@@ -515,6 +515,36 @@ fn results_are_the_same_bits_at_any_number_of_threads() {
 }
 
 #[test]
+fn columns_of_an_array_are_made_at_once() {
+    // Of 1003 rows no block has a size that eight divides. What is read of a row: (its length, columns, of them the first so many
+    // are results, too), from an input, and from what the region makes itself.
+    for (length, read, kept) in
+        [(15, 0..15, 0), (15, 7..15, 0), (5, 1..5, 2), (6, 0..6, 1), (15, 0..7, 0), (4, 1..4, 0)]
+    {
+        for made in [false, true] {
+            let tape = Tape::new();
+            let x = tape.input("x", random(&[1003, length], 1));
+            let array = if made { x.exp() } else { x };
+            let columns: Vec<Var> = read.clone().map(|k| array.at(1, k)).collect();
+            let sums = (1..columns.len()).fold(columns[0].square(), |sum, k| sum + columns[k] * columns[k - 1]);
+            let outputs = [&[sums, sums.sum().grad(x)], &columns[..kept]].concat();
+            let compile = |lowering| tape.compile_with([x], outputs.iter().copied(), lowering);
+            let (on, off) = (compile(Lowering::On), compile(Lowering::Off));
+            let value: ad::Value<'_> = random(&[1003, length], 2).into();
+            for (a, b) in on.run(&[value.view()]).unwrap().iter().zip(&off.run(&[value.view()]).unwrap()) {
+                assert_close("columns", a, b, 1e-15);
+            }
+            let transposes = operations(&on).iter().filter(|name| *name == "transpose").count();
+            let together = read.len() - kept;
+            let expected = usize::from(together >= 4 && 2 * together >= length);
+            assert_eq!(transposes, expected, "{together} of {length}, made: {made}\n{on}");
+            let slices = operations(&on).iter().filter(|name| *name == "slice").count();
+            assert_eq!(slices, if expected == 1 { kept } else { read.len() }, "{on}");
+        }
+    }
+}
+
+#[test]
 fn an_index_out_of_range_in_a_region_is_found_at_its_place_in_the_whole() {
     let tape = Tape::new();
     let table = tape.input("table", random(&[5], 1));

@@ -229,6 +229,11 @@ impl Movement {
                 axes.iter().zip(&inner).for_each(|(&axis, &step)| steps[axis] = step);
                 copy_strided(x, shape, &steps, out);
             }
+            Movement::Transpose(axes) if exchanges_the_last_two(axes) => {
+                let [rows, columns] = [from[from.len() - 2], from[from.len() - 1]];
+                let matrices = x.chunks_exact(rows * columns).zip(out.chunks_exact_mut(rows * columns));
+                matrices.for_each(|(x, out)| transpose(x, rows, columns, out));
+            }
             Movement::Transpose(axes) => {
                 let inner = strides(from);
                 let steps: PerAxis = axes.iter().map(|&axis| inner[axis]).collect();
@@ -314,6 +319,28 @@ fn copy<E: Copy>(from: &[E], to: &mut [E]) {
     match (from, &mut *to) {
         ([from], [to]) => *to = *from,
         _ => to.copy_from_slice(from),
+    }
+}
+
+fn exchanges_the_last_two(axes: &[usize]) -> bool {
+    let (rank, front) = (axes.len(), axes.len().saturating_sub(2));
+    rank >= 2 && axes[..front].iter().copied().eq(0..front) && axes[front..] == [rank - 1, rank - 2]
+}
+
+/// A matrix of so many rows and columns with its axes exchanged: a few rows at a time, which are read in the order in which they
+/// lie, while a line of the cache is written of each column.
+fn transpose<E: Copy>(x: &[E], rows: usize, columns: usize, out: &mut [E]) {
+    const FEW: usize = 8;
+    let mut few = x.chunks_exact(FEW * columns);
+    for (tile, x) in few.by_ref().enumerate() {
+        let of: [&[E]; FEW] = std::array::from_fn(|row| &x[row * columns..][..columns]);
+        for column in 0..columns {
+            out[column * rows + tile * FEW..][..FEW].copy_from_slice(&of.map(|row| row[column]));
+        }
+    }
+    let (done, rest) = (rows - rows % FEW, few.remainder());
+    for (row, x) in rest.chunks_exact(columns).enumerate() {
+        x.iter().enumerate().for_each(|(column, &x)| out[column * rows + done + row] = x);
     }
 }
 

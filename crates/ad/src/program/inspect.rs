@@ -57,7 +57,7 @@ impl Program {
                     for step in &region.steps {
                         let variant = &step.variants[0];
                         let dtypes = step.operands.iter().map(|(operand, _)| match operand {
-                            RowOperand::Temporary(i) => region.temporaries[*i].0,
+                            RowOperand::Temporary { temporary, .. } => region.temporaries[*temporary].0,
                             RowOperand::Rows(place, _) | RowOperand::Whole(place) => self.dtype(*place),
                         });
                         let shapes = variant.operands.iter().map(|(shape, _)| shape.as_slice());
@@ -100,8 +100,9 @@ impl Program {
 }
 
 /// One line for each operation: its result, name, operands, parameters, type, shape, and where it was recorded. What runs
-/// block by block is indented, with the number of rows of a block in place of all; `+` is a sum over blocks. Below a fold
-/// stands what it does at each step, indented, of inputs that are its operands in their order.
+/// block by block is indented, with the number of rows of a block in place of all; `+` is a sum over blocks. Of a block that
+/// was transposed, `%4[2]` is column 2, and `%4` column 0. Below a fold stands what it does at each step, indented, of inputs
+/// that are its operands in their order.
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let array = |dtype: DType, shape: &[usize]| format!("{dtype}{shape:?}");
@@ -149,7 +150,10 @@ impl Display for Program {
                     for step in &region.steps {
                         let operands: Vec<String> = (step.operands.iter())
                             .map(|(operand, _)| match operand {
-                                RowOperand::Temporary(i) => format!("%{}", temporary[*i]),
+                                RowOperand::Temporary { temporary: i, column: 0 } => format!("%{}", temporary[*i]),
+                                RowOperand::Temporary { temporary: i, column } => {
+                                    format!("%{}[{column}]", temporary[*i])
+                                }
                                 RowOperand::Rows(place, _) => format!("{}[rows]", name(&number, *place)),
                                 RowOperand::Whole(place) => name(&number, *place),
                             })

@@ -69,8 +69,8 @@ pub(super) struct Variant {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RowOperand {
-    /// Made for this block before.
-    Temporary(usize),
+    /// Made for this block before: the column of this number, where columns lie in a temporary one behind the other. (Else 0.)
+    Temporary { temporary: usize, column: usize },
     /// The block's rows of a whole array, of so many entries each.
     Rows(Place, usize),
     /// A whole array.
@@ -272,7 +272,9 @@ impl Region {
                 let (operand, repeat) = step.operands[i];
                 let (shape, size) = &variant.operands[i];
                 let data = match operand {
-                    RowOperand::Temporary(temporary) => scratch.temporaries[temporary].slice(0..*size),
+                    RowOperand::Temporary { temporary, column } => {
+                        scratch.temporaries[temporary].slice(column * size..(column + 1) * size)
+                    }
                     RowOperand::Rows(place, per_row) => {
                         read(place).range(block.start * per_row..(block.start + block.rows) * per_row)
                     }

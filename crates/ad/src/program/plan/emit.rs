@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::columns::Columns;
 use super::dataflow::{Dataflow, View};
 use super::plan_body;
 use super::slots::Kept;
 use super::temporaries::Temporaries;
 use super::tiling::Tiling;
+use crate::op::movement::Movement;
 use crate::op::{Op, Rows};
 use crate::program::ir::Id;
 use crate::program::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
@@ -35,6 +37,7 @@ struct Layout<'a> {
     members: &'a [Id],
     /// How each member treats rows.
     forms: Vec<Rows>,
+    columns: Columns,
     temporaries: Temporaries,
     tiling: Tiling,
 }
@@ -95,9 +98,10 @@ impl<'a> Emitter<'a> {
     pub fn region(&mut self, rows: usize, members: &[Id]) -> Region {
         let flow = self.flow;
         let forms: Vec<Rows> = members.iter().map(|&id| flow.row_form(id).expect("members have rows").1).collect();
-        let temporaries = Temporaries::new(flow, members, &forms);
+        let columns = Columns::new(flow, members, &forms, &self.escapes);
+        let temporaries = Temporaries::new(flow, members, &forms, &columns);
         let tiling = Tiling::new(flow, rows, members, temporaries.bytes_per_row());
-        let layout = Layout { members, forms, temporaries, tiling };
+        let layout = Layout { members, forms, columns, temporaries, tiling };
         let mut results: Vec<RegionResult> = Vec::new();
         let mut destinations: Vec<Destination> = Vec::new();
         for (m, (&id, form)) in members.iter().zip(&layout.forms).enumerate() {
@@ -115,7 +119,8 @@ impl<'a> Emitter<'a> {
                 (None, None, _) => unreachable!("what nobody needs has been dropped"),
             });
         }
-        let steps = destinations.into_iter().enumerate().map(|(m, to)| self.block_step(&layout, m, to)).collect();
+        let made = destinations.into_iter().enumerate().filter(|&(m, _)| layout.columns.made_with(m) == m);
+        let steps = made.map(|(m, to)| self.block_step(&layout, m, to)).collect();
         let Tiling { rows, chunk, block } = layout.tiling;
         Region { rows, chunk, block, temporaries: layout.temporaries.kinds, results, steps }
     }
@@ -125,9 +130,13 @@ impl<'a> Emitter<'a> {
         let nodes = &self.flow.ir.nodes;
         let (node, form) = (&nodes[layout.members[m]], &layout.forms[m]);
         let views: SmallVec<[View; 4]> = self.flow.views(layout.members[m]).collect();
-        let temporary_of = |id: Id| layout.members.binary_search(&id).ok().and_then(|m| layout.temporaries.of(m));
+        let temporary_of = |id: Id| {
+            let m = layout.members.binary_search(&id).ok()?;
+            let column = layout.columns.of(m).map_or(0, |(_, column)| column);
+            layout.temporaries.of(m).map(|temporary| RowOperand::Temporary { temporary, column })
+        };
         let operand = |(&view, &by_row): (&View, &bool)| match temporary_of(view.base) {
-            Some(temporary) => (RowOperand::Temporary(temporary), view.repeat),
+            Some(temporary) => (temporary, view.repeat),
             None if by_row => {
                 (RowOperand::Rows(self.place(view.base), size(&nodes[view.shaped].shape[1..])), view.repeat)
             }
@@ -154,13 +163,17 @@ impl<'a> Emitter<'a> {
                 };
                 (with_rows(&nodes[node.operands[i]].shape, has_rows[i]), size)
             };
-            let shape = with_rows(&node.shape, !form.summed);
-            Variant {
-                op: node.op.rules().on_rows(rows).unwrap_or_else(|| node.op.clone()),
-                operands: (0..views.len()).map(operand).collect(),
-                count: size(&shape),
-                shape,
-            }
+            let (op, shape) = match layout.columns.of(m) {
+                None => {
+                    let op = node.op.rules().on_rows(rows).unwrap_or_else(|| node.op.clone());
+                    (op, with_rows(&node.shape, !form.summed))
+                }
+                Some((array, _)) => {
+                    let all = smallvec![layout.columns.arrays[array].length, rows];
+                    (Op::Movement(Movement::Transpose(smallvec![1, 0])), all)
+                }
+            };
+            Variant { op, operands: (0..views.len()).map(operand).collect(), count: size(&shape), shape }
         };
         let variants = layout.tiling.block_sizes().map(variant);
         BlockStep { operands, destination, variants, dtype: node.dtype, location: node.location }

@@ -5,8 +5,8 @@
 //! - [`levels`]: in which order everything runs (levelisation), and what runs together, as a region
 //! - [`escapes`]: which results are needed as a whole (escape analysis); the others' live for a block
 //! - [`leaves`]: inputs and constants
-//! - [`emit`]: the kernel calls (code generation); for a region with its [`temporaries`] (register allocation) and the cut of
-//!   its rows ([`tiling`])
+//! - [`emit`]: the kernel calls (code generation); for a region with the [`columns`] that are made at once, its [`temporaries`]
+//!   (register allocation) and the cut of its rows ([`tiling`])
 //! - [`slots`]: where in memory results lie (buffer allocation)
 //!
 //! Nearly every operation of a Monte-Carlo objective does the same to each sample, or sums over samples. Such operations on
@@ -25,6 +25,7 @@ pub(super) use rows::{LARGE, MANY_ROWS};
 
 use crate::op::fold::Body;
 
+mod columns;
 mod dataflow;
 mod emit;
 mod escapes;

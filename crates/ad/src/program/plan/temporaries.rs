@@ -1,6 +1,7 @@
 //! Temporaries: where in cache the results of a block lie. Register allocation by liveness, as a linear scan: the temporary
 //! of a result is free for another one as soon as the last operation of the region that reads it has run.
 
+use super::columns::Columns;
 use super::dataflow::Dataflow;
 use crate::dtype::DType;
 use crate::op::Rows;
@@ -10,17 +11,19 @@ use crate::tensor::size;
 pub(super) struct Temporaries {
     /// Of each what it holds, and entries per row.
     pub kinds: Vec<(DType, usize)>,
-    /// Of each member of the region the temporary of its result, if another member needs it.
+    /// Of each member of the region the temporary of its result, if another member needs it. Columns that are made together
+    /// share one.
     of: Vec<Option<usize>>,
 }
 
 impl Temporaries {
     /// Those of a region's members, which treat rows as `forms` say.
-    pub fn new(flow: &Dataflow<'_>, members: &[Id], forms: &[Rows]) -> Self {
+    pub fn new(flow: &Dataflow<'_>, members: &[Id], forms: &[Rows], columns: &Columns) -> Self {
         let mut last_use: Vec<Option<usize>> = vec![None; members.len()];
-        for (user, &id) in members.iter().enumerate() {
+        for (m, &id) in members.iter().enumerate() {
+            let user = columns.made_with(m);
             let read = flow.views(id).filter_map(|view| members.binary_search(&view.base).ok());
-            read.for_each(|made| last_use[made] = Some(user));
+            read.map(|made| columns.made_with(made)).for_each(|made| last_use[made] = last_use[made].max(Some(user)));
         }
         let mut ending: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
         last_use.iter().enumerate().for_each(|(made, last)| {
@@ -34,9 +37,14 @@ impl Temporaries {
         let mut free: Vec<usize> = Vec::new();
         for (m, (&id, form)) in members.iter().zip(forms).enumerate() {
             let node = &flow.ir.nodes[id];
+            let made_with = columns.made_with(m);
+            if made_with != m {
+                of.push(of[made_with]);
+                continue;
+            }
             of.push((!form.summed && last_use[m].is_some()).then(|| {
                 // One of the same type that nobody needs any more, and the closest in size.
-                let need = size(&node.shape[1..]);
+                let need = columns.of(m).map_or(size(&node.shape[1..]), |(array, _)| columns.arrays[array].length);
                 let best = (0..free.len())
                     .filter(|&i| kinds[free[i]].0 == node.dtype)
                     .min_by_key(|&i| kinds[free[i]].1.abs_diff(need));
