@@ -335,7 +335,8 @@ fn transpose<E: Copy>(x: &[E], rows: usize, columns: usize, out: &mut [E]) {
     for (tile, x) in few.by_ref().enumerate() {
         let of: [&[E]; FEW] = std::array::from_fn(|row| &x[row * columns..][..columns]);
         for column in 0..columns {
-            out[column * rows + tile * FEW..][..FEW].copy_from_slice(&of.map(|row| row[column]));
+            let out = &mut out[column * rows + tile * FEW..][..FEW];
+            out.iter_mut().zip(&of).for_each(|(out, row)| *out = row[column]);
         }
     }
     let (done, rest) = (rows - rows % FEW, few.remainder());
