@@ -292,7 +292,18 @@ impl Movement {
                 let rows = (NEAREST / (length * behind * size_of::<E>())).max(1);
                 for (tile, out) in out.chunks_mut(rows * length * behind).enumerate() {
                     let mut start = 0;
-                    for operand in operands {
+                    let mut rest = operands;
+                    // Eight columns side by side are written as they lie.
+                    while let Some((few, after)) = rest.split_first_chunk::<8>()
+                        && few.iter().all(|operand| operand.shape[axis] * behind == 1)
+                    {
+                        let of = few.each_ref().map(|operand| &operand.numbers::<E>()[tile * rows..]);
+                        for (row, out) in out.chunks_exact_mut(length * behind).enumerate() {
+                            out[start..][..8].iter_mut().zip(&of).for_each(|(out, column)| *out = column[row]);
+                        }
+                        (rest, start) = (after, start + 8);
+                    }
+                    for operand in rest {
                         let row = operand.shape[axis] * behind;
                         let x = &operand.numbers::<E>()[tile * rows * row..];
                         if row == 1 {
