@@ -388,8 +388,8 @@ pub(crate) fn check_shape(what: &'static str, found: &[usize], expected: &[usize
 }
 
 fn canonical_rewards(rewards: Array2<f64>, lengths: &[usize]) -> Result<Array2<f64>> {
-    let what = |r: &f64| format!("the reward is {r}, but must be finite");
-    let rewards = canonical(rewards.into_dyn(), lengths, 0, |r| !r.is_finite(), what)?;
+    let not_finite = |&r: &f64| (!r.is_finite()).then(|| format!("the reward is {r}, but must be finite"));
+    let rewards = canonical(rewards.into_dyn(), lengths, 0, not_finite)?;
     Ok(rewards.into_dimensionality().expect("two axes, as before"))
 }
 
@@ -402,23 +402,18 @@ fn canonical_value(
     lengths: &[usize],
     extra: usize,
 ) -> Result<Value<'static>> {
-    let infinite = |x: f64| format!("a number of the {thing} is {x}, but must be finite");
-    let negative = |i: &i32| format!("the {number} is {i}, but must not be negative");
-    let nothing = || unreachable!("none is a fault");
+    let infinite = |x: f64| (!x.is_finite()).then(|| format!("a number of the {thing} is {x}, but must be finite"));
     let is_number = value.shape().len() == 2;
     Ok(match value {
-        Value::F64(array) => {
-            canonical(array.into_owned(), lengths, extra, |x| !x.is_finite(), |&x| infinite(x))?.into()
+        Value::F64(array) => canonical(array.into_owned(), lengths, extra, |&x| infinite(x))?.into(),
+        Value::F32(array) => canonical(array.into_owned(), lengths, extra, |&x| infinite(x.into()))?.into(),
+        Value::I32(array) if is_number => {
+            let negative = |&i: &i32| (i < 0).then(|| format!("the {number} is {i}, but must not be negative"));
+            canonical(array.into_owned(), lengths, extra, negative)?.into()
         }
-        Value::F32(array) => {
-            canonical(array.into_owned(), lengths, extra, |x| !x.is_finite(), |&x| infinite(x.into()))?.into()
-        }
-        Value::I32(array) if is_number => canonical(array.into_owned(), lengths, extra, |&i| i < 0, negative)?.into(),
-        Value::I32(array) => canonical(array.into_owned(), lengths, extra, |_| false, |_| nothing())?.into(),
-        Value::U8(array) if is_number => {
-            canonical(array.mapv(i32::from), lengths, extra, |_| false, |_| nothing())?.into()
-        }
-        Value::U8(array) => canonical(array.into_owned(), lengths, extra, |_| false, |_| nothing())?.into(),
+        Value::I32(array) => canonical(array.into_owned(), lengths, extra, |_| None)?.into(),
+        Value::U8(array) if is_number => canonical(array.mapv(i32::from), lengths, extra, |_| None)?.into(),
+        Value::U8(array) => canonical(array.into_owned(), lengths, extra, |_| None)?.into(),
     })
 }
 
@@ -428,8 +423,7 @@ fn canonical<A: Copy + Default>(
     array: ArrayD<A>,
     lengths: &[usize],
     extra: usize,
-    is_fault: impl Fn(&A) -> bool + Copy,
-    what: impl Fn(&A) -> String,
+    fault: impl Fn(&A) -> Option<String>,
 ) -> Result<ArrayD<A>> {
     let mut array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() };
     let (steps, size) = (array.shape()[1], array.shape()[2..].iter().product::<usize>());
@@ -437,10 +431,8 @@ fn canonical<A: Copy + Default>(
     // (What has no entries has no rows either.)
     for (trajectory, row) in entries.chunks_exact_mut((steps * size).max(1)).enumerate() {
         let (inside, behind) = row.split_at_mut((lengths[trajectory] + extra) * size);
-        // (All are looked at before anybody asks which: that is many at once.)
-        if inside.iter().fold(false, |any, x| any | is_fault(x)) {
-            let place = inside.iter().position(is_fault).expect("one is");
-            return Err(Error::Step { trajectory, step: place / size, what: what(&inside[place]) });
+        if let Some((place, what)) = inside.iter().enumerate().find_map(|(place, x)| Some((place, fault(x)?))) {
+            return Err(Error::Step { trajectory, step: place / size, what });
         }
         behind.fill(A::default());
     }
