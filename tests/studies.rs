@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 use rl::env::Momentum;
+use rl::error::Error;
 use rl::meta::Permutation;
 use study::gradient_variance::experiment::Study as GradientVariance;
 use study::hessian_bias::accuracy::Experiment;
@@ -18,8 +19,9 @@ use study::output::Folder;
 use study::saved::{Before, Saved};
 use study::score_function_1d::experiment::{errors, learn};
 use study::{credit_assignment_1d, step_or_trajectory, tmaml};
-use train::MetaLearner;
+use train::run::checkpoint::Checkpoint;
 use train::run::config;
+use train::{Learner, MetaLearner};
 
 /// A folder of its own for each test, deleted in the end.
 struct Temporary(PathBuf);
@@ -218,6 +220,61 @@ fn a_study_that_was_ended_goes_on_to_the_same_bits() {
         };
         assert_eq!(sorted(&folder.text()), sorted(&text));
     }
+}
+
+#[test]
+fn a_run_that_was_ended_goes_on_from_where_it_was_kept() {
+    let folder = Temporary::new("under-way");
+    let small = "tasks = 3\nrollouts = 3\nhorizon = 12\nhidden = [4]\niterations = 4";
+    let variant = Variant::of("promp", "promp-momentum", &[small]).unwrap();
+    let comparison = Comparison { variants: vec![variant], seed: 3, repeats: 1 };
+    let run = |before, is_ended: bool| {
+        let saved = folder.open("settings", before).unwrap();
+        let after = |learner: &MetaLearner, _, _| match is_ended {
+            true => Err(Error::NoEvaluation),
+            false => Ok(learner.evaluate(2, 1, 5)?.concat()),
+        };
+        comparison.run(&saved, &ProgressBar::hidden(), after).map(|mut compared| compared.runs[0].remove(0))
+    };
+    let whole = run(Before::Delete, false).unwrap();
+    let path = folder.0.join("under_way").join("0,0");
+    assert!(!path.exists());
+
+    run(Before::Delete, true).unwrap_err();
+    let kept = Checkpoint::read(&path).unwrap();
+    assert!((1..=4).contains(&kept.iteration), "{}", kept.iteration);
+    let message = folder.open("settings", Before::Ask).err().unwrap();
+    assert!(message.contains("under way") && message.contains("--resume"), "{message}");
+    assert_eq!(run(Before::Resume, false).unwrap(), whole);
+    assert!(!path.exists());
+
+    // What was made before is taken from there, and not made again.
+    let put = |bytes: &[u8]| {
+        run(Before::Delete, true).unwrap_err();
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let mut other = kept.clone();
+    other.state.arrays["study.run"][[0, 1]] = 123.0;
+    put(&other.to_bytes());
+    let resumed = run(Before::Resume, false).unwrap();
+    assert_eq!(resumed.returns[0][0], 123.0);
+    assert_eq!(resumed.returns[1..], whole.returns[1..]);
+    assert_eq!(resumed.after, whole.after);
+
+    // What is damaged, or another study's, is not.
+    let mut damaged = kept.to_bytes();
+    *damaged.last_mut().unwrap() ^= 1;
+    other.versions = vec![("study".to_owned(), "0123456789abcdef".to_owned())];
+    for bytes in [damaged, other.to_bytes()] {
+        put(&bytes);
+        assert_eq!(run(Before::Resume, false).unwrap(), whole);
+    }
+    // Nor is anything that is under way deleted without a word.
+    put(&kept.to_bytes());
+    std::fs::remove_file(folder.file()).unwrap();
+    assert!(folder.open("settings", Before::Ask).is_err());
+    drop(folder.open("settings", Before::Delete).unwrap());
+    assert!(!path.exists());
 }
 
 #[test]

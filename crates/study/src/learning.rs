@@ -1,22 +1,25 @@
-//! Learners side by side: variants of a configuration, each from the same seeds, a saved part for each run; what they are paid as
-//! they learn, and the paths of what they adapt.
+//! Learners side by side: variants of a configuration, each from the same seeds, a saved part for each run, which is kept while it is
+//! under way, too; what they are paid as they learn, and the paths of what they adapt.
 //!
 //! Runs of one seed begin with the same parameters and tasks, whatever the variant: their differences are paired.
 
+use std::time::Instant;
+
 use indicatif::ProgressBar;
-use ndarray::{ArrayView5, Axis, s};
+use ndarray::{Array2, ArrayView5, Axis, s};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rl::env::Environment;
 use rl::error::{Error, Result};
 use rl::stream::seed_of;
 use train::registry;
+use train::run::checkpoint::Checkpoint;
 use train::run::config::{Config, Layer};
 use train::{Learner, MetaLearner};
 
 use crate::lines::{self, Line, Panel};
 use crate::options::{StudyOptions, whole};
-use crate::output::{Output, progress};
+use crate::output::{Output, complain, progress};
 use crate::saved::Saved;
 use crate::statistics::{interval, mean_and_std, mean_in_words, minus, told_from_zero};
 
@@ -49,6 +52,11 @@ impl Variant {
     /// How many iterations it learns for.
     pub fn iterations(&self) -> u64 {
         self.config.iterations
+    }
+
+    /// How many numbers an iteration has in a [`Run`]: steps made in environments, and the return before and after each inner step.
+    fn width(&self) -> usize {
+        2 + self.config.inner_steps
     }
 
     /// The learner of this seed.
@@ -141,7 +149,7 @@ pub struct Comparison {
 }
 
 /// What a run was paid, and what was asked of it in the end.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Run {
     /// Mean return over tasks, before and after each inner step, for each iteration.
     pub returns: Vec<Vec<f64>>,
@@ -183,14 +191,16 @@ impl Comparison {
             .map(|(number, repeat)| {
                 let variant = &self.variants[number];
                 let mut is_new = false;
-                let numbers = saved.part(&format!("{number},{repeat}"), || {
+                let name = format!("{number},{repeat}");
+                let numbers = saved.part(&name, || {
                     is_new = true;
-                    Ok(self.learn(number, repeat, progress, &after)?.into_numbers())
+                    let keeper = Keeper::new(saved, &name, variant);
+                    Ok(self.learn((number, repeat), keeper, progress, &after)?.into_numbers())
                 })?;
                 if !is_new {
                     progress.inc(variant.iterations());
                 }
-                Ok(Run::from_numbers(&numbers, variant))
+                Ok(Run::from_numbers(&numbers, variant.width(), variant.iterations() as usize))
             })
             .collect::<Result<_>>()?;
         let names = self.variants.iter().map(|variant| variant.name.clone()).collect();
@@ -200,25 +210,96 @@ impl Comparison {
 
     fn learn(
         &self,
-        number: usize,
-        repeat: usize,
+        (number, repeat): (usize, usize),
+        mut keeper: Keeper<'_>,
         progress: &ProgressBar,
         after: impl Fn(&MetaLearner, usize, usize) -> Result<Vec<f64>>,
     ) -> Result<Run> {
         let variant = &self.variants[number];
         let within = |error: Error| error.during(variant.name.clone());
-        let mut learner = variant.learner(seed_of(self.seed, &[repeat as u64]));
-        let mut run = Run { returns: Vec::new(), env_steps: Vec::new(), after: Vec::new() };
-        let mut steps = 0;
-        for iteration in 0..variant.iterations() {
+        let new = || variant.learner(seed_of(self.seed, &[repeat as u64]));
+        let (mut learner, mut run) = keeper.resume(new()).unwrap_or_else(|| (new(), Run::default()));
+        let first = run.returns.len() as u64;
+        progress.inc(first);
+        for iteration in first..variant.iterations() {
             let made = learner.iterate(iteration).map_err(within)?;
-            steps += made.env_steps;
+            let steps = made.env_steps as f64 + run.env_steps.last().unwrap_or(&0.0);
             run.returns.push(made.returns.iter().map(|tasks| mean_and_std(tasks).0).collect());
-            run.env_steps.push(steps as f64);
+            run.env_steps.push(steps);
+            keeper.keep(&learner, &run)?;
             progress.inc(1);
         }
         run.after = after(&learner, number, repeat).map_err(within)?;
         Ok(run)
+    }
+}
+
+/// Who keeps a run that is under way: after an iteration, its learner's state and what it was paid so far.
+struct Keeper<'a> {
+    saved: &'a Saved,
+    part: &'a str,
+    variant: &'a Variant,
+    /// When it is to be kept again.
+    due: Instant,
+}
+
+impl<'a> Keeper<'a> {
+    /// What it was paid, beside the learner's arrays.
+    const RUN: &'static str = "study.run";
+
+    fn new(saved: &'a Saved, part: &'a str, variant: &'a Variant) -> Self {
+        Self { saved, part, variant, due: Instant::now() }
+    }
+
+    /// What else decides over the numbers: the study that this is a part of.
+    fn versions(&self, learner: &MetaLearner) -> Vec<(String, String)> {
+        [learner.versions(), vec![("study".to_owned(), self.saved.run.clone())]].concat()
+    }
+
+    /// Keeps it, if that is due: such that it takes no more than a twentieth of the time.
+    fn keep(&mut self, learner: &MetaLearner, run: &Run) -> Result<()> {
+        let begun = Instant::now();
+        if begun < self.due {
+            return Ok(());
+        }
+        let mut state = learner.state();
+        let rows = (run.returns.len(), self.variant.width());
+        let numbers = Array2::from_shape_vec(rows, run.clone().into_numbers()).expect("a row for each iteration");
+        state.arrays.insert(Self::RUN.to_owned(), numbers.into_dyn());
+        let (iteration, env_steps) = (rows.0 as u64, run.env_steps[rows.0 - 1] as u64);
+        let (config, versions) = (self.variant.config.clone(), self.versions(learner));
+        let checkpoint = Checkpoint { iteration, env_steps, config, best: None, versions, state };
+        self.saved.keep(self.part, &checkpoint.to_bytes())?;
+        self.due = Instant::now() + 20 * begun.elapsed();
+        Ok(())
+    }
+
+    /// The learner as it was kept, and its run so far, if there is something. What is no state of this run is said, and not used.
+    fn resume(&self, mut learner: MetaLearner) -> Option<(MetaLearner, Run)> {
+        let path = self.saved.under_way(self.part);
+        if !path.exists() {
+            return None;
+        }
+        let mut resume = || -> train::run::Result<Run> {
+            let checkpoint = Checkpoint::read(&path)?;
+            let differences = checkpoint.other_versions(&self.versions(&learner));
+            if !differences.is_empty() {
+                return Err(train::run::Error::Damaged { path: path.clone(), what: differences.join(", ") });
+            }
+            let Checkpoint { iteration, mut state, .. } = checkpoint;
+            let shape = [iteration as usize, self.variant.width()];
+            let numbers = state.arrays.shift_remove(Self::RUN).filter(|numbers| numbers.shape() == shape);
+            let numbers = numbers.ok_or_else(|| Error::SavedState(format!("the array `{}` is missing", Self::RUN)))?;
+            learner.restore(state)?;
+            Ok(Run::from_numbers(numbers.as_slice().expect("read row-major"), self.variant.width(), shape[0]))
+        };
+        match resume() {
+            Ok(run) => Some((learner, run)),
+            Err(error) => {
+                complain(&format!("{error}; part {} is computed again", self.part));
+                None
+            }
+        }
     }
 }
 
@@ -230,9 +311,9 @@ impl Run {
         numbers.chain(self.after).collect()
     }
 
-    fn from_numbers(numbers: &[f64], variant: &Variant) -> Self {
-        let width = 2 + variant.config.inner_steps;
-        let (learning, after) = numbers.split_at(width * variant.iterations() as usize);
+    /// Of so many iterations, with so many numbers each.
+    fn from_numbers(numbers: &[f64], width: usize, iterations: usize) -> Self {
+        let (learning, after) = numbers.split_at(width * iterations);
         Self {
             returns: learning.chunks(width).map(|row| row[1..].to_vec()).collect(),
             env_steps: learning.chunks(width).map(|row| row[0]).collect(),

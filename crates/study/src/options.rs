@@ -35,8 +35,8 @@ pub struct StudyOptions {
     /// The paper's size, or what comes near it, in the same way.
     #[arg(long, conflicts_with = "quick")]
     pub paper: bool,
-    /// Take up a run that was ended: what it finished is read from its folder. The other options must be the same. (A run
-    /// that has written its results leaves nothing to take up, and is begun anew.)
+    /// Take up a run that was ended: what it finished is read from its folder, and what learned goes on from there. The other
+    /// options must be the same. (A run that has written its results leaves nothing to take up, and is begun anew.)
     #[arg(long)]
     pub resume: bool,
     /// Begin anew, and delete what a run that was ended had finished in this folder.

@@ -2,12 +2,13 @@
 //!
 //! The file of parts is text, and every line ends with a checksum of what is before it. The first says which run it is of:
 //! the program and the options. Each other line is a part: a number that stands for the run, the part's name, how many
-//! numbers it has, and these, printed such that they are read again to the bit.
+//! numbers it has, and these, printed such that they are read again to the bit. Beside it is a folder for what is under way: a
+//! part that takes hours may keep there what it goes on from.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
@@ -45,8 +46,10 @@ impl StudyOptions {
 /// The parts that are finished, and the file they are saved in.
 pub struct Saved {
     path: PathBuf,
+    /// The folder for parts that are under way.
+    under_way: PathBuf,
     /// In each line: a hash of the program, the options and the seed.
-    run: String,
+    pub run: String,
     parts: HashMap<String, Vec<f64>>,
     file: Mutex<File>,
     /// What a reader should know of how it was opened: a sentence each.
@@ -57,23 +60,27 @@ impl Saved {
     /// The parts of a run with these `settings`, in which is all that its numbers depend on.
     pub fn open(folder: &Folder, settings: &str, before: Before) -> Result<Self> {
         let path = folder.path.join("finished.txt");
-        let failed = |cause: std::io::Error| Error::File { path: path.clone(), cause: cause.into() };
+        let failed = |cause: io::Error| Error::File { path: path.clone(), cause: cause.into() };
         let refused = |cause: String| Error::File { path: path.clone(), cause: cause.into() };
         let this = format!("{}, {settings}", program().map_err(&refused)?);
         let run = format!("{:016x}", hash(&this));
         let found = match std::fs::read(&path) {
             Ok(bytes) if before != Before::Delete => bytes,
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
             _ => Vec::new(),
         };
-        let read = Read::new(&found);
+        let under_way = folder.path.join("under_way");
+        if before == Before::Delete {
+            forget(|| std::fs::remove_dir_all(&under_way)).map_err(failed)?;
+        }
+        let read = Read { under_way: under_way.exists(), ..Read::new(&found) };
         if let Some(cause) = read.refusal(before, &this, &run) {
             return Err(refused(cause));
         }
 
         let mut notes = Vec::new();
-        let Read { parts, damaged, .. } = read;
-        if before == Before::Resume && parts.is_empty() && damaged.is_empty() {
+        let Read { parts, damaged, under_way: is_under_way, .. } = read;
+        if before == Before::Resume && parts.is_empty() && damaged.is_empty() && !is_under_way {
             notes.push(format!("nothing to resume in {}: it is begun anew", folder.path.display()));
         }
         let mut names = HashSet::new();
@@ -94,7 +101,7 @@ impl Saved {
         }
         let parts = good().map(|part| (part.name.to_owned(), part.numbers.clone())).collect();
         let file = File::options().append(true).open(&path).map_err(failed)?;
-        Ok(Self { path, run, parts, file: Mutex::new(file), notes })
+        Ok(Self { path, under_way, run, parts, file: Mutex::new(file), notes })
     }
 
     /// The numbers of a part (its name has no spaces): those that were saved, or what `compute` gives, which is saved now.
@@ -108,14 +115,34 @@ impl Saved {
         let mut file = self.file.lock().expect("no thread panics while it writes");
         // In one piece, such that a run that is ended leaves one line at most that is not whole.
         let written = file.write_all(line.as_bytes());
-        written.map_err(|cause| Error::File { path: self.path.clone(), cause: cause.into() })?;
+        let failed = |cause: io::Error| Error::File { path: self.path.clone(), cause: cause.into() };
+        written.and_then(|()| forget(|| std::fs::remove_file(self.under_way(name)))).map_err(failed)?;
         Ok(numbers)
+    }
+
+    /// The file for what a part that is under way goes on from. It is deleted once the part is finished.
+    pub fn under_way(&self, name: &str) -> PathBuf {
+        self.under_way.join(name)
+    }
+
+    /// Writes that file, whole or not at all.
+    pub fn keep(&self, name: &str, contents: &[u8]) -> Result<()> {
+        let made = std::fs::create_dir_all(&self.under_way);
+        made.map_err(|cause| Error::Folder { path: self.under_way.clone(), cause })?;
+        write_whole([(self.under_way(name), contents)])
     }
 
     /// Deletes the parts, because the results are written that are made of them.
     pub fn delete(self) -> Result<()> {
-        std::fs::remove_file(&self.path).map_err(|cause| Error::File { path: self.path, cause: cause.into() })
+        let deleted = forget(|| std::fs::remove_dir_all(&self.under_way));
+        let deleted = deleted.and_then(|()| std::fs::remove_file(&self.path));
+        deleted.map_err(|cause| Error::File { path: self.path, cause: cause.into() })
     }
+}
+
+/// Deletes what need not be there.
+fn forget(delete: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    delete().or_else(|cause| if cause.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(cause) })
 }
 
 /// The lines of a file, told apart: which run it is of, parts, and the others by their number, with the name of the part if
@@ -125,6 +152,8 @@ struct Read<'a> {
     of: Option<&'a str>,
     parts: Vec<Part<'a>>,
     damaged: Vec<(usize, Option<&'a str>)>,
+    /// Whether there is a folder of parts that are not finished.
+    under_way: bool,
 }
 
 struct Part<'a> {
@@ -155,10 +184,11 @@ impl<'a> Read<'a> {
 
     /// Why a run is not to go on with such a file, if it is not.
     fn refusal(&self, before: Before, this: &str, run: &str) -> Option<String> {
-        let Self { of, parts, damaged } = self;
+        let Self { of, parts, damaged, under_way } = self;
         match before {
-            Before::Ask if !parts.is_empty() || !damaged.is_empty() => {
+            Before::Ask if !parts.is_empty() || !damaged.is_empty() || *under_way => {
                 let there = match parts.len() {
+                    0 if *under_way => "parts of a run that was ended are under way".to_owned(),
                     0 => "there is something in it, though no part that can be read".to_owned(),
                     count => format!("{count} parts of a run that was ended are finished"),
                 };
@@ -210,8 +240,8 @@ fn hash(x: impl Hash) -> u64 {
 
 /// Version and build of the program: parts of two programs need not be the same bits.
 fn program() -> std::result::Result<&'static str, String> {
-    static PROGRAM: OnceLock<std::io::Result<String>> = OnceLock::new();
-    let build = || -> std::io::Result<String> {
+    static PROGRAM: OnceLock<io::Result<String>> = OnceLock::new();
+    let build = || -> io::Result<String> {
         let bytes = std::fs::read(std::env::current_exe()?)?;
         Ok(format!("version {}, build {:016x}", env!("CARGO_PKG_VERSION"), hash(bytes)))
     };
