@@ -224,22 +224,32 @@ fn a_study_that_was_ended_goes_on_to_the_same_bits() {
 
 #[test]
 fn a_run_that_was_ended_goes_on_from_where_it_was_kept() {
-    let folder = Temporary::new("under-way");
     let small = "tasks = 3\nrollouts = 3\nhorizon = 12\nhidden = [4]\niterations = 4";
-    let variant = Variant::of("promp", "promp-momentum", &[small]).unwrap();
+    // By Adam, and within a region of trust.
+    for (preset, precision) in [("promp-momentum", "f64"), ("exploration-lvc-trpo", "f32")] {
+        let precision = format!("precision = \"{precision}\"");
+        goes_on(Variant::of(preset, preset, &[small, &precision]).unwrap());
+    }
+}
+
+fn goes_on(variant: Variant) {
+    let folder = Temporary::new("under-way");
     let comparison = Comparison { variants: vec![variant], seed: 3, repeats: 1 };
     let run = |before, is_ended: bool| {
-        let saved = folder.open("settings", before).unwrap();
+        let saved = folder.open("settings", before)?;
         let after = |learner: &MetaLearner, _, _| match is_ended {
             true => Err(Error::NoEvaluation),
             false => Ok(learner.evaluate(2, 1, 5)?.concat()),
         };
-        comparison.run(&saved, &ProgressBar::hidden(), after).map(|mut compared| compared.runs[0].remove(0))
+        let compared = comparison.run(&saved, &ProgressBar::hidden(), after).map_err(|error| error.to_string())?;
+        Ok::<_, String>(compared.runs[0][0].clone())
     };
+    let parts = folder.0.join("under_way");
+    let path = parts.join("0,0");
     let whole = run(Before::Delete, false).unwrap();
-    let path = folder.0.join("under_way").join("0,0");
     assert!(!path.exists());
 
+    // Ended in the last moment.
     run(Before::Delete, true).unwrap_err();
     let kept = Checkpoint::read(&path).unwrap();
     assert!((1..=4).contains(&kept.iteration), "{}", kept.iteration);
@@ -250,29 +260,39 @@ fn a_run_that_was_ended_goes_on_from_where_it_was_kept() {
 
     // What was made before is taken from there, and not made again.
     let put = |bytes: &[u8]| {
-        run(Before::Delete, true).unwrap_err();
+        drop(folder.open("settings", Before::Delete).unwrap());
+        std::fs::create_dir(&parts).unwrap();
         std::fs::write(&path, bytes).unwrap();
     };
     let mut other = kept.clone();
-    other.state.arrays["study.run"][[0, 1]] = 123.0;
+    other.state.arrays["study.numbers"][[1]] = 123.0;
     put(&other.to_bytes());
     let resumed = run(Before::Resume, false).unwrap();
-    assert_eq!(resumed.returns[0][0], 123.0);
-    assert_eq!(resumed.returns[1..], whole.returns[1..]);
+    assert_eq!((resumed.returns[0][0], &resumed.returns[1..]), (123.0, &whole.returns[1..]));
     assert_eq!(resumed.after, whole.after);
 
-    // What is damaged, or another study's, is not.
+    // What is damaged is computed again.
     let mut damaged = kept.to_bytes();
     *damaged.last_mut().unwrap() ^= 1;
-    other.versions = vec![("study".to_owned(), "0123456789abcdef".to_owned())];
-    for bytes in [damaged, other.to_bytes()] {
-        put(&bytes);
-        assert_eq!(run(Before::Resume, false).unwrap(), whole);
+    put(&damaged);
+    assert_eq!(run(Before::Resume, false).unwrap(), whole);
+    // Another part's, or another study's, is refused, and stays.
+    for what in ["part", "study"] {
+        let mut foreign = kept.clone();
+        foreign.versions.iter_mut().find(|(name, _)| name == what).unwrap().1 = "another".to_owned();
+        put(&foreign.to_bytes());
+        let message = run(Before::Resume, false).unwrap_err();
+        assert!(message.contains("another run, or part") && message.contains(what), "{message}");
+        assert!(message.contains("--fresh") && path.exists(), "{message}");
     }
-    // Nor is anything that is under way deleted without a word.
+    // Without a file of finished parts that can be read, it is not deleted either unless that is asked for.
     put(&kept.to_bytes());
-    std::fs::remove_file(folder.file()).unwrap();
-    assert!(folder.open("settings", Before::Ask).is_err());
+    for text in ["", "run \n"] {
+        std::fs::write(folder.file(), text).unwrap();
+        assert!(folder.open("settings", Before::Ask).is_err());
+        drop(folder.open("settings", Before::Resume).unwrap());
+        assert!(path.exists());
+    }
     drop(folder.open("settings", Before::Delete).unwrap());
     assert!(!path.exists());
 }

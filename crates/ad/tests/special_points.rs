@@ -470,6 +470,59 @@ fn functions_of_one_number_in_single_precision() {
     check_functions_of_one::<f32>();
 }
 
+/// Of the function and its derivative, the bits at each of these numbers, each run by itself or all as one array. (Every NaN is one.)
+fn bits<T: Real>(f: Function, at: &[f64], alone: bool, lowering: Lowering) -> Vec<[u64; 2]> {
+    let parts: Vec<&[f64]> = if alone { at.chunks(1).collect() } else { vec![at] };
+    let of = |part: &[f64]| -> Vec<[u64; 2]> {
+        let part: Vec<T> = part.iter().map(|&x| T::of(x)).collect();
+        let at = if alone { ad::Value::from(part[0]) } else { ad::Value::from(&part) };
+        let tape = Tape::new();
+        let x = tape.input("x", at.clone());
+        let y = f(&[x]);
+        let results = tape.compile_with([x], [y, y.sum().grad_or_zeros(x)], lowering).run_as::<T>(&[at]).unwrap();
+        let bits = |x: &T| if x.is_nan() { 0 } else { x.as_f64().to_bits() };
+        results[0].iter().zip(&results[1]).map(|(y, slope)| [bits(y), bits(slope)]).collect()
+    };
+    parts.into_iter().flat_map(of).collect()
+}
+
+/// A number is not computed as an array of one is, but by the same kernel.
+#[test]
+fn a_number_has_the_bits_of_an_entry() {
+    let functions: [(&str, Function); 22] = [
+        ("exp", |x| x[0].exp()),
+        ("ln", |x| x[0].ln()),
+        ("tanh", |x| x[0].tanh()),
+        ("sigmoid", |x| x[0].sigmoid()),
+        ("softplus", |x| x[0].softplus()),
+        ("sin", |x| x[0].sin()),
+        ("cos", |x| x[0].cos()),
+        ("sqrt", |x| x[0].sqrt()),
+        ("abs", |x| x[0].abs()),
+        ("exp_m1", |x| x[0].exp_m1()),
+        ("ln_1p", |x| x[0].ln_1p()),
+        ("erfc", |x| x[0].erfc()),
+        ("ln_gamma", |x| x[0].ln_gamma()),
+        ("trigamma", |x| x[0].polygamma(1)),
+        ("asin", |x| x[0].asin()),
+        ("powers", |x| x[0].powf(-1.0) + x[0].powf(5.0) * x[0].powf(1.5)),
+        ("pow", |x| x[0].pow(x[0])),
+        ("max, min", |x| x[0].max(0.3) - x[0].min(1.0)),
+        ("hypot, atan2", |x| x[0].hypot(2.0) / x[0].atan2(0.5)),
+        ("comparisons", |x| x[0].less(0.3) + x[0].greater_equal(1.0) * 2.0),
+        ("select", |x| x[0].greater(0.0).select(x[0] * 2.0, x[0].square())),
+        ("arithmetic", |x| (x[0] + 1.0) * x[0] / ((x[0] - 2.0) * (x[0] * x[0]))),
+    ];
+    let at = [0.0, -0.0, 0.3, -0.7, 1.0, -1.0, 1.5, -2.5, 31.0, 750.0, -750.0, 1e-40, 1e-310, 1e9, 1e30, INFINITY];
+    let at = [&at[..], &[-INFINITY, NAN]].concat();
+    for (name, f) in functions {
+        for lowering in [Lowering::On, Lowering::Off] {
+            let of = |alone: bool| (bits::<f64>(f, &at, alone, lowering), bits::<f32>(f, &at, alone, lowering));
+            assert_eq!(of(true), of(false), "{name} at {at:?}, {lowering:?}");
+        }
+    }
+}
+
 /// Functions of a and b: the value, and the derivatives by a, b, aa, ab, ba, bb, aaa, aab, abb, bbb, as far as listed.
 const BY: [&[usize]; 11] =
     [&[], &[0], &[1], &[0, 0], &[0, 1], &[1, 0], &[1, 1], &[0, 0, 0], &[0, 1, 0], &[1, 0, 1], &[1, 1, 1]];

@@ -3,25 +3,23 @@
 //!
 //! Runs of one seed begin with the same parameters and tasks, whatever the variant: their differences are paired.
 
-use std::time::Instant;
-
 use indicatif::ProgressBar;
-use ndarray::{Array2, ArrayView5, Axis, s};
+use ndarray::{ArrayView5, Axis, s};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rl::env::Environment;
 use rl::error::{Error, Result};
 use rl::stream::seed_of;
 use train::registry;
-use train::run::checkpoint::Checkpoint;
 use train::run::config::{Config, Layer};
 use train::{Learner, MetaLearner};
 
 use crate::lines::{self, Line, Panel};
 use crate::options::{StudyOptions, whole};
-use crate::output::{Output, complain, progress};
+use crate::output::{Output, progress};
 use crate::saved::Saved;
 use crate::statistics::{interval, mean_and_std, mean_in_words, minus, told_from_zero};
+use crate::under_way::UnderWay;
 
 /// A learner to be compared with others.
 #[derive(Clone, Debug)]
@@ -29,6 +27,8 @@ pub struct Variant {
     /// What it is called in tables.
     pub name: String,
     config: Config,
+    /// What outside of this program decides over its numbers.
+    versions: Vec<(String, String)>,
 }
 
 impl Variant {
@@ -45,8 +45,8 @@ impl Variant {
             options.extend(text.parse::<toml::Table>().expect("just read"));
         }
         let config = registry::configure(None, Some(preset), None, options)?;
-        registry::meta_learner(&config)?;
-        Ok(Self { name: name.to_owned(), config })
+        let versions = registry::meta_learner(&config)?.versions();
+        Ok(Self { name: name.to_owned(), config, versions })
     }
 
     /// How many iterations it learns for.
@@ -149,7 +149,7 @@ pub struct Comparison {
 }
 
 /// What a run was paid, and what was asked of it in the end.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// Mean return over tasks, before and after each inner step, for each iteration.
     pub returns: Vec<Vec<f64>>,
@@ -162,7 +162,11 @@ pub struct Run {
 impl Comparison {
     /// All that the runs are a function of.
     pub fn settings(&self) -> String {
-        let of = |variant: &Variant| format!("{}: {}", variant.name, variant.config.table());
+        let version = |(name, version): &(String, String)| format!(" ({name} {version})");
+        let of = |variant: &Variant| {
+            let versions: String = variant.versions.iter().map(version).collect();
+            format!("{}{versions}: {}", variant.name, variant.config.table())
+        };
         let variants: Vec<String> = self.variants.iter().map(of).collect();
         format!("seed {}, {} runs, {}", self.seed, self.repeats, variants.join("; ").replace('\n', " "))
     }
@@ -194,13 +198,13 @@ impl Comparison {
                 let name = format!("{number},{repeat}");
                 let numbers = saved.part(&name, || {
                     is_new = true;
-                    let keeper = Keeper::new(saved, &name, variant);
-                    Ok(self.learn((number, repeat), keeper, progress, &after)?.into_numbers())
+                    let under_way = UnderWay::new(saved, &name, &variant.config);
+                    self.learn((number, repeat), under_way, progress, &after)
                 })?;
                 if !is_new {
                     progress.inc(variant.iterations());
                 }
-                Ok(Run::from_numbers(&numbers, variant.width(), variant.iterations() as usize))
+                Ok(Run::from_numbers(&numbers, variant))
             })
             .collect::<Result<_>>()?;
         let names = self.variants.iter().map(|variant| variant.name.clone()).collect();
@@ -208,112 +212,38 @@ impl Comparison {
         Ok(Compared { names, runs: (0..self.variants.len()).map(of).collect() })
     }
 
+    /// The numbers of a [`Run`].
     fn learn(
         &self,
         (number, repeat): (usize, usize),
-        mut keeper: Keeper<'_>,
+        mut under_way: UnderWay<'_>,
         progress: &ProgressBar,
         after: impl Fn(&MetaLearner, usize, usize) -> Result<Vec<f64>>,
-    ) -> Result<Run> {
+    ) -> Result<Vec<f64>> {
         let variant = &self.variants[number];
         let within = |error: Error| error.during(variant.name.clone());
-        let new = || variant.learner(seed_of(self.seed, &[repeat as u64]));
-        let (mut learner, mut run) = keeper.resume(new()).unwrap_or_else(|| (new(), Run::default()));
-        let first = run.returns.len() as u64;
+        let mut learner = variant.learner(seed_of(self.seed, &[repeat as u64]));
+        let (first, mut numbers) = under_way.resume(&mut learner)?;
+        let mut steps = numbers.rchunks(variant.width()).next().map_or(0.0, |last| last[0]);
         progress.inc(first);
         for iteration in first..variant.iterations() {
             let made = learner.iterate(iteration).map_err(within)?;
-            let steps = made.env_steps as f64 + run.env_steps.last().unwrap_or(&0.0);
-            run.returns.push(made.returns.iter().map(|tasks| mean_and_std(tasks).0).collect());
-            run.env_steps.push(steps);
-            keeper.keep(&learner, &run)?;
+            steps += made.env_steps as f64;
+            numbers.push(steps);
+            numbers.extend(made.returns.iter().map(|tasks| mean_and_std(tasks).0));
+            under_way.keep(&learner, iteration + 1, &numbers)?;
             progress.inc(1);
         }
-        run.after = after(&learner, number, repeat).map_err(within)?;
-        Ok(run)
-    }
-}
-
-/// Who keeps a run that is under way: after an iteration, its learner's state and what it was paid so far.
-struct Keeper<'a> {
-    saved: &'a Saved,
-    part: &'a str,
-    variant: &'a Variant,
-    /// When it is to be kept again.
-    due: Instant,
-}
-
-impl<'a> Keeper<'a> {
-    /// What it was paid, beside the learner's arrays.
-    const RUN: &'static str = "study.run";
-
-    fn new(saved: &'a Saved, part: &'a str, variant: &'a Variant) -> Self {
-        Self { saved, part, variant, due: Instant::now() }
-    }
-
-    /// What else decides over the numbers: the study that this is a part of.
-    fn versions(&self, learner: &MetaLearner) -> Vec<(String, String)> {
-        [learner.versions(), vec![("study".to_owned(), self.saved.run.clone())]].concat()
-    }
-
-    /// Keeps it, if that is due: such that it takes no more than a twentieth of the time.
-    fn keep(&mut self, learner: &MetaLearner, run: &Run) -> Result<()> {
-        let begun = Instant::now();
-        if begun < self.due {
-            return Ok(());
-        }
-        let mut state = learner.state();
-        let rows = (run.returns.len(), self.variant.width());
-        let numbers = Array2::from_shape_vec(rows, run.clone().into_numbers()).expect("a row for each iteration");
-        state.arrays.insert(Self::RUN.to_owned(), numbers.into_dyn());
-        let (iteration, env_steps) = (rows.0 as u64, run.env_steps[rows.0 - 1] as u64);
-        let (config, versions) = (self.variant.config.clone(), self.versions(learner));
-        let checkpoint = Checkpoint { iteration, env_steps, config, best: None, versions, state };
-        self.saved.keep(self.part, &checkpoint.to_bytes())?;
-        self.due = Instant::now() + 20 * begun.elapsed();
-        Ok(())
-    }
-
-    /// The learner as it was kept, and its run so far, if there is something. What is no state of this run is said, and not used.
-    fn resume(&self, mut learner: MetaLearner) -> Option<(MetaLearner, Run)> {
-        let path = self.saved.under_way(self.part);
-        if !path.exists() {
-            return None;
-        }
-        let mut resume = || -> train::run::Result<Run> {
-            let checkpoint = Checkpoint::read(&path)?;
-            let differences = checkpoint.other_versions(&self.versions(&learner));
-            if !differences.is_empty() {
-                return Err(train::run::Error::Damaged { path: path.clone(), what: differences.join(", ") });
-            }
-            let Checkpoint { iteration, mut state, .. } = checkpoint;
-            let shape = [iteration as usize, self.variant.width()];
-            let numbers = state.arrays.shift_remove(Self::RUN).filter(|numbers| numbers.shape() == shape);
-            let numbers = numbers.ok_or_else(|| Error::SavedState(format!("the array `{}` is missing", Self::RUN)))?;
-            learner.restore(state)?;
-            Ok(Run::from_numbers(numbers.as_slice().expect("read row-major"), self.variant.width(), shape[0]))
-        };
-        match resume() {
-            Ok(run) => Some((learner, run)),
-            Err(error) => {
-                complain(&format!("{error}; part {} is computed again", self.part));
-                None
-            }
-        }
+        numbers.extend(after(&learner, number, repeat).map_err(within)?);
+        Ok(numbers)
     }
 }
 
 impl Run {
-    /// As they are saved: for each iteration the steps made and the returns, and then the answer.
-    fn into_numbers(self) -> Vec<f64> {
-        let iterations = self.env_steps.iter().zip(&self.returns);
-        let numbers = iterations.flat_map(|(&steps, returns)| std::iter::once(steps).chain(returns.iter().copied()));
-        numbers.chain(self.after).collect()
-    }
-
-    /// Of so many iterations, with so many numbers each.
-    fn from_numbers(numbers: &[f64], width: usize, iterations: usize) -> Self {
-        let (learning, after) = numbers.split_at(width * iterations);
+    /// From what is saved: for each iteration the steps made and the returns, and then the answer.
+    fn from_numbers(numbers: &[f64], variant: &Variant) -> Self {
+        let width = variant.width();
+        let (learning, after) = numbers.split_at(width * variant.iterations() as usize);
         Self {
             returns: learning.chunks(width).map(|row| row[1..].to_vec()).collect(),
             env_steps: learning.chunks(width).map(|row| row[0]).collect(),

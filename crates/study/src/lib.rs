@@ -1,7 +1,8 @@
 //! Pictures, tables, claims, saved parts: what examples, benches and tests share, so that who uses `rl` does not compile it.
 //!
 //! - [`options`], [`output`]: what may be given to an example, and what it prints and writes.
-//! - [`claims`], [`saved`]: the sentences of a paper as differences to be judged; parts of a run that may be ended.
+//! - [`claims`], [`saved`], [`under_way`]: the sentences of a paper as differences to be judged; parts of a run that may be ended, and
+//!   what a part that takes long goes on from.
 //! - [`learning`]: learners side by side, from the same seeds.
 //! - [`lines`], [`picture`]: panels with lines, and reports drawn with them.
 //! - [`statistics`], [`tables`], [`exact`], [`sampled`], [`linear_quadratic`]: what estimates are compared by, random tables, and exact biases.
@@ -34,6 +35,7 @@ pub mod statistics;
 pub mod step_or_trajectory;
 pub mod tables;
 pub mod tmaml;
+pub mod under_way;
 pub mod workloads;
 
 use std::io;

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use rl::error::{Error, Result};
@@ -71,6 +71,7 @@ impl Saved {
         };
         let under_way = folder.path.join("under_way");
         if before == Before::Delete {
+            let failed = |cause: io::Error| Error::File { path: under_way.clone(), cause: cause.into() };
             forget(|| std::fs::remove_dir_all(&under_way)).map_err(failed)?;
         }
         let read = Read { under_way: under_way.exists(), ..Read::new(&found) };
@@ -113,10 +114,11 @@ impl Saved {
         let printed: String = numbers.iter().map(|x| format!(" {x:e}")).collect();
         let line = sealed(&format!("{} {name} {}{printed}", self.run, numbers.len()));
         let mut file = self.file.lock().expect("no thread panics while it writes");
-        // In one piece, such that a run that is ended leaves one line at most that is not whole.
-        let written = file.write_all(line.as_bytes());
-        let failed = |cause: io::Error| Error::File { path: self.path.clone(), cause: cause.into() };
-        written.and_then(|()| forget(|| std::fs::remove_file(self.under_way(name)))).map_err(failed)?;
+        let failed = |path: &Path, cause: io::Error| Error::File { path: path.to_owned(), cause: cause.into() };
+        append(&mut file, line.as_bytes()).map_err(|cause| failed(&self.path, cause))?;
+        // It is on the disk: now there is nothing to go on with.
+        let under_way = self.under_way(name);
+        forget(|| std::fs::remove_file(&under_way)).map_err(|cause| failed(&under_way, cause))?;
         Ok(numbers)
     }
 
@@ -134,10 +136,21 @@ impl Saved {
 
     /// Deletes the parts, because the results are written that are made of them.
     pub fn delete(self) -> Result<()> {
-        let deleted = forget(|| std::fs::remove_dir_all(&self.under_way));
-        let deleted = deleted.and_then(|()| std::fs::remove_file(&self.path));
-        deleted.map_err(|cause| Error::File { path: self.path, cause: cause.into() })
+        let failed = |path: &Path, cause: io::Error| Error::File { path: path.to_owned(), cause: cause.into() };
+        forget(|| std::fs::remove_dir_all(&self.under_way)).map_err(|cause| failed(&self.under_way, cause))?;
+        std::fs::remove_file(&self.path).map_err(|cause| failed(&self.path, cause))
     }
+}
+
+/// Adds a line, to the disk, in one piece: a run that is ended leaves one at most that is not whole, and a full disk none, because the
+/// lines of other parts may come behind it.
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    let written = file.write_all(line).and_then(|()| file.sync_data());
+    if written.is_err() {
+        file.set_len(before)?;
+    }
+    written
 }
 
 /// Deletes what need not be there.
@@ -203,7 +216,8 @@ impl<'a> Read<'a> {
             Before::Resume if parts.iter().any(|part| part.run != run) => Some(format!(
                 "there are parts of another run in it than this one ({this}); --fresh deletes all of them and begins anew"
             )),
-            Before::Resume if of.is_none() && parts.is_empty() && !damaged.is_empty() => {
+            // (What is under way says itself which run it is of.)
+            Before::Resume if of.is_none() && parts.is_empty() && !damaged.is_empty() && !under_way => {
                 Some("nothing in it can be read; --fresh deletes it and begins anew".to_owned())
             }
             _ => None,

@@ -462,7 +462,7 @@ impl Rules for Elementwise {
     }
 
     fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
-        by_dtype!(floats SliceMut, out, |out| self.compute(operands, out));
+        by_dtype!(floats SliceMut, out, |out| self.compute(|i| operands[i].view(), out));
         Ok(())
     }
 
@@ -476,18 +476,20 @@ impl Rules for Elementwise {
 }
 
 impl Elementwise {
-    fn compute<T: Number>(&self, operands: &[Operand<'_>], out: &mut [T]) {
-        let x = operands[0].view();
+    /// Of the operands with these numbers.
+    #[inline]
+    pub(super) fn compute<'a, T: Number>(&self, operand: impl Fn(usize) -> View<'a, T>, out: &mut [T]) {
+        let x = operand(0);
         match *self {
             Elementwise::Unary(op) => op.forward(x, out),
             Elementwise::Power(bits) => Power { exponent: f64::from_bits(bits) }.forward(x, out),
-            Elementwise::Binary(op) => op.forward(x, operands[1].view(), out),
+            Elementwise::Binary(op) => op.forward(x, operand(1), out),
             Elementwise::Pow { by_base, by_exponent } => {
-                map(Pow { by_base, by_exponent }, [x, operands[1].view()], out);
+                map(Pow { by_base, by_exponent }, [x, operand(1)], out);
             }
-            Elementwise::Compare(op) => op.forward(x, operands[1].view(), out),
-            Elementwise::Select => map(Choose, [x, operands[1].view(), operands[2].view()], out),
-            Elementwise::TanhSlope => map(TanhSlope, [x, operands[1].view()], out),
+            Elementwise::Compare(op) => op.forward(x, operand(1), out),
+            Elementwise::Select => map(Choose, [x, operand(1), operand(2)], out),
+            Elementwise::TanhSlope => map(TanhSlope, [x, operand(1)], out),
             Elementwise::ErfSlope(order) => map(OfOrder { order, f: special::erf_slope }, [x], out),
             Elementwise::Polygamma(order) => map(OfOrder { order, f: special::polygamma }, [x], out),
         }

@@ -4,7 +4,7 @@
 use super::{Call, Cotangents, Failure, Op, Operand, Rows, Rules};
 use crate::dtype::by_dtype;
 use crate::kernel::functions::Number;
-use crate::kernel::map::{Function, Repeat, map};
+use crate::kernel::map::{Function, Repeat, View, map};
 use crate::tape::Var;
 use crate::tensor::{Shape, SliceMut, size};
 
@@ -130,7 +130,7 @@ impl Rules for Fused {
     }
 
     fn forward(&self, operands: &[Operand<'_>], _shape: &[usize], out: SliceMut<'_>) -> Result<(), Failure> {
-        by_dtype!(floats SliceMut, out, |out| self.compute(operands, out));
+        by_dtype!(floats SliceMut, out, |out| self.compute(|i| operands[i].view(), out));
         Ok(())
     }
 
@@ -140,20 +140,21 @@ impl Rules for Fused {
 }
 
 impl Fused {
-    fn compute<T: Number>(&self, operands: &[Operand<'_>], out: &mut [T]) {
-        let view = |i: usize| operands[i].view();
+    /// Of the operands with these numbers.
+    #[inline]
+    pub(super) fn compute<'a, T: Number>(&self, operand: impl Fn(usize) -> View<'a, T>, out: &mut [T]) {
         match *self {
             Fused::First(f, g) => {
-                let x = [view(0), view(1), view(2)];
+                let x = [operand(0), operand(1), operand(2)];
                 with!(f, [Plus Minus Times Over], |f| with!(g, [Plus Minus Times Over], |g| map(First(f, g), x, out)));
             }
             // A sum or a product is also that of its operands exchanged, and so has the inner operation first.
             Fused::Last(f, g) => {
-                let x = [view(0), view(1), view(2)];
+                let x = [operand(0), operand(1), operand(2)];
                 with!(f, [Minus Over], |f| with!(g, [Plus Minus Times Over], |g| map(Last(f, g), x, out)));
             }
             Fused::Both(f, g, h) => {
-                let x = [view(0), view(1), view(2), view(3)];
+                let x = [operand(0), operand(1), operand(2), operand(3)];
                 with!(f, [Plus Minus Times], |f| with!(g, [Plus Minus Times], |g| {
                     with!(h, [Plus Minus Times], |h| map(Both(f, g, h), x, out));
                 }));

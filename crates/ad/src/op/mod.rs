@@ -9,6 +9,7 @@ use std::panic::Location;
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
+use crate::kernel::functions::Number;
 use crate::kernel::map::{Repeat, View};
 use crate::tape::{Index, NodeId, Operands, Var, record};
 use crate::tensor::{Element, Shape, Slice, SliceMut, size};
@@ -76,6 +77,29 @@ families! {
     Custom(custom::Custom),
     Fold(fold::Fold),
 }
+
+impl Op {
+    /// Whether [`entry`](Self::entry) computes it: arithmetic entry by entry, of few operands of one floating-point type.
+    pub fn is_entrywise(&self) -> bool {
+        matches!(self, Op::Elementwise(_) | Op::Fused(_))
+    }
+
+    /// An entry of the result, of an entry of each operand: the same as by [`forward`](Rules::forward), without arrays of one.
+    #[inline]
+    pub fn entry<T: Number>(&self, operands: &[T; MOST_OPERANDS]) -> T {
+        let operand = |i: usize| View { numbers: std::slice::from_ref(&operands[i]), repeat: None };
+        let mut entry = [T::zero()];
+        match self {
+            Op::Elementwise(op) => op.compute(operand, &mut entry),
+            Op::Fused(op) => op.compute(operand, &mut entry),
+            _ => unreachable!("{} is not arithmetic entry by entry", self.rules().name()),
+        }
+        entry[0]
+    }
+}
+
+/// How many operands an [entrywise](Op::is_entrywise) operation has at most.
+pub const MOST_OPERANDS: usize = 4;
 
 /// The questions asked of an operation.
 pub trait Rules {

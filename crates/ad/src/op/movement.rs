@@ -293,15 +293,15 @@ impl Movement {
                 for (tile, out) in out.chunks_mut(rows * length * behind).enumerate() {
                     let mut start = 0;
                     let mut rest = operands;
-                    // Eight columns side by side are written as they lie.
-                    while let Some((few, after)) = rest.split_first_chunk::<8>()
+                    // A few columns side by side are written as they lie.
+                    while let Some((few, after)) = rest.split_first_chunk::<FEW>()
                         && few.iter().all(|operand| operand.shape[axis] * behind == 1)
                     {
                         let of = few.each_ref().map(|operand| &operand.numbers::<E>()[tile * rows..]);
                         for (row, out) in out.chunks_exact_mut(length * behind).enumerate() {
-                            out[start..][..8].iter_mut().zip(&of).for_each(|(out, column)| *out = column[row]);
+                            out[start..][..FEW].iter_mut().zip(&of).for_each(|(out, column)| *out = column[row]);
                         }
-                        (rest, start) = (after, start + 8);
+                        (rest, start) = (after, start + FEW);
                     }
                     for operand in rest {
                         let row = operand.shape[axis] * behind;
@@ -324,6 +324,9 @@ impl Movement {
 /// Bytes of which there is room in a core's nearest cache beside others.
 const NEAREST: usize = 1 << 14;
 
+/// So many rows (or columns) are gone through together, such that what is written side by side fills a line of the cache.
+const FEW: usize = 8;
+
 /// Copies a row. One of a single entry, as at the end of each episode, is not worth a library's call.
 #[inline]
 fn copy<E: Copy>(from: &[E], to: &mut [E]) {
@@ -341,7 +344,6 @@ fn exchanges_the_last_two(axes: &[usize]) -> bool {
 /// A matrix of so many rows and columns with its axes exchanged: a few rows at a time, which are read in the order in which they
 /// lie, while a line of the cache is written of each column.
 fn transpose<E: Copy>(x: &[E], rows: usize, columns: usize, out: &mut [E]) {
-    const FEW: usize = 8;
     let mut few = x.chunks_exact(FEW * columns);
     for (tile, x) in few.by_ref().enumerate() {
         let of: [&[E]; FEW] = std::array::from_fn(|row| &x[row * columns..][..columns]);

@@ -21,9 +21,10 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, by_dtype};
 use crate::error::Error;
+use crate::kernel::functions::Number;
 use crate::kernel::map::Repeat;
 use crate::op::fold::Fold;
-use crate::op::{Data, Failure, Leaf, Op, Operand};
+use crate::op::{Data, Failure, Leaf, MOST_OPERANDS, Op, Operand};
 use crate::tape::{Handle, Index, NodeId, Tape, Var, with_graph};
 use crate::tensor::{Buffer, Element, Shape, Slice, SliceMut, Value, size};
 
@@ -129,6 +130,8 @@ struct Step {
     shape: Shape,
     /// Entries of the result.
     size: usize,
+    /// Whether it makes a number of numbers, [entry by entry](Op::is_entrywise).
+    is_number: bool,
     location: &'static Location<'static>,
 }
 
@@ -580,7 +583,7 @@ impl Program {
     /// # Errors
     /// [`Error::NotFinite`], and those of [`run`](Self::run).
     pub fn check_finite(&self, values: &[Value<'_>]) -> Result<(), Error> {
-        let run = self.try_execute(values, |given, workspace| self.run_units(given, workspace, &mut no_check));
+        let run = self.try_execute(values, |given, workspace| self.run_units(given, workspace, None));
         let left_range = matches!(run, Err(Stop::LeftRange));
         let outcome = match &self.recorded {
             Some(recorded) if left_range => recorded.program().check_steps(values),
@@ -629,7 +632,7 @@ impl Program {
             };
             Ok(())
         };
-        self.run_units(given, workspace, &mut check)?;
+        self.run_units(given, workspace, Some(&mut check))?;
         let is_infinite = |(place, shape): &&(Place, Shape)| {
             find(self.entries(*place, shape, given, &workspace.slots), |x| !x.is_finite()).is_some()
         };
@@ -644,7 +647,7 @@ impl Program {
         mut finish: impl FnMut(&Self, &[Slice<'_>], &[Buffer]) -> R,
     ) -> Result<R, Error> {
         let outcome = self.try_execute(values, |given, workspace| {
-            self.run_units(given, workspace, &mut no_check)?;
+            self.run_units(given, workspace, None)?;
             Ok(finish(self, given, &workspace.slots))
         });
         match (outcome, &self.recorded) {
@@ -735,11 +738,15 @@ impl Program {
         &self,
         given: &[Slice<'_>],
         Workspace { slots, operands: list, regions, .. }: &mut Workspace,
-        after: &mut impl FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Stop>,
+        mut check: Option<&mut Check<'_>>,
     ) -> Result<(), Stop> {
         let mut regions = regions.iter_mut();
         for unit in &self.units {
             match unit {
+                Unit::Step(step) if step.is_number && check.is_none() => match step.dtype {
+                    DType::F32 => self.run_number::<f32>(step, given, slots),
+                    _ => self.run_number::<f64>(step, given, slots),
+                },
                 Unit::Step(step) => {
                     let mut out = std::mem::take(&mut slots[step.slot]);
                     let outcome = {
@@ -753,14 +760,14 @@ impl Program {
                             match (&step.op, &step.body) {
                                 (Op::Fold(fold), Some(body)) => {
                                     body.run_fold(fold, operands, result, |given, workspace| {
-                                        body.run_units(given, workspace, &mut no_check)
+                                        body.run_units(given, workspace, None)
                                     })?;
                                 }
                                 (op, _) => (op.rules())
                                     .forward(operands, &step.shape, result)
                                     .map_err(|failure| Stop::at(failure, step.location))?,
                             }
-                            after(step, operands, &out)
+                            check.as_mut().map_or(Ok(()), |check| check(step, operands, &out))
                         };
                         // Nearly all operations have few operands.
                         match step.operands.as_slice() {
@@ -789,6 +796,16 @@ impl Program {
             }
         }
         Ok(())
+    }
+
+    /// A step that makes a number of numbers.
+    #[inline]
+    fn run_number<T: Number>(&self, step: &Step, given: &[Slice<'_>], slots: &mut [Buffer]) {
+        let mut operands = [T::zero(); MOST_OPERANDS];
+        for (number, operand) in operands.iter_mut().zip(&step.operands) {
+            *number = self.read_first(operand.place, 1, given, slots).of()[0];
+        }
+        T::slice_mut(slots[step.slot].slice_mut(0..1)).expect("of the step's type")[0] = step.op.entry(&operands);
     }
 
     /// All entries of what lies there.
@@ -925,10 +942,8 @@ fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
     list.into_iter().map(|_| unreachable!("it is empty")).collect()
 }
 
-/// What is done after a step of a run that is not checked.
-fn no_check(_: &Step, _: &[Operand<'_>], _: &Buffer) -> Result<(), Stop> {
-    Ok(())
-}
+/// What is done after each step of a run that is checked.
+type Check<'c> = dyn FnMut(&Step, &[Operand<'_>], &Buffer) -> Result<(), Stop> + 'c;
 
 /// Why a run does not get to its end.
 enum Stop {

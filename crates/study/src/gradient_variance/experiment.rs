@@ -10,6 +10,7 @@ use train::run::config::{Baseline, Config, Inner, Precision};
 use crate::meta_gradient::{Scatter, learner, scatter_of};
 use crate::output::progress;
 use crate::saved::Saved;
+use crate::under_way::UnderWay;
 
 /// An estimator of the inner step's derivative, with what it goes with.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +111,8 @@ impl Study {
         let runs: Result<Vec<_>> = (0..self.runs)
             .into_par_iter()
             .map(|run| {
-                let numbers = saved.part(&run.to_string(), || self.one(run, || progress.inc(1)));
+                let name = run.to_string();
+                let numbers = saved.part(&name, || self.one(run, saved, &name, |done| progress.inc(done)));
                 Ok(numbers?.chunks(NUMBERS).map(Measurement::from_numbers).collect())
             })
             .collect();
@@ -119,13 +121,15 @@ impl Study {
     }
 
     /// The numbers of one run.
-    fn one(&self, run: usize, done: impl Fn()) -> Result<Vec<f64>> {
+    fn one(&self, run: usize, saved: &Saved, name: &str, done: impl Fn(u64)) -> Result<Vec<f64>> {
         let seed = seed_of(self.seed, &[run as u64]) >> 1;
-        let mut learners =
-            ESTIMATORS.iter().map(|estimator| learner(&self.config(estimator, seed))).collect::<Result<Vec<_>>>()?;
+        let configs = ESTIMATORS.map(|estimator| self.config(&estimator, seed));
+        let mut learners = configs.iter().map(learner).collect::<Result<Vec<_>>>()?;
         let [others @ .., learning] = &mut learners[..] else { unreachable!("there are estimators") };
-        let mut numbers = Vec::new();
-        for iteration in 0..=self.iterations {
+        let mut under_way = UnderWay::new(saved, name, &configs[others.len()]);
+        let (first, mut numbers) = under_way.resume(learning)?;
+        done((numbers.len() / NUMBERS) as u64);
+        for iteration in first as usize..=self.iterations {
             let measures = iteration.is_multiple_of(self.every);
             let mut scatters = Vec::new();
             if measures {
@@ -141,8 +145,9 @@ impl Study {
             if measures {
                 numbers.push(adapted.iter().sum::<f64>() / adapted.len() as f64);
                 numbers.extend(scatters.iter().flat_map(|scatter| [scatter.variance, scatter.square]));
-                done();
+                done(1);
             }
+            under_way.keep(learning, iteration as u64 + 1, &numbers)?;
         }
         Ok(numbers)
     }

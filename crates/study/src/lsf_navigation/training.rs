@@ -12,6 +12,7 @@ use train::run::evaluation_seed;
 use crate::meta_gradient::{learner, scatter_of};
 use crate::options::Precision;
 use crate::saved::Saved;
+use crate::under_way::UnderWay;
 
 /// An estimator that is trained with.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +64,8 @@ impl Study {
     /// For each run, each of [`METHODS`]. What is saved are runs of one method.
     pub fn run(&self, saved: &Saved, progress: &ProgressBar) -> Result<Vec<Vec<Trained>>> {
         let one = |run: usize, method: &Method| {
-            let numbers = saved.part(&format!("{},{run}", method.name), || self.one(run, method))?;
+            let name = format!("{},{run}", method.name);
+            let numbers = saved.part(&name, || self.one(run, method, saved, &name))?;
             progress.inc(1);
             let (last, curve) = numbers.split_last().expect("iterations, and the last parameters");
             Ok(Trained { curve: curve.to_vec(), last: *last })
@@ -103,13 +105,16 @@ impl Study {
     }
 
     /// The curve, and behind it what the last parameters bring. All methods have the same first parameters and the same tasks.
-    fn one(&self, run: usize, method: &Method) -> Result<Vec<f64>> {
+    fn one(&self, run: usize, method: &Method, saved: &Saved, name: &str) -> Result<Vec<f64>> {
         let seed = self.seed_of(run);
-        let mut learner = learner(&self.config(method, seed))?;
+        let config = self.config(method, seed);
+        let mut learner = learner(&config)?;
         let mean = |returns: &[f64]| returns.iter().sum::<f64>() / returns.len() as f64;
-        let mut numbers = Vec::with_capacity(self.iterations + 1);
-        for iteration in 0..self.iterations {
-            numbers.push(mean(&learner.iterate(iteration as u64)?.returns[1]));
+        let mut under_way = UnderWay::new(saved, name, &config);
+        let (first, mut numbers) = under_way.resume(&mut learner)?;
+        for iteration in first..self.iterations as u64 {
+            numbers.push(mean(&learner.iterate(iteration)?.returns[1]));
+            under_way.keep(&learner, iteration + 1, &numbers)?;
         }
         numbers.push(mean(&learner.evaluate(self.tasks, 1, evaluation_seed(seed))?[1]));
         Ok(numbers)

@@ -13,7 +13,7 @@ use super::slots::Kept;
 use super::temporaries::Temporaries;
 use super::tiling::Tiling;
 use crate::op::movement::Movement;
-use crate::op::{Op, Rows};
+use crate::op::{MOST_OPERANDS, Op, Rows};
 use crate::program::ir::Id;
 use crate::program::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
 use crate::program::{Form, Place, Step, StepOperand};
@@ -85,13 +85,15 @@ impl<'a> Emitter<'a> {
             let form = Form { size, shape: flow.ir.nodes[operand].shape.clone(), repeat: view.repeat };
             StepOperand { place, form: self.forms.insert_full(form).0 }
         };
-        let operands = flow.views(id).zip(&node.operands).map(operand).collect();
+        let operands: SmallVec<[StepOperand; 3]> = flow.views(id).zip(&node.operands).map(operand).collect();
         let (op, dtype, shape, location) = (node.op.clone(), node.dtype, node.shape.clone(), node.location);
         let body = match &op {
             Op::Fold(fold) => Some(Arc::new(plan_body(&fold.body, flow.lowering))),
             _ => None,
         };
-        Step { op, body, operands, slot: self.keep(id), dtype, size: size(&shape), shape, location }
+        let size = size(&shape);
+        let is_number = op.is_entrywise() && size == 1 && operands.len() <= MOST_OPERANDS;
+        Step { op, body, operands, slot: self.keep(id), dtype, size, is_number, shape, location }
     }
 
     /// The kernel calls of nodes that run together, for each block of rows.
