@@ -28,7 +28,7 @@ const VARIANTS: [Named<'_>; 1] = [("MAML", "maml-navigation", "")];
 
 const SIZES: [Size; 3] = [
     Size::QUICK,
-    Size { seeds: 10, iterations: 46, others: "rollouts = 40\ncurvature-rollouts = 10\nprecision = \"f32\"" },
+    Size { seeds: 20, iterations: 46, others: "rollouts = 40\ncurvature-rollouts = 10\nprecision = \"f32\"" },
     Size { seeds: 4, iterations: 100, others: "rollouts = 40" },
 ];
 
