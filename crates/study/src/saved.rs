@@ -60,19 +60,17 @@ impl Saved {
     /// The parts of a run with these `settings`, in which is all that its numbers depend on.
     pub fn open(folder: &Folder, settings: &str, before: Before) -> Result<Self> {
         let path = folder.path.join("finished.txt");
-        let failed = |cause: io::Error| Error::File { path: path.clone(), cause: cause.into() };
         let refused = |cause: String| Error::File { path: path.clone(), cause: cause.into() };
         let this = format!("{}, {settings}", program().map_err(&refused)?);
         let run = format!("{:016x}", hash(&this));
         let found = match std::fs::read(&path) {
             Ok(bytes) if before != Before::Delete => bytes,
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(&path, cause)),
             _ => Vec::new(),
         };
         let under_way = folder.path.join("under_way");
         if before == Before::Delete {
-            let failed = |cause: io::Error| Error::File { path: under_way.clone(), cause: cause.into() };
-            forget(|| std::fs::remove_dir_all(&under_way)).map_err(failed)?;
+            forget(|| std::fs::remove_dir_all(&under_way)).map_err(|cause| failed(&under_way, cause))?;
         }
         let read = Read { under_way: under_way.exists(), ..Read::new(&found) };
         if let Some(cause) = read.refusal(before, &this, &run) {
@@ -101,7 +99,7 @@ impl Saved {
             write_whole([(&path, text)])?;
         }
         let parts = good().map(|part| (part.name.to_owned(), part.numbers.clone())).collect();
-        let file = File::options().append(true).open(&path).map_err(failed)?;
+        let file = File::options().append(true).open(&path).map_err(|cause| failed(&path, cause))?;
         Ok(Self { path, under_way, run, parts, file: Mutex::new(file), notes })
     }
 
@@ -114,7 +112,6 @@ impl Saved {
         let printed: String = numbers.iter().map(|x| format!(" {x:e}")).collect();
         let line = sealed(&format!("{} {name} {}{printed}", self.run, numbers.len()));
         let mut file = self.file.lock().expect("no thread panics while it writes");
-        let failed = |path: &Path, cause: io::Error| Error::File { path: path.to_owned(), cause: cause.into() };
         append(&mut file, line.as_bytes()).map_err(|cause| failed(&self.path, cause))?;
         // It is on the disk: now there is nothing to go on with.
         let under_way = self.under_way(name);
@@ -136,10 +133,13 @@ impl Saved {
 
     /// Deletes the parts, because the results are written that are made of them.
     pub fn delete(self) -> Result<()> {
-        let failed = |path: &Path, cause: io::Error| Error::File { path: path.to_owned(), cause: cause.into() };
         forget(|| std::fs::remove_dir_all(&self.under_way)).map_err(|cause| failed(&self.under_way, cause))?;
         std::fs::remove_file(&self.path).map_err(|cause| failed(&self.path, cause))
     }
+}
+
+fn failed(path: &Path, cause: io::Error) -> Error {
+    Error::File { path: path.to_owned(), cause: cause.into() }
 }
 
 /// Adds a line, to the disk, in one piece: a run that is ended leaves one at most that is not whole, and a full disk none, because the
