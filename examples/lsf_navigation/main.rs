@@ -20,7 +20,7 @@ use study::statistics::{in_words, jackknife, mean_in_words, mean_with_error, min
 struct Options {
     #[command(flatten)]
     study: StudyOptions,
-    /// Pairs of a goal and first parameters at which variances are measured [default: 6; --quick: 2; --paper: 10].
+    /// Pairs of a goal and first parameters at which variances are measured [default: 10; --quick: 2].
     #[arg(long, value_parser = whole(2..=10_000))]
     problems: Option<usize>,
     /// Estimates for each variance, half as many where it is as trained [default: 50; --quick: 10; --paper: 200].
@@ -32,7 +32,7 @@ struct Options {
     /// The numbers N of trajectories to adapt with, separated by commas, in increasing order.
     #[arg(long, default_value = "5,10,20,40,80", value_parser = increasing(whole(2..=10_000)))]
     samples: List<usize>,
-    /// Independent runs of training [default: 5; --quick: 2; --paper: 5].
+    /// Independent runs of training [default: 12; --quick: 2].
     #[arg(long, value_parser = whole(2..=10_000))]
     runs: Option<usize>,
     /// Iterations of training [default: 25; --quick: 2; --paper: 200].
