@@ -387,7 +387,8 @@ impl Error {
         Error::During { place: place.into(), problem: Box::new(self) }
     }
 
-    pub(crate) fn file(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    /// [`Error::File`], of this file and this cause: another error, or a sentence.
+    pub fn file(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::File { path: path.to_owned(), cause: cause.into() }
     }
 }

@@ -15,8 +15,7 @@ use crate::lines::{Axis, Line, Panel, picture};
 /// [`Error::File`].
 pub fn write_report(report: &EstimatorReport, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let picture =
-        of_report(report).map_err(|cause| Error::File { path: path.to_owned(), cause: cause.to_string().into() })?;
+    let picture = of_report(report).map_err(|cause| Error::file(path, cause.to_string()))?;
     write_whole([(path, picture)])
 }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
 use rl::error::{Error, Result};
@@ -60,17 +60,17 @@ impl Saved {
     /// The parts of a run with these `settings`, in which is all that its numbers depend on.
     pub fn open(folder: &Folder, settings: &str, before: Before) -> Result<Self> {
         let path = folder.path.join("finished.txt");
-        let refused = |cause: String| Error::File { path: path.clone(), cause: cause.into() };
+        let refused = |cause: String| Error::file(&path, cause);
         let this = format!("{}, {settings}", program().map_err(&refused)?);
         let run = format!("{:016x}", hash(&this));
         let found = match std::fs::read(&path) {
             Ok(bytes) if before != Before::Delete => bytes,
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(&path, cause)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(Error::file(&path, cause)),
             _ => Vec::new(),
         };
         let under_way = folder.path.join("under_way");
         if before == Before::Delete {
-            forget(|| std::fs::remove_dir_all(&under_way)).map_err(|cause| failed(&under_way, cause))?;
+            forget(|| std::fs::remove_dir_all(&under_way)).map_err(|cause| Error::file(&under_way, cause))?;
         }
         let read = Read { under_way: under_way.exists(), ..Read::new(&found) };
         if let Some(cause) = read.refusal(before, &this, &run) {
@@ -99,7 +99,7 @@ impl Saved {
             write_whole([(&path, text)])?;
         }
         let parts = good().map(|part| (part.name.to_owned(), part.numbers.clone())).collect();
-        let file = File::options().append(true).open(&path).map_err(|cause| failed(&path, cause))?;
+        let file = File::options().append(true).open(&path).map_err(|cause| Error::file(&path, cause))?;
         Ok(Self { path, under_way, run, parts, file: Mutex::new(file), notes })
     }
 
@@ -112,10 +112,10 @@ impl Saved {
         let printed: String = numbers.iter().map(|x| format!(" {x:e}")).collect();
         let line = sealed(&format!("{} {name} {}{printed}", self.run, numbers.len()));
         let mut file = self.file.lock().expect("no thread panics while it writes");
-        append(&mut file, line.as_bytes()).map_err(|cause| failed(&self.path, cause))?;
+        append(&mut file, line.as_bytes()).map_err(|cause| Error::file(&self.path, cause))?;
         // It is on the disk: now there is nothing to go on with.
         let under_way = self.under_way(name);
-        forget(|| std::fs::remove_file(&under_way)).map_err(|cause| failed(&under_way, cause))?;
+        forget(|| std::fs::remove_file(&under_way)).map_err(|cause| Error::file(&under_way, cause))?;
         Ok(numbers)
     }
 
@@ -133,13 +133,9 @@ impl Saved {
 
     /// Deletes the parts, because the results are written that are made of them.
     pub fn delete(self) -> Result<()> {
-        forget(|| std::fs::remove_dir_all(&self.under_way)).map_err(|cause| failed(&self.under_way, cause))?;
-        std::fs::remove_file(&self.path).map_err(|cause| failed(&self.path, cause))
+        forget(|| std::fs::remove_dir_all(&self.under_way)).map_err(|cause| Error::file(&self.under_way, cause))?;
+        std::fs::remove_file(&self.path).map_err(|cause| Error::file(&self.path, cause))
     }
-}
-
-fn failed(path: &Path, cause: io::Error) -> Error {
-    Error::File { path: path.to_owned(), cause: cause.into() }
 }
 
 /// Adds a line, to the disk, in one piece: a run that is ended leaves one at most that is not whole, and a full disk none, because the

@@ -63,8 +63,7 @@ impl<'a> UnderWay<'a> {
     /// [`Error::File`], if it cannot be read, or is of another part; [`Error::SavedState`].
     pub fn resume(&self, learner: &mut dyn Learner) -> Result<(u64, Vec<f64>)> {
         let path = self.saved.under_way(self.part);
-        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::File { path: path.clone(), cause };
-        if !path.try_exists().map_err(|cause| failed(cause.into()))? {
+        if !path.try_exists().map_err(|cause| Error::file(&path, cause))? {
             return Ok((0, Vec::new()));
         }
         let checkpoint = match Checkpoint::read(&path) {
@@ -74,12 +73,12 @@ impl<'a> UnderWay<'a> {
                 return Ok((0, Vec::new()));
             }
             Err(train::run::Error::Data(error)) => return Err(error),
-            Err(error) => return Err(failed(error.into())),
+            Err(error) => return Err(Error::file(&path, error)),
         };
         let differences = checkpoint.other_versions(&self.versions(learner)).join(", ");
         if !differences.is_empty() {
             let cause = format!("it is of another run, or part: {differences}; --fresh deletes it and begins anew");
-            return Err(failed(cause.into()));
+            return Err(Error::file(&path, cause));
         }
         let Checkpoint { iteration, mut state, .. } = checkpoint;
         let numbers = state.arrays.shift_remove(NUMBERS);

@@ -221,7 +221,7 @@ impl Checkpoint {
     ///
     /// [`rl::error::Error::File`] if it cannot be read, and those of [`from_bytes`](Self::from_bytes).
     pub fn read(path: &Path) -> Result<Self> {
-        let failed = |cause: io::Error| Error::from(DataError::File { path: path.to_owned(), cause: cause.into() });
+        let failed = |cause: io::Error| Error::from(DataError::file(path, cause));
         let bytes = believed(path).map_err(failed)?;
         match bytes {
             Ok(bytes) => Self::from_bytes(path, &bytes),
@@ -327,7 +327,7 @@ impl Checkpoints {
     pub fn write(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let bytes = checkpoint.to_bytes();
         if self.is_good && is_there(&self.last) {
-            let failed = |cause: io::Error| DataError::File { path: self.before.clone(), cause: cause.into() };
+            let failed = |cause: io::Error| DataError::file(&self.before, cause);
             fs::rename(&self.last, &self.before).map_err(failed)?;
         }
         self.is_good = false;

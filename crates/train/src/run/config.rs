@@ -458,12 +458,12 @@ impl Layer {
     ///
     /// [`rl::error::Error::File`] if it cannot be read or is too long, and those of [`parse`](Self::parse).
     pub fn read(path: &Path) -> Result<Self> {
-        let failed = |cause| Error::from(DataError::File { path: path.to_owned(), cause });
-        let facts = std::fs::metadata(path).map_err(|cause| failed(cause.into()))?;
+        let facts = std::fs::metadata(path).map_err(|cause| DataError::file(path, cause))?;
         if !facts.is_file() || facts.len() > LARGEST {
-            return Err(failed(format!("a configuration is a file of at most {LARGEST} bytes").into()));
+            let cause = format!("a configuration is a file of at most {LARGEST} bytes");
+            return Err(DataError::file(path, cause).into());
         }
-        let text = std::fs::read_to_string(path).map_err(|cause| failed(cause.into()))?;
+        let text = std::fs::read_to_string(path).map_err(|cause| DataError::file(path, cause))?;
         Self::parse(&path.display().to_string(), &text)
     }
 }

@@ -76,5 +76,5 @@ impl Growing {
 }
 
 pub(super) fn failed(path: &Path, cause: io::Error) -> Error {
-    Error::from(DataError::File { path: path.to_owned(), cause: cause.into() })
+    DataError::file(path, cause).into()
 }
