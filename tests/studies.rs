@@ -10,7 +10,7 @@ use rl::error::Error;
 use rl::meta::Permutation;
 use study::gradient_variance::experiment::Study as GradientVariance;
 use study::hessian_bias::accuracy::Experiment;
-use study::learning::{Comparison, Paths, Variant};
+use study::learning::{Comparison, Paths, Test, Variant};
 use study::lola_ipd::experiment::{Correlations, Study as Players};
 use study::lsf_navigation::{training, variance};
 use study::meta_gradient_bias::experiment::{Cell, Study};
@@ -78,7 +78,7 @@ fn learners(saved: &Saved) -> Vec<Vec<f64>> {
     let small = "tasks = 3\nrollouts = 3\nhorizon = 12\nhidden = [4]\niterations = 2\nprecision = \"f32\"";
     let [lvc, maml] =
         ["lvc", "maml"].map(|name| Variant::of(name, &format!("exploration-{name}-trpo"), &[small]).unwrap());
-    let comparison = Comparison { variants: vec![lvc, maml], seed: 3, repeats: 2 };
+    let comparison = Comparison { variants: vec![lvc, maml], seed: 3, repeats: 2, test: None };
     let paths = Paths { goals: vec![[2.0, 2.0], [-2.0, 2.0]], inner_steps: 3, count: 2, horizon: 12 };
     let walked = |learner: &MetaLearner, _, run| match run {
         0 => paths.walked(learner, Momentum::to, 5),
@@ -234,12 +234,13 @@ fn a_run_that_was_ended_goes_on_from_where_it_was_kept() {
 
 fn goes_on(variant: Variant) {
     let folder = Temporary::new("under-way");
-    let comparison = Comparison { variants: vec![variant], seed: 3, repeats: 1 };
+    let comparison =
+        Comparison { variants: vec![variant], seed: 3, repeats: 1, test: Some(Test { tasks: 2, inner_steps: 1 }) };
     let run = |before, is_ended: bool| {
         let saved = folder.open("settings", before)?;
         let after = |learner: &MetaLearner, _, _| match is_ended {
             true => Err(Error::NoEvaluation),
-            false => Ok(learner.evaluate(2, 1, 5)?.concat()),
+            false => Ok(learner.evaluate(2, 2, 5)?.concat()),
         };
         let compared = comparison.run(&saved, &ProgressBar::hidden(), after).map_err(|error| error.to_string())?;
         Ok::<_, String>(compared.runs[0][0].clone())
@@ -269,7 +270,7 @@ fn goes_on(variant: Variant) {
     put(&other.to_bytes());
     let resumed = run(Before::Resume, false).unwrap();
     assert_eq!((resumed.returns[0][0], &resumed.returns[1..]), (123.0, &whole.returns[1..]));
-    assert_eq!(resumed.after, whole.after);
+    assert_eq!((&resumed.tested, &resumed.after), (&whole.tested, &whole.after));
 
     // What is damaged is computed again.
     let mut damaged = kept.to_bytes();

@@ -25,7 +25,7 @@ struct Options {
     /// The tasks.
     #[arg(long, default_value = "momentum", value_parser = ["momentum", "corner"])]
     env: String,
-    /// Independent runs of training [default: 24; --quick: 2; --paper: 5].
+    /// Independent runs of training [default: 72; --quick: 2; --paper: 5].
     #[arg(long, value_parser = whole(2..=10_000))]
     runs: Option<usize>,
     /// Iterations of training [default: 40; --quick: 2; --paper: 300].
@@ -34,7 +34,7 @@ struct Options {
     /// Iterations from one measurement to the next [default: 20; --quick: 1; --paper: 10].
     #[arg(long, value_parser = whole(1..=1_000_000))]
     every: Option<usize>,
-    /// Meta-gradients of a measurement, four times as many of two estimators [default: 16; --quick: 4; --paper: 10].
+    /// Meta-gradients of a measurement, four times as many of two estimators [default: 8; --quick: 4; --paper: 10].
     #[arg(long, value_parser = whole(2..=100_000))]
     rounds: Option<usize>,
     /// Tasks of a meta-gradient [default: 10; --quick: 4; --paper: 20].
@@ -61,10 +61,10 @@ fn gradient_variance(options: &Options) -> study::Outcome {
     let default = Study {
         seed: common.seed,
         env: options.env.clone(),
-        runs: 24,
+        runs: 72,
         iterations: 40,
         every: 20,
-        rounds: 16,
+        rounds: 8,
         tasks: 10,
         rollouts: 20,
         horizon: 100,

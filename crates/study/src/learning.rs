@@ -113,7 +113,8 @@ impl LearningOptions {
         let iterations = format!("iterations = {}", self.iterations.unwrap_or(size.iterations));
         let of = |&(name, preset, text): &Named<'_>| Variant::of(name, preset, &[size.others, text, &iterations]);
         let variants = variants.iter().map(of).collect::<train::run::Result<_>>()?;
-        Ok(Comparison { variants, seed: self.study.common.seed, repeats: self.seeds.unwrap_or(size.seeds) })
+        let repeats = self.seeds.unwrap_or(size.seeds);
+        Ok(Comparison { variants, seed: self.study.common.seed, repeats, test: None })
     }
 
     /// Runs a comparison for the example of this name, with a bar of its progress. Whoever prints the results goes on with the output,
@@ -146,6 +147,17 @@ pub struct Comparison {
     pub seed: u64,
     /// How many runs each variant has.
     pub repeats: usize,
+    /// After each of the last tenth of iterations, if at all.
+    pub test: Option<Test>,
+}
+
+/// What the learned policy is adapted to beside learning. (It is moved by every iteration, and one in a hundred ends in a bad place.)
+#[derive(Clone, Copy, Debug)]
+pub struct Test {
+    /// How many tasks are drawn, others each time.
+    pub tasks: usize,
+    /// How many inner steps are made, which may be more than in learning.
+    pub inner_steps: usize,
 }
 
 /// What a run was paid, and what was asked of it in the end.
@@ -155,6 +167,8 @@ pub struct Run {
     pub returns: Vec<Vec<f64>>,
     /// Steps made in environments up to the end of each iteration.
     pub env_steps: Vec<f64>,
+    /// At test: mean return over its tasks, before and after each inner step, for each of the last tenth of iterations.
+    pub tested: Vec<Vec<f64>>,
     /// The answer when it had learned.
     pub after: Vec<f64>,
 }
@@ -168,7 +182,8 @@ impl Comparison {
             format!("{}{versions}: {}", variant.name, variant.config.table())
         };
         let variants: Vec<String> = self.variants.iter().map(of).collect();
-        format!("seed {}, {} runs, {}", self.seed, self.repeats, variants.join("; ").replace('\n', " "))
+        let test = self.test.map_or(String::new(), |test| format!(", {test:?}"));
+        format!("seed {}, {} runs{test}, {}", self.seed, self.repeats, variants.join("; ").replace('\n', " "))
     }
 
     /// How many iterations there are in all.
@@ -204,7 +219,7 @@ impl Comparison {
                 if !is_new {
                     progress.inc(variant.iterations());
                 }
-                Ok(Run::from_numbers(&numbers, variant))
+                Ok(self.read(&numbers, variant))
             })
             .collect::<Result<_>>()?;
         let names = self.variants.iter().map(|variant| variant.name.clone()).collect();
@@ -222,35 +237,56 @@ impl Comparison {
     ) -> Result<Vec<f64>> {
         let variant = &self.variants[number];
         let within = |error: Error| error.during(variant.name.clone());
+        let mean = |tasks: &Vec<f64>| mean_and_std(tasks).0;
         let mut learner = variant.learner(seed_of(self.seed, &[repeat as u64]));
         let (first, mut numbers) = under_way.resume(&mut learner)?;
+        let mut tested = numbers.split_off(variant.width() * first as usize);
+        let last = variant.iterations() - last_tenth(variant.iterations() as usize) as u64;
         let mut steps = numbers.rchunks(variant.width()).next().map_or(0.0, |last| last[0]);
         progress.inc(first);
         for iteration in first..variant.iterations() {
             let made = learner.iterate(iteration).map_err(within)?;
             steps += made.env_steps as f64;
             numbers.push(steps);
-            numbers.extend(made.returns.iter().map(|tasks| mean_and_std(tasks).0));
-            under_way.keep(&learner, iteration + 1, &numbers)?;
+            numbers.extend(made.returns.iter().map(mean));
+            if let Some(Test { tasks, inner_steps }) = self.test.filter(|_| iteration >= last) {
+                let seed = seed_of(self.seed, &[repeat as u64, iteration]);
+                tested.extend(learner.evaluate(tasks, inner_steps, seed).map_err(within)?.iter().map(mean));
+            }
+            under_way.keep(&learner, iteration + 1, &[&numbers[..], &tested].concat())?;
             progress.inc(1);
         }
+        numbers.extend(tested);
         numbers.extend(after(&learner, number, repeat).map_err(within)?);
         Ok(numbers)
     }
-}
 
-impl Run {
-    /// From what is saved: for each iteration the steps made and the returns, and then the answer.
-    fn from_numbers(numbers: &[f64], variant: &Variant) -> Self {
-        let width = variant.width();
-        let (learning, after) = numbers.split_at(width * variant.iterations() as usize);
-        Self {
+    /// From what is saved: for each iteration the steps made and the returns, then the tests, and the answer.
+    fn read(&self, numbers: &[f64], variant: &Variant) -> Run {
+        let (width, iterations) = (variant.width(), variant.iterations() as usize);
+        let (learning, rest) = numbers.split_at(width * iterations);
+        let at_test = self.test.map_or(0, |test| test.inner_steps + 1);
+        let (tested, after) = rest.split_at(at_test * last_tenth(iterations));
+        Run {
             returns: learning.chunks(width).map(|row| row[1..].to_vec()).collect(),
             env_steps: learning.chunks(width).map(|row| row[0]).collect(),
+            tested: tested.chunks(at_test.max(1)).map(<[f64]>::to_vec).collect(),
             after: after.to_vec(),
         }
     }
+}
 
+/// How many of these iterations, at least one, are the last tenth.
+fn last_tenth(iterations: usize) -> usize {
+    iterations.div_ceil(10)
+}
+
+/// The mean of a column.
+fn column(rows: &[Vec<f64>], at: usize) -> f64 {
+    rows.iter().map(|row| row[at]).sum::<f64>() / rows.len() as f64
+}
+
+impl Run {
     /// The return after the last inner step, for each iteration.
     fn adapted(&self) -> impl Iterator<Item = f64> {
         self.returns.iter().map(|steps| *steps.last().expect("at least before the first step"))
@@ -268,11 +304,13 @@ pub struct Compared {
 impl Compared {
     /// For each run of a variant, the mean return after `step` inner steps over the last tenth of its iterations.
     pub fn last_after(&self, variant: usize, step: usize) -> Vec<f64> {
-        let of = |run: &Run| {
-            let last = &run.returns[run.returns.len() - run.returns.len().div_ceil(10)..];
-            last.iter().map(|steps| steps[step]).sum::<f64>() / last.len() as f64
-        };
+        let of = |run: &Run| column(&run.returns[run.returns.len() - last_tenth(run.returns.len())..], step);
         self.runs[variant].iter().map(of).collect()
+    }
+
+    /// For each run of a variant, the mean return after `step` inner steps over its tests.
+    pub fn tested(&self, variant: usize, step: usize) -> Vec<f64> {
+        self.runs[variant].iter().map(|run| column(&run.tested, step)).collect()
     }
 
     /// For each run of a variant, the mean return of what was adapted over the last tenth of its iterations.
