@@ -120,6 +120,14 @@ fn deep_network<T: Real>(rows: usize, layers: usize) -> usize {
     allocations::<T>(&tape.compile([vec![x], w].concat(), outputs), &values)
 }
 
+/// A few numbers.
+fn few_numbers<T: Real>() -> usize {
+    let tape = Tape::new();
+    let x = tape.input("x", T::of(0.5));
+    let y = (0..40).fold(x, |y, i| if i % 2 == 1 { y.tanh() } else { y * 1.5 - x });
+    allocations::<T>(&tape.compile([x], [y, y.grad(x)]), &[Value::from(T::of(0.7))])
+}
+
 /// A loop, with a loop within its steps, and its derivatives.
 fn recurrent<T: Real>(rows: usize) -> usize {
     let tape = Tape::new();
@@ -174,6 +182,7 @@ fn replays<T: Real>() {
     assert_eq!(system::<T>(), 0, "a linear system, {dtype}");
     assert_eq!(many_axes::<T>(3), 0, "arrays of many axes, {dtype}");
     assert_eq!(many_axes::<T>(500), 0, "many arrays of many axes, {dtype}");
+    assert_eq!(few_numbers::<T>(), 0, "a few numbers, {dtype}");
     assert_eq!(recurrent::<T>(2), 0, "a loop of few rows, {dtype}");
     assert_eq!(recurrent::<T>(600), 0, "a loop of many rows, {dtype}");
     assert_eq!(deep_network::<T>(3, 40), 0, "a deep network on few rows, {dtype}");

@@ -1,6 +1,6 @@
 //! Programs: what they print, cost and give, on whatever inputs and threads they run; and where nodes say they come from.
 
-use ad::{DType, Handle, Lowering, Program, Tape, Var, values};
+use ad::{DType, Handle, Lowering, Program, Tape, Value, Var, values};
 use ndarray::{Array1, Array2, ArrayD, Axis, Order, ShapeBuilder, arr1, arr2, s};
 
 #[test]
@@ -131,7 +131,7 @@ fn inputs_that_are_not_listed_keep_the_values_they_were_recorded_with() {
     let (x, w) = (tape.input("x", arr1(&[1.0, 2.0])), tape.input("w", arr1(&[10.0, 20.0])));
     let states = tape.index("states", arr1(&[1, 1]));
     let y = (x * w).gather([states]);
-    let run = |program: Program, values: &[ad::Value<'_>]| program.run(values).unwrap().swap_remove(0);
+    let run = |program: Program, values: &[Value<'_>]| program.run(values).unwrap().swap_remove(0);
     assert_eq!(run(tape.compile([x], [y]), &values![arr1(&[0.0, 3.0])]), arr1(&[60.0, 60.0]).into_dyn());
     assert_eq!(run(tape.compile([w], [y]), &values![arr1(&[7.0, 5.0])]), arr1(&[10.0, 10.0]).into_dyn());
     assert_eq!(run(tape.compile([states], [y]), &values![arr1(&[0, 1])]), arr1(&[10.0, 40.0]).into_dyn());
@@ -203,6 +203,48 @@ fn a_var_says_on_which_line_it_was_made_and_a_derivative_what_it_comes_from() {
     assert!(cosine.contains(&format!("tests/programs.rs:{}:", y.location().line())), "{program}");
     let steps = || program.lines().filter(|line| line.starts_with('%'));
     assert!(steps().count() > 1 && steps().all(|step| step.contains("tests/programs.rs:")), "{program}");
+}
+
+/// Of two numbers, in two types by turns, and a long way in one of them: what is made on the way is asked for, too, and what is
+/// asked for is read again.
+fn numbers_by_turns(shape: &[usize], at: [f64; 2], lowering: Lowering) -> Vec<u64> {
+    let tape = Tape::new();
+    let x = ArrayD::from_elem(shape, at[0]);
+    let y = ArrayD::from_elem(shape, at[1] as f32);
+    let inputs = [tape.input("x", &x), tape.input("y", &y)];
+    let [mut a, mut b] = inputs;
+    let mut outputs = inputs.to_vec();
+    for i in 0..120 {
+        a = (a * 1.25 - inputs[0]).sin() + a.square() * 0.25;
+        b = (b - 0.5).tanh() * inputs[1] / (b * b + 1.0);
+        if i % 30 == 0 {
+            a = a + b.cast(DType::F64);
+            b = b + inputs[0].cast(DType::F32).max(b);
+            outputs.extend([a, b]);
+        }
+    }
+    let c = (0..700).fold(a, |c, i| if i % 2 == 0 { c.cos() } else { c * 0.9 - inputs[0] });
+    outputs.extend([c, c.sum().grad(inputs[0]), b.sum().grad(inputs[1])]);
+    let program = tape.compile_with(inputs, outputs, lowering);
+    let once = program.run_values(&values![x, y]).unwrap();
+    assert_eq!(program.run_values(&values![x, y]).unwrap(), once);
+    let first = |value: &Value<'_>| match value {
+        Value::F64(array) => array.first().unwrap().to_bits(),
+        Value::F32(array) => u64::from(array.first().unwrap().to_bits()),
+        _ => unreachable!("floating-point numbers"),
+    };
+    once.iter().map(first).collect()
+}
+
+#[test]
+fn many_operations_on_numbers_have_the_bits_of_those_on_entries() {
+    for lowering in [Lowering::On, Lowering::Off] {
+        for at in [[0.3, -0.7], [-1.0, 2.0]] {
+            let alone = numbers_by_turns(&[], at, lowering);
+            assert_eq!(alone, numbers_by_turns(&[2], at, lowering), "{at:?}, {lowering:?}");
+            assert!(alone.iter().all(|&bits| !f64::from_bits(bits).is_nan()), "{alone:?}");
+        }
+    }
 }
 
 #[test]

@@ -79,27 +79,38 @@ families! {
 }
 
 impl Op {
-    /// Whether [`entry`](Self::entry) computes it: arithmetic entry by entry, of few operands of one floating-point type.
-    pub fn is_entrywise(&self) -> bool {
-        matches!(self, Op::Elementwise(_) | Op::Fused(_))
+    /// As what can be computed without arrays, if it can.
+    pub fn entrywise(&self) -> Option<Entrywise> {
+        match *self {
+            Op::Elementwise(op) => Some(Entrywise::Elementwise(op)),
+            Op::Fused(op) => Some(Entrywise::Fused(op)),
+            _ => None,
+        }
     }
+}
 
+/// Arithmetic entry by entry, of at most [`MOST_OPERANDS`] operands of one floating-point type.
+#[derive(Clone, Copy, Debug)]
+pub enum Entrywise {
+    Elementwise(elementwise::Elementwise),
+    Fused(fused::Fused),
+}
+
+pub const MOST_OPERANDS: usize = 4;
+
+impl Entrywise {
     /// An entry of the result, of an entry of each operand: the same as by [`forward`](Rules::forward), without arrays of one.
     #[inline]
-    pub fn entry<T: Number>(&self, operands: &[T; MOST_OPERANDS]) -> T {
+    pub fn entry<T: Number>(self, operands: &[T; MOST_OPERANDS]) -> T {
         let operand = |i: usize| View { numbers: std::slice::from_ref(&operands[i]), repeat: None };
         let mut entry = [T::zero()];
         match self {
-            Op::Elementwise(op) => op.compute(operand, &mut entry),
-            Op::Fused(op) => op.compute(operand, &mut entry),
-            _ => unreachable!("{} is not arithmetic entry by entry", self.rules().name()),
+            Entrywise::Elementwise(op) => op.compute(operand, &mut entry),
+            Entrywise::Fused(op) => op.compute(operand, &mut entry),
         }
         entry[0]
     }
 }
-
-/// How many operands an [entrywise](Op::is_entrywise) operation has at most.
-pub const MOST_OPERANDS: usize = 4;
 
 /// The questions asked of an operation.
 pub trait Rules {

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Formatter, Result};
 use std::panic::Location;
 
+use super::numbers::Lists;
 use super::region::{Destination, RowOperand};
 use super::{Place, Program, StepOperand, Unit};
 use crate::dtype::{DType, by_dtype};
@@ -74,7 +75,7 @@ impl Program {
         cost.operations =
             self.units.iter().map(|unit| if let Unit::Region(region) = unit { region.steps.len() } else { 1 }).sum();
         cost.operations += bodies.iter().map(|(steps, body)| steps * body.operations).sum::<usize>();
-        let slots: usize = self.slots.iter().map(|slot| slot.size * slot.dtype.bytes()).sum();
+        let slots = self.slots.iter().map(|slot| slot.size * slot.dtype.bytes());
         let constants = self.constants.iter().map(|constant| {
             let value = constant.data.value();
             size(value.shape()) * value.dtype().bytes()
@@ -90,7 +91,8 @@ impl Program {
                 region.chunks() * (temporaries.sum::<usize>() + sums.sum::<usize>())
             }
         });
-        cost.peak_memory = slots + constants.sum::<usize>() + self.size_of_inputs() + regions.sum::<usize>();
+        let arrays = slots.chain(constants).chain(regions).sum::<usize>();
+        cost.peak_memory = arrays + Lists::of(&self.numbers).bytes() + self.size_of_inputs();
         cost
     }
 

@@ -9,7 +9,7 @@
 //! - [`plan`]: what runs together and when, in which blocks, and where in memory results lie
 //!
 //! A run calls each operation's kernel on slices of a workspace that is kept from run to run; those of a [`region`] block of
-//! rows by block of rows. [`inspect`] shows a program.
+//! rows by block of rows, and those on single [`numbers`] without slices. [`inspect`] shows a program.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -21,10 +21,9 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, by_dtype};
 use crate::error::Error;
-use crate::kernel::functions::Number;
 use crate::kernel::map::Repeat;
 use crate::op::fold::Fold;
-use crate::op::{Data, Failure, Leaf, MOST_OPERANDS, Op, Operand};
+use crate::op::{Data, Failure, Leaf, Op, Operand};
 use crate::tape::{Handle, Index, NodeId, Tape, Var, with_graph};
 use crate::tensor::{Buffer, Element, Shape, Slice, SliceMut, Value, size};
 
@@ -34,11 +33,13 @@ mod fuse;
 mod inspect;
 mod ir;
 mod lower;
+mod numbers;
 mod plan;
 mod region;
 
 pub use inspect::Cost;
 use ir::Ir;
+use numbers::{Lists, Numbers};
 use region::{Region, RowOperand, Space};
 
 /// A computation that can be run again and again, on other values of its inputs, from any thread.
@@ -60,10 +61,14 @@ pub struct Program {
     /// As what single steps read arrays; many do so alike.
     forms: Vec<Form>,
     units: Vec<Unit>,
+    /// In the order of the units that they are.
+    numbers: Vec<Numbers>,
     outputs: Vec<(Place, Shape)>,
     slots: Vec<Slot>,
-    /// Workspaces not in use. A run takes one, or makes one, and puts it back.
-    idle: Mutex<Vec<Workspace>>,
+    /// Workspaces not in use. A run takes one, or makes one, and puts it back. In boxes, as moving one takes as long as a few
+    /// operations on numbers.
+    #[allow(clippy::vec_box)]
+    idle: Mutex<Vec<Box<Workspace>>>,
     /// What was recorded, where it is not what runs.
     recorded: Option<Recorded>,
 }
@@ -89,6 +94,7 @@ struct Workspace {
     /// Room for a run's lists of what it is given and of what a step reads: empty between runs, and between steps.
     given: Vec<Slice<'static>>,
     operands: Vec<Operand<'static>>,
+    lists: Lists,
     /// For each region in turn, what its chunks need.
     regions: Vec<Space>,
 }
@@ -130,8 +136,6 @@ struct Step {
     shape: Shape,
     /// Entries of the result.
     size: usize,
-    /// Whether it makes a number of numbers, [entry by entry](Op::is_entrywise).
-    is_number: bool,
     location: &'static Location<'static>,
 }
 
@@ -194,12 +198,13 @@ impl Lowering {
 /// It has a workspace of its own, and will have made what it runs again as recorded by itself.
 impl Clone for Program {
     fn clone(&self) -> Self {
-        let Self { inputs, constants, forms, units, outputs, slots, idle: _, recorded } = self;
+        let Self { inputs, constants, forms, units, numbers, outputs, slots, idle: _, recorded } = self;
         Self {
             inputs: inputs.clone(),
             constants: constants.clone(),
             forms: forms.clone(),
             units: units.clone(),
+            numbers: numbers.clone(),
             outputs: outputs.clone(),
             slots: slots.clone(),
             idle: Mutex::default(),
@@ -673,7 +678,7 @@ impl Program {
 
     fn with_workspace<R>(&self, run: impl FnOnce(&mut Workspace) -> R) -> R {
         let idle = self.idle.lock().expect("no run panics while it holds the lock").pop();
-        let mut workspace = idle.unwrap_or_else(|| self.workspace());
+        let mut workspace = idle.unwrap_or_else(|| Box::new(self.workspace()));
         let result = run(&mut workspace);
         self.idle.lock().expect("no run panics while it holds the lock").push(workspace);
         result
@@ -730,6 +735,7 @@ impl Program {
             slots: self.slots.iter().map(|slot| Buffer::new(slot.dtype, slot.size)).collect(),
             given: Vec::new(),
             operands: Vec::new(),
+            lists: Lists::of(&self.numbers),
             regions: regions.collect(),
         }
     }
@@ -737,16 +743,22 @@ impl Program {
     fn run_units(
         &self,
         given: &[Slice<'_>],
-        Workspace { slots, operands: list, regions, .. }: &mut Workspace,
+        Workspace { slots, operands: list, lists, regions, .. }: &mut Workspace,
         mut check: Option<&mut Check<'_>>,
     ) -> Result<(), Stop> {
         let mut regions = regions.iter_mut();
-        for unit in &self.units {
+        // (What is checked is so step by step.)
+        let numbers = if check.is_none() { &self.numbers[..] } else { &[] };
+        let mut numbers = numbers.iter().peekable();
+        let mut next = 0;
+        while let Some(unit) = self.units.get(next) {
+            if let Some(numbers) = numbers.next_if(|numbers| numbers.units.start == next) {
+                numbers.run(self, given, slots, lists);
+                next = numbers.units.end;
+                continue;
+            }
+            next += 1;
             match unit {
-                Unit::Step(step) if step.is_number && check.is_none() => match step.dtype {
-                    DType::F32 => self.run_number::<f32>(step, given, slots),
-                    _ => self.run_number::<f64>(step, given, slots),
-                },
                 Unit::Step(step) => {
                     let mut out = std::mem::take(&mut slots[step.slot]);
                     let outcome = {
@@ -796,16 +808,6 @@ impl Program {
             }
         }
         Ok(())
-    }
-
-    /// A step that makes a number of numbers.
-    #[inline]
-    fn run_number<T: Number>(&self, step: &Step, given: &[Slice<'_>], slots: &mut [Buffer]) {
-        let mut operands = [T::zero(); MOST_OPERANDS];
-        for (number, operand) in operands.iter_mut().zip(&step.operands) {
-            *number = self.read_first(operand.place, 1, given, slots).of()[0];
-        }
-        T::slice_mut(slots[step.slot].slice_mut(0..1)).expect("of the step's type")[0] = step.op.entry(&operands);
     }
 
     /// All entries of what lies there.

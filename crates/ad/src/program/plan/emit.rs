@@ -13,7 +13,7 @@ use super::slots::Kept;
 use super::temporaries::Temporaries;
 use super::tiling::Tiling;
 use crate::op::movement::Movement;
-use crate::op::{MOST_OPERANDS, Op, Rows};
+use crate::op::{Op, Rows};
 use crate::program::ir::Id;
 use crate::program::region::{BlockStep, Destination, Region, RegionResult, RowOperand, Variant};
 use crate::program::{Form, Place, Step, StepOperand};
@@ -92,8 +92,7 @@ impl<'a> Emitter<'a> {
             _ => None,
         };
         let size = size(&shape);
-        let is_number = op.is_entrywise() && size == 1 && operands.len() <= MOST_OPERANDS;
-        Step { op, body, operands, slot: self.keep(id), dtype, size, is_number, shape, location }
+        Step { op, body, operands, slot: self.keep(id), dtype, size, shape, location }
     }
 
     /// The kernel calls of nodes that run together, for each block of rows.

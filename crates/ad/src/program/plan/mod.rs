@@ -17,6 +17,7 @@ use std::sync::Mutex;
 
 use super::fuse::fuse;
 use super::ir::{Id, Ir};
+use super::numbers::find_numbers;
 use super::{Lowering, Program, Unit};
 use dataflow::Dataflow;
 use emit::Emitter;
@@ -61,6 +62,7 @@ pub(super) fn plan(ir: &Ir, lowering: Lowering) -> Program {
         constants: Vec::new(),
         forms: Vec::new(),
         units: Vec::new(),
+        numbers: Vec::new(),
         outputs: Vec::new(),
         slots: Vec::new(),
         idle: Mutex::default(),
@@ -86,5 +88,6 @@ pub(super) fn plan(ir: &Ir, lowering: Lowering) -> Program {
     let Emitter { forms, values, .. } = emitter;
     program.forms = forms.into_iter().collect();
     slots::assign_slots(&mut program, &values);
+    program.numbers = find_numbers(&program);
     program
 }
