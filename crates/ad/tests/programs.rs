@@ -218,8 +218,8 @@ fn numbers_by_turns(shape: &[usize], at: [f64; 2], lowering: Lowering) -> Vec<u6
         a = (a * 1.25 - inputs[0]).sin() + a.square() * 0.25;
         b = (b - 0.5).tanh() * inputs[1] / (b * b + 1.0);
         if i % 30 == 0 {
-            a = a + b.cast(DType::F64);
-            b = b + inputs[0].cast(DType::F32).max(b);
+            a += b.cast(DType::F64);
+            b += inputs[0].cast(DType::F32).max(b);
             outputs.extend([a, b]);
         }
     }

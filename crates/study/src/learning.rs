@@ -147,11 +147,11 @@ pub struct Comparison {
     pub seed: u64,
     /// How many runs each variant has.
     pub repeats: usize,
-    /// After each of the last tenth of iterations, if at all.
+    /// The test after each of the last tenth of iterations, if there is one. (A mean over those says more than the last policy.)
     pub test: Option<Test>,
 }
 
-/// What the learned policy is adapted to beside learning. (It is moved by every iteration, and one in a hundred ends in a bad place.)
+/// What the policy is adapted to beside learning.
 #[derive(Clone, Copy, Debug)]
 pub struct Test {
     /// How many tasks are drawn, others each time.

@@ -37,13 +37,13 @@ pub(super) fn find_numbers(program: &Program) -> Vec<Numbers> {
     for (i, unit) in program.units.iter().enumerate() {
         unit.reads(|place| {
             if let Place::Slot(slot) = place {
-                last_read[slot] = i
+                last_read[slot] = i;
             }
         });
     }
     program.outputs.iter().for_each(|(place, _)| {
         if let Place::Slot(slot) = place {
-            last_read[*slot] = usize::MAX
+            last_read[*slot] = usize::MAX;
         }
     });
     let units = &program.units;
