@@ -96,6 +96,7 @@ pub enum Entrywise {
     Fused(fused::Fused),
 }
 
+/// Those of a sum of two products, [fused](fused::Fused::Both).
 pub const MOST_OPERANDS: usize = 4;
 
 impl Entrywise {
