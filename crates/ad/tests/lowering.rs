@@ -2,7 +2,7 @@
 
 mod common;
 
-use ad::{Index, Lowering, Program, Tape, Var};
+use ad::{DType, Index, Lowering, Program, Tape, Var};
 use common::{assert_close, numbers};
 use ndarray::{Array1, Array2, ArrayD, arr1, arr2};
 use proptest::prelude::*;
@@ -347,6 +347,71 @@ fn derivatives_in_all_directions_are_those_of_plain_programs() {
         };
         for (i, (a, b)) in run(Lowering::On).iter().zip(&run(Lowering::Off)).enumerate() {
             assert_close(&format!("{name}, output {i}"), a, b, 1e-12);
+        }
+    }
+}
+
+/// Both by forward mode over all directions: the Hessian of a sum, the Jacobian of an array.
+fn second_and_first(x: Var, of: fn(Var) -> Var) -> [Var; 2] {
+    [of(x).sum().hessian(x), of(x).jacobian_forward(x)]
+}
+
+#[test]
+fn a_jacobian_of_few_diagonals_is_made_of_them() {
+    fn left(x: Var) -> Var {
+        x.slice(0, 0..x.size() - 1)
+    }
+    fn right(x: Var) -> Var {
+        x.slice(0, 1..x.size())
+    }
+    type Case = (&'static str, fn(Var) -> Var, [&'static str; 2]);
+    let cases: [Case; 6] = [
+        ("each by itself", |x| x.sin().exp() * x, ["0", "0"]),
+        (
+            "neighbours",
+            |x| (right(x) - left(x).square()).square() * 100.0 + (1.0 - left(x)).square(),
+            ["0, -1, 1", "-1, 0"],
+        ),
+        ("neighbours' quotients", |x| left(x) / right(x) - x.at(0, 0), ["-1, 0, 1", ""]),
+        (
+            "with some that are further",
+            |x| (x.slice(0, 0..x.size() - 2) * x.slice(0, 2..x.size())).tanh(),
+            ["-2, 0, 2", "-2, 0"],
+        ),
+        ("side by side", |x| Var::concat(&[right(x).exp(), left(x).cos()], 0), ["0", "-1, 29"]),
+        ("all with all", |x| (x * x.sum()).cos(), ["", ""]),
+    ];
+    for dtype in [DType::F64, DType::F32] {
+        for (name, f, diagonals) in cases {
+            for n in [3, 4, 30] {
+                let tape = Tape::new();
+                let x = tape.input("x", ad::Value::from(random(&[n], 1)).rounded(dtype));
+                let outputs = second_and_first(x, f);
+                let [on, off] = [Lowering::On, Lowering::Off].map(|way| tape.compile_with([x], outputs, way));
+                for (result, diagonals) in std::iter::zip(outputs, diagonals).filter(|_| n == 30) {
+                    let text = tape.compile([x], [result]).to_string();
+                    let made = text.split_once("below the diagonal ").map_or("", |(_, rest)| rest);
+                    let made = made.split_once(" f").map_or("", |(made, _)| made);
+                    assert_eq!(made.trim(), diagonals, "{name}: {text}");
+                }
+                let with = |number: f64| {
+                    let mut at = random(&[n], 2);
+                    at[1] = number;
+                    at
+                };
+                let specials = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e200, 0.0];
+                for at in [random(&[n], 2), ArrayD::zeros(vec![n])].into_iter().chain(specials.map(with)) {
+                    let values = [ad::Value::from(at).rounded(dtype)];
+                    let run = |program: &Program| {
+                        let results = program.run_values(&values).unwrap();
+                        results.into_iter().map(|value| value.rounded(DType::F64).into_array::<f64>().unwrap())
+                    };
+                    for (i, (a, b)) in run(&on).zip(run(&off)).enumerate() {
+                        let tolerance = if dtype == DType::F64 { 1e-13 } else { 1e-5 };
+                        assert_close(&format!("{name}, {n} of {dtype}, output {i}"), &a, &b, tolerance);
+                    }
+                }
+            }
         }
     }
 }

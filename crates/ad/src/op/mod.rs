@@ -14,6 +14,7 @@ use crate::kernel::map::{Repeat, View};
 use crate::tape::{Index, NodeId, Operands, Var, record};
 use crate::tensor::{Element, Shape, Slice, SliceMut, size};
 
+pub mod bands;
 pub mod barrier;
 pub mod batch;
 pub mod cast;
@@ -61,6 +62,7 @@ families! {
     Fused(fused::Fused),
     Checked(checked::Checked),
     Movement(movement::Movement),
+    Bands(bands::Bands),
     Patches(patches::Patches),
     Reduce(reduce::Reduce),
     Indexing(indexing::Indexing),

@@ -4,7 +4,7 @@
 //! A compilation is some passes, each a file or a folder:
 //!
 //! - [`ir`]: the operations that the outputs need, without dead code and common subexpressions
-//! - [`lower`]: algebraic simplification and constant folding by a table of rules; then [`axes`] and [`flatten`]
+//! - [`lower`]: algebraic simplification and constant folding by a table of rules; then [`bands`], [`axes`] and [`flatten`]
 //! - [`fuse`]: fusion of arithmetic
 //! - [`plan`]: what runs together and when, in which blocks, and where in memory results lie
 //!
@@ -28,6 +28,7 @@ use crate::tape::{Handle, Index, NodeId, Tape, Var, with_graph};
 use crate::tensor::{Buffer, Element, Shape, Slice, SliceMut, Value, size};
 
 mod axes;
+mod bands;
 mod flatten;
 mod fuse;
 mod inspect;

@@ -18,6 +18,7 @@ use std::panic::Location;
 use rustc_hash::FxHashMap;
 
 use super::axes::{directions_last, samples_first};
+use super::bands::of_few_diagonals;
 use super::flatten::flatten;
 use super::ir::{Id, Ids, Ir};
 use crate::dtype::DType;
@@ -34,11 +35,12 @@ mod products;
 mod sums;
 mod tables;
 
-/// The same outputs from the same inputs, simplified, with the directions of a Hessian innermost and samples in front.
+/// The same outputs from the same inputs, simplified, with Hessians of few diagonals made of these, the directions of others
+/// innermost, and samples in front.
 pub(super) fn lower(plain: &Ir) -> Ir {
     let simple = simplify(plain);
     let has_units = simple.nodes.iter().any(|node| matches!(node.op, Op::Leaf(Leaf::Units { .. })));
-    flatten(samples_first(if has_units { directions_last(&simple) } else { simple }))
+    flatten(samples_first(if has_units { directions_last(&of_few_diagonals(simple)) } else { simple }))
 }
 
 fn simplify(plain: &Ir) -> Ir {
